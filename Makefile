@@ -1,0 +1,35 @@
+# Two commands: `make up` sells, `make test` proves it. Both set up everything they need.
+SHELL := /bin/sh
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: up test lint clean lock
+
+up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
+	@exec $(RUN) -m config.up
+
+test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback binding
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/lint-imports >.lint-imports.log 2>&1 || { cat .lint-imports.log; exit 1; }
+	@TRANSPORT=local $(RUN) -m pytest $(ARGS)
+	@TRANSPORT=loopback $(RUN) -m pytest $(ARGS)
+
+$(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
+	@echo "Installing $< ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Satsuma needs Python 3.11 or later on the PATH."; exit 1; }
+	@echo "Creating $(VENV) with $(PYTHON) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+lock:  ## resolve pyproject.toml into the hashed requirements (needs uv)
+	@for set in "run" "up --group embedded" "dev --group embedded --group test"; do set -- $$set; file=$$1; shift; \
+		uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --quiet --upgrade -o requirements/$$file.txt || exit 1; done
+
+clean:  ## forget the environment and the data
+	rm -rf $(VENV) .data

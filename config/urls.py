@@ -1,0 +1,27 @@
+"""Every address of a process: the APIs of the contexts it hosts, the admin, and what operations look at."""
+
+from importlib import import_module
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from shop import health
+
+urlpatterns = [
+    path("health", health.health),
+    path("ready", health.ready),
+    path("admin/", admin.site.urls),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+]
+for context in settings.CONTEXTS:
+    rest = import_module(f"contexts.{context}.rest")
+    urlpatterns.append(path("api/v1/", include((rest.urlpatterns, context))))
+    urlpatterns += getattr(rest, "site_urlpatterns", [])  # at a fixed place of the site, such as /.well-known/
+
+handler400 = "shop.rest.bad_request"
+handler403 = "shop.rest.forbidden"
+handler404 = "shop.rest.not_found"
+handler500 = "shop.rest.server_error"

@@ -1,0 +1,20 @@
+"""The web process, with the embedded engine inside."""
+
+import os
+from multiprocessing.util import Finalize
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.core.wsgi import get_wsgi_application  # noqa: E402
+
+application = get_wsgi_application()
+
+from django.conf import settings  # noqa: E402
+
+if settings.ENGINE == "embedded":
+    from shop.engine import Engine
+
+    engine = Engine()
+    engine.start()
+    # The server's worker is a multiprocessing process: its finalizers run after the last request, on SIGTERM too.
+    Finalize(engine, engine.stop, exitpriority=100)

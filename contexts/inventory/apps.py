@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class InventoryConfig(AppConfig):
+    name = "contexts.inventory"
+    label = "inventory"
+
+    def ready(self) -> None:
+        from contexts.inventory import handlers  # noqa: F401 - they register themselves

@@ -1,0 +1,3 @@
+"""HTTP of inventory."""
+
+urlpatterns: list = []

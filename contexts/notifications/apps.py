@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class NotificationsConfig(AppConfig):
+    name = "contexts.notifications"
+    label = "notifications"
+
+    def ready(self) -> None:
+        from contexts.notifications import handlers  # noqa: F401 - they register themselves

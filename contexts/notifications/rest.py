@@ -1,0 +1,3 @@
+"""HTTP of notifications."""
+
+urlpatterns: list = []

@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class OrdersConfig(AppConfig):
+    name = "contexts.orders"
+    label = "orders"
+
+    def ready(self) -> None:
+        from contexts.orders import handlers  # noqa: F401 - they register themselves

@@ -1,0 +1,3 @@
+"""HTTP of orders."""
+
+urlpatterns: list = []

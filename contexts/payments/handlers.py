@@ -1,0 +1,1 @@
+"""What payments does when something happens elsewhere, and as time goes by."""

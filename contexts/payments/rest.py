@@ -1,0 +1,3 @@
+"""HTTP of payments."""
+
+urlpatterns: list = []

@@ -1,0 +1,3 @@
+"""HTTP of users."""
+
+urlpatterns: list = []

@@ -1,0 +1,7 @@
+"""Use cases of users."""
+
+from contexts.users.interface import Users
+
+
+class LocalUsers(Users):
+    """The use cases, in this process."""

@@ -1,0 +1,1 @@
+"""The kernel: what every context stands on. It knows no context."""

@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.conf import settings
+
+from shop import services
+
+
+class ShopConfig(AppConfig):
+    name = "shop"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from shop import checks  # noqa: F401 - it registers itself
+
+        services.configure(settings.SERVICES, settings.TRANSPORT)

@@ -1,0 +1,44 @@
+"""What must be right before a process serves: refused at start, with a sentence that says what to change."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Error, Tags, register
+from django.db import connections
+
+from shop import events, services
+from shop.database import hosted, rows
+
+
+@register()
+def bindings_are_complete(**_: Any) -> list[Error]:
+    """Every interface has an implementation that defines every method itself."""
+    try:
+        services.bind_all()
+    except (TypeError, KeyError, ImportError, AttributeError) as error:
+        return [Error(f"A service binding is not usable: {error}", id="shop.E001")]
+    return []
+
+
+@register()
+def subscriptions_are_current(**_: Any) -> list[Error]:
+    """The file that publishers read says what the handlers say."""
+    if set(hosted()) == set(settings.SERVICES) and settings.SUBSCRIPTIONS != events.subscriptions():
+        return [Error("config/subscriptions.json is not what the handlers say: run `manage.py subscriptions`", id="shop.E002")]
+    return []
+
+
+@register(Tags.database)
+def one_database_each(databases: Any = None, **_: Any) -> list[Error]:
+    """No two contexts share a database: then a join could creep in, and no context could leave."""
+    found: dict[tuple, str] = {}
+    problems = []
+    for alias in databases or ():
+        if alias not in hosted():
+            continue
+        [identity] = rows(alias, "SELECT system_identifier::text, current_database() FROM pg_control_system()")
+        if identity in found:
+            problems.append(Error(f"{alias} and {found[identity]} are on one database ({identity[1]})", id="shop.E003"))
+        found[identity] = alias
+        connections[alias].close()
+    return problems

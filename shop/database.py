@@ -1,0 +1,83 @@
+"""Databases of the contexts: one alias each, one transaction at a time, and the clock that due times are measured by."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+from django.db import transaction as django_transaction
+
+from shop.errors import Unavailable
+from shop.transactions import held, refuse
+
+# What says nothing about the request itself and passes by: connection lost, deadlock, serialization, lock timeout,
+# pool exhausted, disk full, read-only.
+OUTAGES = (Unavailable, OperationalError, InterfaceError)
+
+EVERYWHERE = {"shop", "contenttypes"}  # apps whose tables exist in every alias
+
+
+@contextmanager
+def transaction(alias: str) -> Iterator[None]:
+    """One transaction on the context's own database.
+
+    Joins the one that the kernel opened for a handler or an idempotent request of the same context. Raises
+    InTransaction inside any other, because then the caller's rollback would take this work with it.
+    """
+    if held.aliases and held.joinable == alias:
+        yield
+        return
+    refuse(f"a transaction on {alias} was begun")
+    with django_transaction.atomic(using=alias):
+        yield
+
+
+@contextmanager
+def kernel_transaction(alias: str) -> Iterator[None]:
+    """A transaction that the use cases of the same context join."""
+    with transaction(alias):
+        held.joinable = alias
+        try:
+            yield
+        finally:
+            held.joinable = None
+
+
+def rows(alias: str, sql: str, parameters: Any = ()) -> list[tuple]:
+    """Run one statement on an alias; what it returns, or an empty list."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+def changed(alias: str, sql: str, parameters: Any = ()) -> int:
+    """Run one statement on an alias; how many rows it changed, which is the answer to a race."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.rowcount
+
+
+def hosted() -> tuple[str, ...]:
+    """The contexts that this process hosts, each the name of its database alias."""
+    return tuple(settings.CONTEXTS)
+
+
+class Router:
+    """An app's tables are in the alias of its name. What belongs nowhere fails loudly on the empty `default`."""
+
+    def _alias(self, app_label: str) -> str | None:
+        if app_label in settings.DATABASES:
+            return app_label
+        return hosted()[0] if app_label in EVERYWHERE else None
+
+    def db_for_read(self, model: type, **hints: Any) -> str | None:
+        return self._alias(model._meta.app_label)  # type: ignore[attr-defined]
+
+    db_for_write = db_for_read
+
+    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool:
+        return one._meta.app_label == other._meta.app_label
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label in EVERYWHERE or app_label == db

@@ -1,0 +1,119 @@
+"""The embedded engine: relay, handlers and timers in daemon threads. Any number of processes may run one.
+
+It needs nothing but the databases, which hold the truth: all that a thread does is claimed there first, so a process
+may die at any instruction and the others go on.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from django.db import connections
+
+from shop import events, inbox, outbox, relay
+from shop.database import OUTAGES, hosted
+
+IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
+SWEEPERS = 2
+
+log = structlog.get_logger(__name__)
+
+
+def work_once() -> int:
+    """Deliver and handle once in every hosted context. Returns how much was claimed."""
+    return sum(relay.deliver_due(context) + inbox.handle_due(context) for context in hosted())
+
+
+def run_until_idle(rounds: int = 1000) -> None:
+    """Deliver and handle until nothing is due. For tests and commands; a shop runs `Engine`."""
+    for _ in range(rounds):
+        if not work_once():
+            return
+    raise RuntimeError(f"still busy after {rounds} rounds: events chase each other")
+
+
+class Engine:
+    """Starts the threads, and stops them when what they have in hand is done."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self.bells: list[threading.Event] = []
+        self.timers = events.timers(hosted())
+        self.next_run = {timer.name: 0.0 for timer in self.timers}
+        self.lock = threading.Lock()
+        self.threads = [
+            self._thread("relay", self._loop, relay.deliver_due),
+            self._thread("handlers", self._loop, inbox.handle_due),
+            *(self._thread(f"timers-{n}", self._sweep) for n in range(SWEEPERS)),
+        ]
+
+    def _thread(self, name: str, target: Callable, *arguments: object) -> threading.Thread:
+        bell = threading.Event()
+        self.bells.append(bell)
+        return threading.Thread(target=target, args=(bell, *arguments), name=name, daemon=True)
+
+    def start(self) -> None:
+        outbox.doorbell.append(self.ring)
+        for thread in self.threads:
+            thread.start()
+        log.info("engine_started", contexts=hosted(), timers=len(self.timers))
+
+    def stop(self, patience: float = 10.0) -> None:
+        """Let each thread finish what it has in hand. What a thread does not finish in time, another process will."""
+        self.stopping.set()
+        self.ring()
+        deadline = time.monotonic() + patience
+        for thread in self.threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        log.info("engine_stopped")
+
+    def ring(self) -> None:
+        for bell in self.bells:
+            bell.set()
+
+    def _loop(self, bell: threading.Event, work: Callable[[str], int]) -> None:
+        while not self.stopping.is_set():
+            bell.clear()
+            done = sum(self._survive(work, context) for context in hosted())
+            if done:
+                self.ring()
+            else:
+                bell.wait(IDLE)
+        connections.close_all()
+
+    def _sweep(self, bell: threading.Event) -> None:
+        while not self.stopping.is_set():
+            timer = self._due_timer()
+            if timer is None:
+                self.stopping.wait(IDLE / 2)
+            else:
+                self._survive(lambda _: timer.run(), timer.name)
+                self._finished(timer)
+        connections.close_all()
+
+    def _due_timer(self) -> events.Timer | None:
+        """A timer whose time has come and that no thread of this process runs."""
+        with self.lock:
+            for timer in self.timers:
+                if self.next_run[timer.name] <= time.monotonic():
+                    self.next_run[timer.name] = float("inf")
+                    return timer
+        return None
+
+    def _finished(self, timer: events.Timer) -> None:
+        with self.lock:
+            self.next_run[timer.name] = time.monotonic() + timer.every
+
+    def _survive(self, work: Callable[[str], int | None], subject: str) -> int:
+        """One step. An outage or a bug in one context must not stop the others: it is logged, and tried again."""
+        try:
+            return work(subject) or 0
+        except OUTAGES as error:
+            log.warning("engine_outage", subject=subject, error=str(error))
+            connections.close_all()
+            self.stopping.wait(IDLE)
+        except Exception:  # noqa: BLE001 - the thread has to outlive any bug in what it runs
+            log.exception("engine_error", subject=subject)
+            self.stopping.wait(IDLE)
+        return 0

@@ -1,0 +1,35 @@
+"""Liveness and readiness, for orchestrators and people."""
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from shop import inbox, relay
+from shop.database import OUTAGES, hosted, rows
+from shop.rest import respond
+
+LAGGING = 30.0  # seconds; a restart would not help, so this is told and does not make a process unready
+
+
+@require_safe
+def health(request: HttpRequest) -> HttpResponse:
+    """The process answers."""
+    return respond({"status": "ok"})
+
+
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    """Each database answers; how far its engine is behind, in seconds. 503 where one does not answer."""
+    contexts = {context: _look_at(context) for context in hosted()}
+    ok = all(found["database"] == "ok" for found in contexts.values())
+    return respond({"status": "ready" if ok else "not ready", "contexts": contexts}, 200 if ok else 503)
+
+
+def _look_at(context: str) -> dict[str, object]:
+    try:
+        rows(context, "SELECT 1")
+        received, parked = inbox.lag(context)
+        behind = max(relay.lag(context), received)
+        engine = "lagging" if behind > LAGGING else "ok"
+        return {"database": "ok", "engine": engine, "lag_seconds": round(behind, 3), "parked": parked}
+    except OUTAGES:
+        return {"database": "unavailable"}

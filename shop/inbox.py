@@ -1,0 +1,221 @@
+"""Inbox: every fact once per handler. Stored in the subscriber's own database, handled there, parked when it is poison."""
+
+import random
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from django.db import connections
+from psycopg.types.json import Jsonb
+
+from shop import clock, events, tracing
+from shop.database import OUTAGES, changed, hosted, kernel_transaction, rows
+from shop.errors import Conflict, Unavailable
+from shop.events import MAX_AGE, MAX_HOPS, Envelope, Handler
+from shop.leases import LEASE, Fenced, renewing
+from shop.models import InboxRow
+
+MAX_FAILURES = 5
+MAX_STARTS = 5
+BACKOFF_CAP = 10.0  # seconds
+BATCH = 10
+
+log = structlog.get_logger(__name__)
+
+
+class NotParked(Conflict):
+    """Only a parked event can be replayed or discarded."""
+
+
+def backoff(tries: int, first: float = 0.1) -> timedelta:
+    """How long to wait after so many tries: doubling, capped, with jitter so that the many do not come back as one."""
+    return timedelta(seconds=min(BACKOFF_CAP, first * 2**min(tries, 20)) * random.uniform(0.5, 1))
+
+
+def accept(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
+    """Store the envelopes for every handler of the context, in one transaction. Returns the refused: id and reason.
+
+    A repeat changes nothing. What is refused must not be acknowledged by the publisher.
+    Raises Unavailable where this process does not host the context.
+    """
+    if context not in hosted():
+        raise Unavailable(what=context)
+    refused, accepted = {}, []
+    for envelope in envelopes:
+        if reason := _refusal(context, envelope):
+            refused[str(envelope.id)] = reason
+        else:
+            accepted += [(envelope, handler) for handler in events.handlers(context, envelope.name)]
+    if accepted:
+        _store(context, accepted)
+    return refused
+
+
+def _refusal(context: str, envelope: Envelope) -> str:
+    event = events.declared().get(envelope.name)
+    if event is None or not events.handlers(context, envelope.name):
+        return f"{context} has no handler for {envelope.name}"
+    if envelope.version > event.version:
+        return f"{context} knows {envelope.name} up to version {event.version}, not {envelope.version}"
+    if clock.now() - envelope.occurred_at > MAX_AGE:
+        return f"older than {MAX_AGE.days} days: its inbox row may have been purged"
+    return ""
+
+
+def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
+    values: list[Any] = []
+    for envelope, handler in accepted:
+        looping = f"passed on {envelope.hops} times" if envelope.hops > MAX_HOPS else ""
+        values += [
+            envelope.id, handler.name, handler.ordered, envelope.name, envelope.stream, envelope.sequence,
+            Jsonb(msgspec.to_builtins(envelope) | {"payload": msgspec.json.decode(envelope.payload)}),
+            looping, bool(looping),
+        ]  # fmt: skip
+    row = "(%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END, now())"
+    changed(
+        context,
+        f"""INSERT INTO shop_inboxrow
+              (event_id, handler, ordered, name, stream, sequence, envelope, error, parked_at, due_at)
+            VALUES {", ".join([row] * len(accepted))} ON CONFLICT (event_id, handler) DO NOTHING""",  # noqa: S608
+        values,
+    )
+
+
+_CLAIM = """
+UPDATE shop_inboxrow SET attempt = attempt + 1, starts = starts + 1, lease_until = now() + %s
+WHERE id IN (
+    SELECT id FROM shop_inboxrow row
+    WHERE handled_at IS NULL AND parked_at IS NULL AND due_at <= now()
+      AND (lease_until IS NULL OR lease_until <= now())
+      AND (NOT ordered OR NOT EXISTS (
+            SELECT 1 FROM shop_inboxrow earlier
+            WHERE earlier.handler = row.handler AND earlier.stream = row.stream
+              AND earlier.sequence < row.sequence AND earlier.handled_at IS NULL))
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING *"""
+
+
+def handle_due(context: str) -> int:
+    """Claim what is due in one context and run its handlers. Returns how many rows were claimed."""
+    claimed = list(InboxRow.objects.using(context).raw(_CLAIM, [LEASE, BATCH]))
+    for row in sorted(claimed, key=lambda row: row.id):
+        with renewing(row, context):
+            _run(context, row)
+    return len(claimed)
+
+
+def _run(context: str, row: InboxRow) -> None:
+    handler = events.handler(row.handler, row.name)
+    if handler is None:
+        _postpone(context, row, f"this release has no handler {row.handler} for {row.name}")
+    elif row.starts > MAX_STARTS:
+        _park(context, row, f"started {MAX_STARTS} times without an end")
+    else:
+        _attempt(context, row, handler)
+
+
+def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
+    envelope = row.envelope
+    event = msgspec.convert(envelope["payload"], type=handler.event, strict=False)
+    trace = tracing.Trace(
+        correlation_id=envelope["correlation_id"], causation_id=str(row.event_id),
+        traceparent=envelope["traceparent"], hops=envelope["hops"] + 1,
+    )  # fmt: skip
+    with tracing.following(trace):
+        try:
+            if handler.atomic:
+                with kernel_transaction(context):
+                    handler.run(event)
+                    _finish(context, row)
+            else:
+                handler.run(event)
+                _finish(context, row)
+            log.info("event_handled", handler=row.handler, name=row.name, stream=row.stream, sequence=row.sequence)
+        except Fenced:
+            log.warning("event_taken_over", handler=row.handler, stream=row.stream, sequence=row.sequence)
+        except OUTAGES as error:
+            connections[context].close()  # it may be broken; the next statement gets another
+            _postpone(context, row, repr(error))
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is counted, shown and in the end parked
+            log.exception("event_failed", handler=row.handler, stream=row.stream, sequence=row.sequence)
+            (_park if row.failures + 1 >= MAX_FAILURES else _postpone)(context, row, repr(error), failed=1)
+
+
+_MINE = "WHERE id = %s AND attempt = %s AND handled_at IS NULL"
+
+
+def _finish(context: str, row: InboxRow) -> None:
+    """Mark the row handled, in the transaction of the effect. Raises Fenced where another worker has taken over."""
+    sql = f"UPDATE shop_inboxrow SET handled_at = now(), lease_until = NULL, error = '' {_MINE}"  # noqa: S608
+    if not changed(context, sql, [row.pk, row.attempt]):
+        raise Fenced
+
+
+def _postpone(context: str, row: InboxRow, why: str, failed: int = 0) -> None:
+    log.warning("event_postponed", handler=row.handler, stream=row.stream, sequence=row.sequence, why=why)
+    changed(
+        context,
+        f"""UPDATE shop_inboxrow SET due_at = now() + %s, lease_until = NULL, starts = 0,
+                   failures = failures + %s, error = %s {_MINE}""",  # noqa: S608
+        [backoff(row.failures + row.attempt), failed, why, row.pk, row.attempt],
+    )
+
+
+def _park(context: str, row: InboxRow, why: str, failed: int = 0) -> None:
+    log.error("event_parked", handler=row.handler, stream=row.stream, sequence=row.sequence, why=why)
+    changed(
+        context,
+        f"""UPDATE shop_inboxrow SET parked_at = now(), lease_until = NULL, failures = failures + %s, error = %s
+            {_MINE}""",  # noqa: S608
+        [failed, why, row.pk, row.attempt],
+    )
+
+
+def parked(context: str, limit: int = 100) -> list[InboxRow]:
+    """What handlers of the context gave up on, the oldest first."""
+    return list(InboxRow.objects.using(context).filter(parked_at__isnull=False).order_by("parked_at")[:limit])
+
+
+def replay(context: str, ids: Iterable[int]) -> int:
+    """Let parked rows run again. Returns how many; what is not parked is left alone."""
+    return changed(
+        context,
+        """UPDATE shop_inboxrow SET parked_at = NULL, due_at = now(), failures = 0, starts = 0
+           WHERE id = ANY(%s) AND parked_at IS NOT NULL AND handled_at IS NULL""",
+        [list(ids)],
+    )
+
+
+def discard(context: str, row_id: int, *, reason: str) -> None:
+    """Give up on a parked row, so that its stream goes on. Raises NotParked."""
+    done = changed(
+        context,
+        """UPDATE shop_inboxrow SET handled_at = now(), parked_at = NULL, discarded_because = %s
+           WHERE id = %s AND parked_at IS NOT NULL AND handled_at IS NULL""",
+        [reason, row_id],
+    )
+    if not done:
+        raise NotParked
+
+
+def purge(context: str, older_than: timedelta = timedelta(days=30)) -> int:
+    """Forget what was handled long ago, except where something of its stream still waits. Returns how many rows."""
+    return changed(
+        context,
+        """DELETE FROM shop_inboxrow old WHERE handled_at < now() - %s AND NOT EXISTS (
+             SELECT 1 FROM shop_inboxrow waiting WHERE waiting.stream = old.stream AND waiting.handled_at IS NULL)""",
+        [older_than],
+    )
+
+
+def lag(context: str) -> tuple[float, int]:
+    """Seconds that the oldest due row has waited, and how many rows are parked."""
+    [(seconds, parked)] = rows(
+        context,
+        """SELECT coalesce(extract(epoch FROM now() - min(received_at) FILTER (WHERE parked_at IS NULL)), 0)::float,
+                  count(*) FILTER (WHERE parked_at IS NOT NULL)
+           FROM shop_inboxrow WHERE handled_at IS NULL""",
+    )
+    return seconds, parked

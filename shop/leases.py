@@ -1,0 +1,133 @@
+"""Leases: one worker at a time carries a row on; a worker that died or was paused loses it to the next.
+
+A lease is a few columns of the row itself (`Leased`), taken by one conditional UPDATE that raises
+`attempt`. It lasts LEASE and is renewed each second, by one UPDATE per table for all that the process holds. The
+holder's writes all say `WHERE attempt = mine`: no row means that somebody else has taken over, and the holder stops.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+from django.db import connections, models
+
+from shop.database import OUTAGES, changed
+
+LEASE = timedelta(seconds=5)
+RENEWAL = 1.0  # seconds
+
+log = structlog.get_logger(__name__)
+
+
+class Leased(models.Model):
+    """Work that one worker at a time may carry on. `attempt` fences: every write of the holder says WHERE attempt = mine."""
+
+    attempt = models.IntegerField(default=0, db_default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When the sweeper looks at it next; never if empty.")
+    woken = models.BooleanField(default=False, db_default=False, help_text="Something happened while the lease was busy.")
+
+    class Meta:
+        abstract = True
+
+
+M = TypeVar("M", bound=Leased)
+
+
+class Fenced(Exception):
+    """Somebody else has taken over this work; nothing more of it may be written here."""
+
+
+def take(model: type[M], alias: str, pk: Any) -> M | None:
+    """The row, with its lease taken; or None when another worker holds it, who is then told to look once more.
+
+    Raises model.DoesNotExist for an unknown key.
+    """
+    row = next(
+        iter(
+            model._base_manager.using(alias).raw(
+                f"""UPDATE {model._meta.db_table} SET
+                        woken = coalesce(lease_until > now(), false),
+                        attempt = attempt + (lease_until IS NULL OR lease_until <= now())::int,
+                        lease_until = CASE WHEN lease_until > now() THEN lease_until ELSE now() + %s END
+                    WHERE {model._meta.pk.column} = %s RETURNING *""",  # noqa: S608 - names of our own tables
+                [LEASE, pk],
+            )
+        ),
+        None,
+    )
+    if row is None:
+        raise model.DoesNotExist(pk)  # type: ignore[attr-defined]
+    return None if row.woken else row
+
+
+def due(model: type[Leased], alias: str, limit: int = 20) -> list[Any]:
+    """Keys of rows that want attention and that nobody holds, the longest overdue first."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            f"""SELECT {model._meta.pk.column} FROM {model._meta.db_table}
+                WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
+                ORDER BY due_at LIMIT %s""",  # noqa: S608
+            [limit],
+        )
+        return [key for (key,) in cursor.fetchall()]
+
+
+class _Keeper:
+    """Renews what this process holds, from a thread that lives while there is something to renew."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str, str], dict[Any, int]] = {}
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    def add(self, table: tuple[str, str, str], pk: Any, attempt: int) -> None:
+        with self.lock:
+            self.held.setdefault(table, {})[pk] = attempt
+            if self.thread is None:
+                self.thread = threading.Thread(target=self.run, name="leases", daemon=True)
+                self.thread.start()
+
+    def remove(self, table: tuple[str, str, str], pk: Any) -> None:
+        with self.lock:
+            self.held.get(table, {}).pop(pk, None)
+
+    def run(self) -> None:
+        idle = threading.Event()
+        while True:
+            idle.wait(RENEWAL)
+            with self.lock:
+                work = {table: dict(rows) for table, rows in self.held.items() if rows}
+            for table, rows in work.items():
+                self.renew(table, rows)
+            connections.close_all()
+
+    def renew(self, table: tuple[str, str, str], rows: dict[Any, int]) -> None:
+        alias, name, key = table
+        try:
+            changed(
+                alias,
+                f"""UPDATE {name} SET lease_until = now() + %s
+                    FROM unnest(%s, %s::int[]) AS mine(key, attempt)
+                    WHERE {name}.{key} = mine.key AND {name}.attempt = mine.attempt AND lease_until IS NOT NULL""",  # noqa: S608
+                [LEASE, list(rows), list(rows.values())],
+            )
+        except OUTAGES as error:  # the leases may run out; fencing keeps that safe
+            log.warning("leases_not_renewed", table=name, error=str(error))
+
+
+_keeper = _Keeper()
+
+
+@contextmanager
+def renewing(row: Leased, alias: str) -> Iterator[None]:
+    """Keep the row's lease alive for as long as this block works on it."""
+    table = (alias, row._meta.db_table, row._meta.pk.column)
+    _keeper.add(table, row.pk, row.attempt)
+    try:
+        yield
+    finally:
+        _keeper.remove(table, row.pk)

@@ -1,0 +1,129 @@
+"""The kernel's tables. They exist in the database of every context, each with that context's rows."""
+
+import uuid
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from shop.leases import Leased
+
+
+class OutboxEvent(models.Model):
+    """A fact, written in the transaction in which it became true."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=100)
+    version = models.SmallIntegerField()
+    stream = models.CharField(max_length=150)
+    sequence = models.BigIntegerField()
+    occurred_at = models.DateTimeField()
+    hops = models.SmallIntegerField(default=0)
+    correlation_id = models.CharField(max_length=64)
+    causation_id = models.CharField(max_length=64)
+    traceparent = models.CharField(max_length=64, blank=True)
+    payload = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "sequence"], name="one_event_per_sequence")]
+        verbose_name = "event announced"
+        verbose_name_plural = "events announced"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.stream}#{self.sequence}"
+
+
+class Delivery(models.Model):
+    """One fact on its way to one subscribing context."""
+
+    event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    subscriber = models.CharField(max_length=30)
+    stream = models.CharField(max_length=150)
+    sequence = models.BigIntegerField()
+    due_at = models.DateTimeField(db_default=Now())
+    attempts = models.IntegerField(default=0, db_default=0)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, db_default="")
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [models.UniqueConstraint(fields=["event", "subscriber"], name="one_delivery_per_subscriber")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(acknowledged_at=None), name="delivery_due"),
+            models.Index(
+                fields=["subscriber", "stream", "sequence"], condition=Q(acknowledged_at=None), name="delivery_in_order"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream}#{self.sequence} to {self.subscriber}"
+
+
+class InboxRow(Leased):
+    """One fact for one handler. Its effect and `handled_at` are written in the same transaction."""
+
+    event_id = models.UUIDField()
+    handler = models.CharField(max_length=100)
+    ordered = models.BooleanField()
+    name = models.CharField(max_length=100)
+    stream = models.CharField(max_length=150)
+    sequence = models.BigIntegerField()
+    envelope = models.JSONField()
+    received_at = models.DateTimeField(db_default=Now())
+    starts = models.IntegerField(default=0, db_default=0, help_text="Started without an end, in a row.")
+    failures = models.IntegerField(default=0, db_default=0)
+    handled_at = models.DateTimeField(null=True, blank=True)
+    parked_at = models.DateTimeField(null=True, blank=True)
+    discarded_because = models.TextField(blank=True, db_default="")
+    error = models.TextField(blank=True, db_default="")
+
+    class Meta:
+        verbose_name = "event received"
+        verbose_name_plural = "events received"
+        constraints = [models.UniqueConstraint(fields=["event_id", "handler"], name="one_inbox_row_per_handler")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(handled_at=None, parked_at=None), name="inbox_due"),
+            models.Index(fields=["handler", "stream", "sequence"], condition=Q(handled_at=None), name="inbox_in_order"),
+            models.Index(fields=["parked_at"], condition=Q(parked_at__isnull=False), name="inbox_parked"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream}#{self.sequence} for {self.handler}"
+
+
+class IdempotencyKey(models.Model):
+    """A request that had its effect: written in the transaction of that effect, pointing to it."""
+
+    scope = models.CharField(max_length=200, help_text="Who, method and path.")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="Keyed hash of the body.")
+    resource = models.UUIDField(null=True, blank=True)
+    status = models.SmallIntegerField(null=True, blank=True, help_text="Of the final answer; empty until there is one.")
+    body = models.BinaryField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["scope", "key"], name="one_row_per_idempotency_key")]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_key_age")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class AuditEntry(models.Model):
+    """Who changed what, and what it was before. Append-only."""
+
+    at = models.DateTimeField(db_default=Now())
+    actor = models.CharField(max_length=64)
+    action = models.CharField(max_length=100)
+    object_type = models.CharField(max_length=100)
+    object_id = models.CharField(max_length=100)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        ordering = [F("at").desc()]
+        indexes = [models.Index(fields=["object_type", "object_id"], name="audit_object")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_type} {self.object_id} by {self.actor}"

@@ -1,0 +1,39 @@
+"""Money: an integer of minor units and an ISO 4217 currency code. Never a float."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+MAX_AMOUNT = 10**12  # ten thousand million euros, in cents: far inside a bigint, far above any order
+
+
+class Money(msgspec.Struct, frozen=True):
+    """An amount in minor units (1999 is 19.99 EUR) of one currency."""
+
+    amount: int
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+
+    def __add__(self, other: "Money") -> "Money":
+        if self.currency != other.currency:
+            raise ValueError(f"{self.currency} and {other.currency} do not add up")
+        return Money(self.amount + other.amount, self.currency)
+
+    def __mul__(self, quantity: int) -> "Money":
+        return Money(self.amount * quantity, self.currency)
+
+    def __str__(self) -> str:
+        digits = MINOR_DIGITS.get(self.currency, 2)
+        return f"{Decimal(self.amount).scaleb(-digits):,.{digits}f} {self.currency}"
+
+
+MINOR_DIGITS = {"JPY": 0, "KRW": 0, "ISK": 0, "KWD": 3, "BHD": 3, "TND": 3}  # ISO 4217, where it is not 2
+
+
+def total(amounts: Iterable[Money], currency: str) -> Money:
+    """The sum; zero of `currency` for no amounts. ValueError where currencies differ."""
+    result = Money(0, currency)
+    for amount in amounts:
+        result += amount
+    return result

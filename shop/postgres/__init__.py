@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, made to know which transactions a thread holds."""

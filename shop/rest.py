@@ -1,0 +1,346 @@
+"""HTTP conventions: JSON in, service call, JSON out; errors as RFC 9457 problems; every type a msgspec struct.
+
+    class OrderList(View):
+        @endpoint(who=ANYONE, body=PlaceOrder, answers={201: OrderView, 202: OrderView}, key="own")
+        def post(self, request, body, key): ...
+
+The struct that is decoded, or encoded, is also the schema that the OpenAPI document shows.
+"""
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import structlog
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.exceptions import NotFound as NoPage
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from shop import idempotency, tokens, tracing
+from shop.errors import DomainError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from shop.openapi import description
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+# Reusable field types. PostgreSQL's text cannot hold NUL, and nobody types it.
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Sku = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Email = Annotated[str, msgspec.Meta(pattern=r"^[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,185}\.[^@\s<>,;\".]{2,63}$")]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """One page of a list, and the addresses of its neighbours."""
+
+    results: list[T]
+    next: str | None = None
+    previous: str | None = None
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    facts: dict[str, Any]
+    request_id: str
+
+
+class BadBody(Invalid):
+    """{why}"""
+
+    why: str
+
+
+class BadQuery(Invalid):
+    """{why}"""
+
+    why: str
+
+
+class TooLarge(DomainError):
+    """The request is larger than this shop reads."""
+
+    status = 413
+
+
+class MethodNotAllowed(DomainError):
+    """{method} is not possible here."""
+
+    status = 405
+    method: str
+
+
+class Anyone:
+    """Whoever calls, signed in or not."""
+
+    permission = ""
+
+    def check(self, request: Request) -> None:
+        """Raise Unauthenticated or Forbidden for who may not."""
+
+
+class SignedIn(Anyone):
+    """A caller with a valid access token."""
+
+    def check(self, request: Request) -> None:
+        if not request.user.is_authenticated:
+            raise Unauthenticated
+
+
+class Staff(SignedIn):
+    """A caller whose token carries a permission."""
+
+    def __init__(self, permission: str) -> None:
+        self.permission = permission
+
+    def check(self, request: Request) -> None:
+        super().check(request)
+        if not request.user.has_perm(self.permission):
+            raise Forbidden
+
+
+ANYONE, CUSTOMER = Anyone(), SignedIn()
+
+
+class Nobody:
+    """A caller without a token."""
+
+    id = None
+    is_authenticated = is_staff = is_active = False
+
+    def has_perm(self, permission: str) -> bool:
+        return False
+
+
+class Bearer(BaseAuthentication):
+    """`Authorization: Bearer <access token>` (RFC 6750)."""
+
+    def authenticate(self, request: Request) -> tuple[tokens.Caller, None] | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        if scheme.lower() != "bearer":
+            raise Unauthenticated
+        return tokens.verify(token.strip()), None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """There is one representation; Accept does not choose."""
+
+    def select_parser(self, request: Request, parsers: list) -> None:
+        return None
+
+    def select_renderer(self, request: Request, renderers: list, format_suffix: str | None = None) -> tuple:
+        return JSONRenderer(), "application/json"
+
+
+class View(APIView):
+    """What every API view of every context stands on. Its methods are `@endpoint`s."""
+
+    authentication_classes = [Bearer]
+    permission_classes = []  # each endpoint says who may call it; `endpoint` has no default
+    content_negotiation_class = AlwaysJson
+    context = ""  # whose database keeps the idempotency keys; set by the context's own base view
+
+
+def endpoint(
+    *,
+    who: Anyone,
+    answers: dict[int, Any],
+    body: Any = None,
+    query: Any = None,
+    key: Literal["none", "local", "own", "required"] = "local",
+) -> Callable:
+    """Declare an API method: who may call it, what it reads, what it answers (the first status unless it says so).
+
+    key: what a POST does with an Idempotency-Key. `local`: kernel and effect share one transaction, so the method
+    calls no other context. `own`, `required`: handed to the method as `key`, which passes it to the use case.
+    """
+
+    def decorate(method: Callable) -> Callable:
+        posts = method.__name__ == "post"
+
+        @extend_schema(
+            **description(
+                method, public=type(who) is Anyone, answers=answers, problem=Problem, body=body, query=query,
+                key=key if posts else "none",
+            )  # fmt: skip
+        )
+        @wraps(method)
+        def run(view: View, request: Request, **given: Any) -> HttpResponse:
+            who.check(request)
+            if query is not None:
+                given["query"] = read_query(request, query)
+            content = read_body(request, body) if body is not None else None
+            if body is not None:
+                given["body"] = content
+
+            def answer() -> HttpResponse:
+                result = method(view, request, **given)
+                return result if isinstance(result, HttpResponse) else respond(result, next(iter(answers)))
+
+            if not posts or key == "none":
+                return answer()
+            sent = idempotency.key_of(request, content, required=key == "required")
+            if key == "local":
+                return idempotency.answer_once(view.context, sent, answer) if sent else answer()
+            given["key"] = sent
+            return answer()
+
+        return run
+
+    return decorate
+
+
+def respond(result: Any, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
+    """A JSON answer; None is an empty one."""
+    content = b"" if result is None else msgspec.json.encode(result)
+    return HttpResponse(content, status=status, content_type="application/json", headers=headers)
+
+
+def repeat(known: idempotency.Known) -> HttpResponse:
+    """The stored final answer of a key, to the byte."""
+    kind = "application/json" if (known.status or 0) < 400 else "application/problem+json"  # noqa: PLR2004 - RFC 9110
+    return HttpResponse(known.body, status=known.status, content_type=kind)
+
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def read_body(request: Request, type_: Any) -> Any:
+    """The request's JSON as `type_`. Raises BadBody for anything else, naming the place, and TooLarge."""
+    data = request._request.body
+    if _NUL.search(data):
+        raise BadBody(why="The text holds a NUL character.")
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except RecursionError:
+        raise BadBody(why="The JSON is nested too deeply.") from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise BadBody(why=str(error)) from None
+
+
+def read_query(request: Request, type_: Any) -> Any:
+    """The query string as `type_`. Raises BadQuery."""
+    given = {name: value for name, value in request.query_params.items() if value != ""}
+    if any("\0" in value for value in given.values()):
+        raise BadQuery(why="The text holds a NUL character.")
+    try:
+        return msgspec.convert(given, type=type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadQuery(why=str(error)) from None
+
+
+class Cursor(CursorPagination):
+    """Keyset pages: as quick at the end of a long list as at its beginning, and no COUNT."""
+
+    page_size = 20
+    page_size_query_param = "page_size"
+    max_page_size = 100
+
+
+def page(request: Request, rows: Any, *, ordering: tuple[str, ...], to_view: Callable[[list], list[T]]) -> Page[T]:
+    """One page of a queryset (or its `.values()`), each page's rows through `to_view`. Raises BadQuery for a bad cursor."""
+    cursor = Cursor()
+    cursor.ordering = ordering
+    try:
+        found = cursor.paginate_queryset(rows.order_by(*ordering), request)
+    except (NoPage, ValueError, TypeError):
+        raise BadQuery(why="This cursor is not one of ours.") from None
+    return Page(results=to_view(found), next=cursor.get_next_link(), previous=cursor.get_previous_link())
+
+
+def problem(error: DomainError) -> HttpResponse:
+    """A domain error as application/problem+json, with Retry-After where waiting helps."""
+    headers = {}
+    facts = error.facts
+    if isinstance(error, Unavailable) or "retry_after" in facts:
+        headers["Retry-After"] = str(facts.get("retry_after", 1))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    body = Problem(
+        type=f"https://satsuma.example/problems/{error.code}", title=error.title, status=error.status,
+        detail=str(error), code=error.code, facts=facts, request_id=tracing.current().causation_id,
+    )  # fmt: skip
+    content = msgspec.json.encode(body)
+    return HttpResponse(content, status=error.status, content_type="application/problem+json", headers=headers)
+
+
+def handle(error: Exception, context: Any = None) -> HttpResponse:
+    """DRF's exception handler, and the site's: every error leaves as a problem, and no inside leaves with it."""
+    return problem(as_domain_error(error))
+
+
+class InternalError(DomainError):
+    """Something went wrong on our side; the request id finds it in the log."""
+
+    status = 500
+
+
+def as_domain_error(error: Exception) -> DomainError:
+    """The domain error that says to a client what any exception means."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, OperationalError | InterfaceError):
+        log.warning("database_unavailable", error=str(error))
+        return Unavailable(what="The database")
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge()
+    if isinstance(error, Http404):
+        return NotFound()
+    if isinstance(error, PermissionDenied):
+        return Forbidden()
+    if isinstance(error, SuspiciousOperation | BadRequest):
+        return Invalid()
+    if isinstance(error, APIException):
+        return _from_drf(error)
+    log.exception("request_failed", exc_info=error)
+    return InternalError()
+
+
+def _from_drf(error: APIException) -> DomainError:
+    if error.status_code == MethodNotAllowed.status:
+        return MethodNotAllowed(method=str(error.detail).split('"')[1])
+    known = {401: Unauthenticated, 403: Forbidden, 404: NotFound}.get(error.status_code)
+    return known() if known else BadBody(why=str(error.detail))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem(NotFound())
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return handle(exception or BadRequest())
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem(Forbidden())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return problem(InternalError())
+
+
+def address(request: Request, **query: Any) -> str:
+    """The absolute address of this request with another query."""
+    return request.build_absolute_uri(f"{request.path}?{urlencode(query)}")

@@ -1,0 +1,188 @@
+"""Service interfaces: how one context asks another, whichever process the other runs in.
+
+    class Inventory(Protocol):
+        @idempotent
+        def reserve(self, *, order_id: UUID, lines: tuple[Line, ...]) -> Reservation: ...
+
+    inventory: Inventory = service("inventory", Inventory)
+
+`inventory.reserve(order_id=…, lines=…)` is the same text in every topology. What stands behind the name is one setting:
+a dotted path (local, or loopback: the same through the wire format) or a URL (remote).
+"""
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Literal, TypeVar, cast, get_type_hints
+
+import msgspec
+
+from shop.errors import DomainError, error_class
+from shop.transactions import held, refuse
+
+P = TypeVar("P")
+F = TypeVar("F", bound=Callable)
+Repeat = Literal["read", "idempotent", "once"]
+Send = Callable[..., Any]
+
+
+class DTO(msgspec.Struct, frozen=True, kw_only=True):
+    """What crosses a face: frozen, without methods, plain types."""
+
+
+def _repeats(as_: Repeat) -> Callable[[F], F]:
+    def mark(function: F) -> F:
+        function.__repeat__ = as_  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+read = _repeats("read")  # asks only: retried freely
+idempotent = _repeats("idempotent")  # has a business key: retried with it, a repeat returns the recorded outcome
+once = _repeats("once")  # never sent again by a transport; never on a saga's path
+
+
+class Method:
+    """One method of an interface, and its wire format: JSON, checked against the type hints on both sides."""
+
+    def __init__(self, service_name: str, function: Callable) -> None:
+        hints = get_type_hints(function)
+        self.name = f"{service_name}.{function.__name__}"
+        self.repeat: Repeat = function.__repeat__  # type: ignore[attr-defined]
+        self.answer = msgspec.json.Decoder(hints.pop("return"))
+        self.arguments = msgspec.json.Decoder(msgspec.defstruct(function.__name__, list(hints.items()), kw_only=True))
+
+    def serve(self, implementation: Send, request: bytes) -> bytes:
+        """The callee's side: decode, call, encode the answer or the domain error."""
+        arguments = msgspec.structs.asdict(self.arguments.decode(request))
+        try:
+            reply = Reply(value=msgspec.Raw(msgspec.json.encode(implementation(**arguments))))
+        except DomainError as error:
+            reply = Reply(code=error.code, facts=msgspec.Raw(msgspec.json.encode(error.facts)))
+        return msgspec.json.encode(reply)
+
+    def receive(self, data: bytes) -> Any:
+        """The caller's side: the answer, or the domain error raised as the class that it was."""
+        reply = _reply.decode(data)
+        if reply.code is None:
+            return self.answer.decode(reply.value)
+        cls = error_class(reply.code)
+        hints, facts = get_type_hints(cls), msgspec.json.decode(reply.facts)
+        raise cls(**{name: msgspec.convert(fact, hints[name]) for name, fact in facts.items()})
+
+
+class Reply(msgspec.Struct, omit_defaults=True):
+    """What comes back over the wire."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    code: str | None = None
+    facts: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_reply = msgspec.json.Decoder(Reply)
+
+
+def local(method: Method, implementation: Send) -> Send:
+    """A plain call, no copy."""
+    name = method.name
+
+    def call(**arguments: Any) -> Any:
+        if held.aliases:
+            refuse(f"{name} was called")
+        return implementation(**arguments)
+
+    return call
+
+
+journal: list[Callable[[], bytes]] | None = None  # a test's idempotent calls, to be made once more at its end
+
+
+def loopback(method: Method, implementation: Send) -> Send:
+    """Through the wire format, in process. What may be repeated is made twice, as after a lost reply."""
+
+    def call(**arguments: Any) -> Any:
+        refuse(f"{method.name} was called")
+        request = msgspec.json.encode(arguments)
+
+        def send() -> bytes:
+            return method.serve(implementation, request)
+
+        reply = send()
+        if method.repeat != "once":
+            reply = send()
+        if method.repeat == "idempotent" and journal is not None:
+            journal.append(send)
+        return method.receive(reply)
+
+    return call
+
+
+TRANSPORTS = {"local": local, "loopback": loopback}
+_bindings: dict[str, str] = {}
+_transport = "local"
+_services: dict[str, "_Service"] = {}
+
+
+class _Service:
+    """Stands for an interface until its first use, then holds one callable per method."""
+
+    def __init__(self, name: str, protocol: type) -> None:
+        self._name = name
+        self._methods = [
+            Method(name, function)
+            for function in vars(protocol).values()
+            if inspect.isfunction(function) and hasattr(function, "__repeat__")
+        ]
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        self._bind()
+        return self.__dict__[attribute]
+
+    def _bind(self) -> None:
+        module, _, name = _bindings[self._name].rpartition(".")
+        implementation = getattr(import_module(module), name)
+        missing = [m.name for m in self._methods if m.name.rpartition(".")[2] not in vars(implementation)]
+        if missing:
+            raise TypeError(f"{_bindings[self._name]} does not define {', '.join(missing)} itself")
+        target = implementation()
+        for method in self._methods:
+            short = method.name.rpartition(".")[2]
+            self.__dict__[short] = TRANSPORTS[_transport](method, getattr(target, short))
+
+    def _unbind(self) -> None:
+        for method in self._methods:
+            self.__dict__.pop(method.name.rpartition(".")[2], None)
+
+
+def service(name: str, protocol: type[P]) -> P:
+    """The bound name of a context's interface: the last line of its `interface.py`."""
+    bound = _services[name] = _Service(name, protocol)
+    return cast(P, bound)
+
+
+def configure(bindings: dict[str, str], transport: str) -> None:
+    """Say what stands behind each name. ValueError for what no transport can reach."""
+    global _transport  # noqa: PLW0603 - one process, one wiring
+    if transport not in TRANSPORTS:
+        raise ValueError(f"TRANSPORT is {transport!r}; it can be {' or '.join(TRANSPORTS)}")
+    for name, target in bindings.items():
+        if "://" in target:
+            raise ValueError(f"{name} is bound to {target}, but there is no remote transport in this release")
+    _transport = transport
+    _bindings.update(bindings)
+    for bound in _services.values():
+        bound._unbind()
+
+
+def bind_all() -> None:
+    """Bind every interface now, so that an incomplete implementation fails at start and not at its first call."""
+    for bound in _services.values():
+        bound._bind()
+
+
+def interfaces() -> dict[str, list[Method]]:
+    """Every declared interface with its methods."""
+    return {name: bound._methods for name, bound in _services.items()}

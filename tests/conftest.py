@@ -1,0 +1,39 @@
+"""What every test stands on: five real databases, real commits, and the engine by hand.
+
+Nothing is rolled back or emptied between tests: five processes could not do that either. A test makes its own data.
+"""
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+
+from shop import services
+
+
+@pytest.fixture(scope="session", autouse=True)
+def django_db_setup(django_db_blocker):
+    """Create and migrate the five databases as an operator would; then let every test in."""
+    django_db_blocker.unblock()
+    call_command("databases", verbosity=0)
+    call_command("migrate", verbosity=0)
+    yield
+    django_db_blocker.restore()
+
+
+@pytest.fixture(autouse=True)
+def repeat_idempotent_calls():
+    """With the loopback transport, make a test's idempotent calls once more at its end: none may announce anything."""
+    services.journal = []
+    yield
+    calls, services.journal = services.journal, None
+    before = announced()
+    for call in calls:
+        call()
+    assert announced() == before, "a repeated call announced something again"
+
+
+def announced() -> dict[str, int]:
+    """How many facts each context has announced."""
+    from shop.models import OutboxEvent
+
+    return {alias: OutboxEvent.objects.using(alias).count() for alias in settings.CONTEXTS}
