@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
@@ -19,7 +20,7 @@ from shop.database import hosted, transaction
 from shop.errors import DomainError, Unauthenticated
 from shop.rest import Nobody
 
-SESSION_TOKEN = "staff_token"  # noqa: S105 - the name of a session entry
+SESSION_TOKEN = "staff_token"
 
 
 class SignInForm(AdminAuthenticationForm):
@@ -53,7 +54,7 @@ class Site(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_staff)
 
-    @never_cache
+    @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Ask for e-mail address and password, and keep the staff token in the signed session."""
         form = SignInForm(request, data=request.POST or None)
@@ -67,7 +68,7 @@ class Site(admin.AdminSite):
         shown = {**self.each_context(request), "form": form, "next": target, "title": "Sign in", "app_path": request.path}
         return TemplateResponse(request, self.login_template, shown)
 
-    @never_cache
+    @method_decorator(never_cache)
     def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         request.session.flush()
         return redirect("admin:login")

@@ -5,11 +5,11 @@ from multiprocessing.util import Finalize
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from django.core.wsgi import get_wsgi_application  # noqa: E402
+from django.core.wsgi import get_wsgi_application
 
 application = get_wsgi_application()
 
-from django.conf import settings  # noqa: E402
+from django.conf import settings
 
 if settings.ENGINE == "embedded":
     from shop.engine import Engine

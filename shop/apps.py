@@ -9,6 +9,6 @@ class ShopConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from shop import checks  # noqa: F401 - it registers itself
+        from shop import checks
 
         services.configure(settings.SERVICES, settings.TRANSPORT)

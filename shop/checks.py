@@ -23,7 +23,7 @@ def bindings_are_complete(**_: Any) -> list[Error]:
 @register()
 def subscriptions_are_current(**_: Any) -> list[Error]:
     """The file that publishers read says what the handlers say."""
-    if set(hosted()) == set(settings.SERVICES) and settings.SUBSCRIPTIONS != events.subscriptions():
+    if set(hosted()) == set(settings.SERVICES) and events.subscriptions() != settings.SUBSCRIPTIONS:
         return [Error("config/subscriptions.json is not what the handlers say: run `manage.py subscriptions`", id="shop.E002")]
     return []
 

@@ -62,6 +62,7 @@ class Engine:
     def stop(self, patience: float = 10.0) -> None:
         """Let each thread finish what it has in hand. What a thread does not finish in time, another process will."""
         self.stopping.set()
+        outbox.doorbell.remove(self.ring)
         self.ring()
         deadline = time.monotonic() + patience
         for thread in self.threads:
@@ -88,7 +89,7 @@ class Engine:
             if timer is None:
                 self.stopping.wait(IDLE / 2)
             else:
-                self._survive(lambda _: timer.run(), timer.name)
+                self._survive(lambda _, run=timer.run: run(), timer.name)
                 self._finished(timer)
         connections.close_all()
 
@@ -113,7 +114,7 @@ class Engine:
             log.warning("engine_outage", subject=subject, error=str(error))
             connections.close_all()
             self.stopping.wait(IDLE)
-        except Exception:  # noqa: BLE001 - the thread has to outlive any bug in what it runs
+        except Exception:
             log.exception("engine_error", subject=subject)
             self.stopping.wait(IDLE)
         return 0

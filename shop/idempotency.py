@@ -60,6 +60,11 @@ def keyed_hash(data: bytes) -> str:
     return hmac.new(settings.SECRET_KEY.encode(), data, hashlib.sha256).hexdigest()
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two hashes are equal, in a time that does not tell how far."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
 def key_of(request: HttpRequest, body: Any, *, required: bool) -> Key | None:
     """The request's key, None without one. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
     key = request.headers.get("Idempotency-Key")
@@ -87,7 +92,7 @@ def find(alias: str, key: Key) -> Known | None:
     if not found:
         return None
     [(fingerprint, resource, status, body)] = found
-    if not hmac.compare_digest(fingerprint, key.fingerprint):
+    if not same(fingerprint, key.fingerprint):
         raise IdempotencyKeyReused
     return Known(resource, status, None if body is None else bytes(body))
 
@@ -104,13 +109,15 @@ def record(alias: str, key: Key, resource: UUID | None = None) -> None:
         raise IdempotencyKeyInFlight
 
 
-def finish(alias: str, key: Key, status: int, body: bytes) -> None:
-    """Store the final answer. The first one stays."""
-    changed(
+def finish(alias: str, key: Key, status: int, body: bytes) -> Known:
+    """Store the final answer, and return what is stored: the first one stays."""
+    [stored] = rows(
         alias,
-        "UPDATE shop_idempotencykey SET status = %s, body = %s WHERE scope = %s AND key = %s AND status IS NULL",
+        """UPDATE shop_idempotencykey SET status = coalesce(status, %s), body = coalesce(body, %s)
+           WHERE scope = %s AND key = %s RETURNING resource, status, body""",
         [status, body, key.scope, key.key],
     )
+    return Known(stored[0], stored[1], bytes(stored[2]))
 
 
 def answer_once(alias: str, key: Key, answer: Callable[[], HttpResponse]) -> HttpResponse:

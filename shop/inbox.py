@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -70,15 +71,14 @@ def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
         looping = f"passed on {envelope.hops} times" if envelope.hops > MAX_HOPS else ""
         values += [
             envelope.id, handler.name, handler.ordered, envelope.name, envelope.stream, envelope.sequence,
-            Jsonb(msgspec.to_builtins(envelope) | {"payload": msgspec.json.decode(envelope.payload)}),
-            looping, bool(looping),
+            Jsonb(envelope, msgspec.json.encode), looping, bool(looping),
         ]  # fmt: skip
     row = "(%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END, now())"
     changed(
         context,
         f"""INSERT INTO shop_inboxrow
               (event_id, handler, ordered, name, stream, sequence, envelope, error, parked_at, due_at)
-            VALUES {", ".join([row] * len(accepted))} ON CONFLICT (event_id, handler) DO NOTHING""",  # noqa: S608
+            VALUES {", ".join([row] * len(accepted))} ON CONFLICT (event_id, handler) DO NOTHING""",
         values,
     )
 
@@ -88,7 +88,7 @@ UPDATE shop_inboxrow SET attempt = attempt + 1, starts = starts + 1, lease_until
 WHERE id IN (
     SELECT id FROM shop_inboxrow row
     WHERE handled_at IS NULL AND parked_at IS NULL AND due_at <= now()
-      AND (lease_until IS NULL OR lease_until <= now())
+      AND (lease_until IS NULL OR lease_until <= now()) AND (starts > 0) = %s
       AND (NOT ordered OR NOT EXISTS (
             SELECT 1 FROM shop_inboxrow earlier
             WHERE earlier.handler = row.handler AND earlier.stream = row.stream
@@ -98,10 +98,19 @@ RETURNING *"""
 
 
 def handle_due(context: str) -> int:
-    """Claim what is due in one context and run its handlers. Returns how many rows were claimed."""
-    claimed = list(InboxRow.objects.using(context).raw(_CLAIM, [LEASE, BATCH]))
-    for row in sorted(claimed, key=lambda row: row.id):
-        with renewing(row, context):
+    """Claim what is due in one context and run its handlers. Returns how many rows were claimed.
+
+    A row that was started before without an end comes alone: it may be what ended its worker.
+    """
+    return _handle(context, BATCH, started_before=False) + _handle(context, 1, started_before=True)
+
+
+def _handle(context: str, limit: int, *, started_before: bool) -> int:
+    claimed = list(InboxRow.objects.using(context).raw(_CLAIM, [LEASE, started_before, limit]))
+    with ExitStack() as leases:
+        for row in claimed:
+            leases.enter_context(renewing(row, context))
+        for row in sorted(claimed, key=lambda row: row.id):
             _run(context, row)
     return len(claimed)
 
@@ -118,13 +127,13 @@ def _run(context: str, row: InboxRow) -> None:
 
 def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
     envelope = row.envelope
-    event = msgspec.convert(envelope["payload"], type=handler.event, strict=False)
     trace = tracing.Trace(
         correlation_id=envelope["correlation_id"], causation_id=str(row.event_id),
         traceparent=envelope["traceparent"], hops=envelope["hops"] + 1,
     )  # fmt: skip
     with tracing.following(trace):
         try:
+            event = msgspec.convert(envelope["payload"], type=handler.event, strict=False)
             if handler.atomic:
                 with kernel_transaction(context):
                     handler.run(event)
@@ -138,7 +147,7 @@ def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
         except OUTAGES as error:
             connections[context].close()  # it may be broken; the next statement gets another
             _postpone(context, row, repr(error))
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is counted, shown and in the end parked
+        except Exception as error:
             log.exception("event_failed", handler=row.handler, stream=row.stream, sequence=row.sequence)
             (_park if row.failures + 1 >= MAX_FAILURES else _postpone)(context, row, repr(error), failed=1)
 
@@ -148,7 +157,7 @@ _MINE = "WHERE id = %s AND attempt = %s AND handled_at IS NULL"
 
 def _finish(context: str, row: InboxRow) -> None:
     """Mark the row handled, in the transaction of the effect. Raises Fenced where another worker has taken over."""
-    sql = f"UPDATE shop_inboxrow SET handled_at = now(), lease_until = NULL, error = '' {_MINE}"  # noqa: S608
+    sql = f"UPDATE shop_inboxrow SET handled_at = now(), lease_until = NULL, error = '' {_MINE}"
     if not changed(context, sql, [row.pk, row.attempt]):
         raise Fenced
 
@@ -158,7 +167,7 @@ def _postpone(context: str, row: InboxRow, why: str, failed: int = 0) -> None:
     changed(
         context,
         f"""UPDATE shop_inboxrow SET due_at = now() + %s, lease_until = NULL, starts = 0,
-                   failures = failures + %s, error = %s {_MINE}""",  # noqa: S608
+                   failures = failures + %s, error = %s {_MINE}""",
         [backoff(row.failures + row.attempt), failed, why, row.pk, row.attempt],
     )
 
@@ -168,7 +177,7 @@ def _park(context: str, row: InboxRow, why: str, failed: int = 0) -> None:
     changed(
         context,
         f"""UPDATE shop_inboxrow SET parked_at = now(), lease_until = NULL, failures = failures + %s, error = %s
-            {_MINE}""",  # noqa: S608
+            {_MINE}""",
         [failed, why, row.pk, row.attempt],
     )
 

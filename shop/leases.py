@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from django.db import connections, models
 
-from shop.database import OUTAGES, changed
+from shop.database import changed
 
 LEASE = timedelta(seconds=5)
 RENEWAL = 1.0  # seconds
@@ -44,6 +44,7 @@ class Fenced(Exception):
 def take(model: type[M], alias: str, pk: Any) -> M | None:
     """The row, with its lease taken; or None when another worker holds it, who is then told to look once more.
 
+    The row's `taken_at` is the database's time: what its TTLs are compared with.
     Raises model.DoesNotExist for an unknown key.
     """
     row = next(
@@ -53,7 +54,7 @@ def take(model: type[M], alias: str, pk: Any) -> M | None:
                         woken = coalesce(lease_until > now(), false),
                         attempt = attempt + (lease_until IS NULL OR lease_until <= now())::int,
                         lease_until = CASE WHEN lease_until > now() THEN lease_until ELSE now() + %s END
-                    WHERE {model._meta.pk.column} = %s RETURNING *""",  # noqa: S608 - names of our own tables
+                    WHERE {model._meta.pk.column} = %s RETURNING *, now() AS taken_at""",
                 [LEASE, pk],
             )
         ),
@@ -70,14 +71,14 @@ def due(model: type[Leased], alias: str, limit: int = 20) -> list[Any]:
         cursor.execute(
             f"""SELECT {model._meta.pk.column} FROM {model._meta.db_table}
                 WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
-                ORDER BY due_at LIMIT %s""",  # noqa: S608
+                ORDER BY due_at LIMIT %s""",
             [limit],
         )
         return [key for (key,) in cursor.fetchall()]
 
 
 class _Keeper:
-    """Renews what this process holds, from a thread that lives while there is something to renew."""
+    """Renews what this process holds, from a thread that starts with the first lease."""
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str, str], dict[Any, int]] = {}
@@ -91,9 +92,10 @@ class _Keeper:
                 self.thread = threading.Thread(target=self.run, name="leases", daemon=True)
                 self.thread.start()
 
-    def remove(self, table: tuple[str, str, str], pk: Any) -> None:
+    def remove(self, table: tuple[str, str, str], pk: Any, attempt: int) -> None:
         with self.lock:
-            self.held.get(table, {}).pop(pk, None)
+            if self.held[table].get(pk) == attempt:  # else another thread of this process has taken over
+                del self.held[table][pk]
 
     def run(self) -> None:
         idle = threading.Event()
@@ -112,10 +114,10 @@ class _Keeper:
                 alias,
                 f"""UPDATE {name} SET lease_until = now() + %s
                     FROM unnest(%s, %s::int[]) AS mine(key, attempt)
-                    WHERE {name}.{key} = mine.key AND {name}.attempt = mine.attempt AND lease_until IS NOT NULL""",  # noqa: S608
+                    WHERE {name}.{key} = mine.key AND {name}.attempt = mine.attempt AND lease_until IS NOT NULL""",
                 [LEASE, list(rows), list(rows.values())],
             )
-        except OUTAGES as error:  # the leases may run out; fencing keeps that safe
+        except Exception as error:  # the leases may run out; fencing keeps that safe
             log.warning("leases_not_renewed", table=name, error=str(error))
 
 
@@ -130,4 +132,4 @@ def renewing(row: Leased, alias: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _keeper.remove(table, row.pk)
+        _keeper.remove(table, row.pk, row.attempt)

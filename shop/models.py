@@ -114,7 +114,7 @@ class AuditEntry(models.Model):
     """Who changed what, and what it was before. Append-only."""
 
     at = models.DateTimeField(db_default=Now())
-    actor = models.CharField(max_length=64)
+    actor = models.CharField(max_length=254)
     action = models.CharField(max_length=100)
     object_type = models.CharField(max_length=100)
     object_id = models.CharField(max_length=100)

@@ -13,7 +13,7 @@ class Money(msgspec.Struct, frozen=True):
     """An amount in minor units (1999 is 19.99 EUR) of one currency."""
 
     amount: int
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 
     def __add__(self, other: "Money") -> "Money":
         if self.currency != other.currency:

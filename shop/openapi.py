@@ -75,7 +75,7 @@ def description(
 
 
 def media(status: int) -> str:
-    return "application/json" if status < 400 else "application/problem+json"  # noqa: PLR2004 - RFC 9110
+    return "application/json" if status < 400 else "application/problem+json"
 
 
 def _parameters(query: Any) -> list[OpenApiParameter]:

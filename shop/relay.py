@@ -4,9 +4,10 @@ from collections import defaultdict
 
 import msgspec
 import structlog
+from django.db import connections
 
 from shop import inbox
-from shop.database import OUTAGES, changed, rows
+from shop.database import changed, rows
 from shop.events import Envelope
 
 BATCH = 50
@@ -60,7 +61,8 @@ def _hand_over(publisher: str, subscriber: str, batch: dict[int, Envelope]) -> l
     """The deliveries that the subscriber acknowledged. The others stay due and say why."""
     try:
         refused = inbox.accept(subscriber, batch.values())
-    except OUTAGES as error:
+    except Exception as error:  # whatever is wrong with one subscriber, the others get theirs
+        connections.close_all()  # one of them may be broken; the next statement gets another
         refused = {str(envelope.id): repr(error) for envelope in batch.values()}
     problems = {delivery: refused[str(e.id)] for delivery, e in batch.items() if str(e.id) in refused}
     for delivery, why in problems.items():
@@ -83,6 +85,9 @@ def purge(publisher: str) -> int:
     """Forget facts that everybody acknowledged more than 30 days ago. Returns how many."""
     return changed(
         publisher,
-        """DELETE FROM shop_outboxevent old WHERE occurred_at < now() - interval '30 days' AND NOT EXISTS (
-             SELECT 1 FROM shop_delivery waiting WHERE waiting.stream = old.stream AND acknowledged_at IS NULL)""",
+        """WITH old AS (
+             SELECT id FROM shop_outboxevent old WHERE occurred_at < now() - interval '30 days' AND NOT EXISTS (
+               SELECT 1 FROM shop_delivery waiting WHERE waiting.stream = old.stream AND acknowledged_at IS NULL)),
+           gone AS (DELETE FROM shop_delivery USING old WHERE event_id = old.id)
+           DELETE FROM shop_outboxevent USING old WHERE shop_outboxevent.id = old.id""",
     )

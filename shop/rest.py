@@ -15,8 +15,14 @@ from urllib.parse import urlencode
 
 import msgspec
 import structlog
-from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    ValidationError,
+)
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.authentication import BaseAuthentication
@@ -35,10 +41,10 @@ from shop.openapi import description
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-# Reusable field types. PostgreSQL's text cannot hold NUL, and nobody types it.
+# Reusable field types. In Python a bare $ also matches before a newline at the end, hence the look-ahead.
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-Sku = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-Email = Annotated[str, msgspec.Meta(pattern=r"^[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,185}\.[^@\s<>,;\".]{2,63}$")]
+Sku = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
+Email = Annotated[str, msgspec.Meta(pattern=r"^[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,185}\.[^@\s<>,;\".]{2,63}$(?!\n)")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -128,6 +134,9 @@ class Nobody:
     def has_perm(self, permission: str) -> bool:
         return False
 
+    def has_module_perms(self, context: str) -> bool:
+        return False
+
 
 class Bearer(BaseAuthentication):
     """`Authorization: Bearer <access token>` (RFC 6750)."""
@@ -160,6 +169,7 @@ class View(APIView):
     authentication_classes = [Bearer]
     permission_classes = []  # each endpoint says who may call it; `endpoint` has no default
     content_negotiation_class = AlwaysJson
+    metadata_class = None  # no OPTIONS: the OpenAPI document says what there is
     context = ""  # whose database keeps the idempotency keys; set by the context's own base view
 
 
@@ -182,9 +192,14 @@ def endpoint(
 
         @extend_schema(
             **description(
-                method, public=type(who) is Anyone, answers=answers, problem=Problem, body=body, query=query,
+                method,
+                public=type(who) is Anyone,
+                answers=answers,
+                problem=Problem,
+                body=body,
+                query=query,
                 key=key if posts else "none",
-            )  # fmt: skip
+            )
         )
         @wraps(method)
         def run(view: View, request: Request, **given: Any) -> HttpResponse:
@@ -220,7 +235,7 @@ def respond(result: Any, status: int = 200, headers: dict[str, str] | None = Non
 
 def repeat(known: idempotency.Known) -> HttpResponse:
     """The stored final answer of a key, to the byte."""
-    kind = "application/json" if (known.status or 0) < 400 else "application/problem+json"  # noqa: PLR2004 - RFC 9110
+    kind = "application/json" if (known.status or 0) < 400 else "application/problem+json"
     return HttpResponse(known.body, status=known.status, content_type=kind)
 
 
@@ -265,25 +280,26 @@ def page(request: Request, rows: Any, *, ordering: tuple[str, ...], to_view: Cal
     cursor.ordering = ordering
     try:
         found = cursor.paginate_queryset(rows.order_by(*ordering), request)
-    except (NoPage, ValueError, TypeError):
+    except (NoPage, ValueError, TypeError, ValidationError, DataError):
         raise BadQuery(why="This cursor is not one of ours.") from None
     return Page(results=to_view(found), next=cursor.get_next_link(), previous=cursor.get_previous_link())
 
 
-def problem(error: DomainError) -> HttpResponse:
-    """A domain error as application/problem+json, with Retry-After where waiting helps."""
+def problem(error: DomainError, *, status: int | None = None, **more: Any) -> HttpResponse:
+    """A domain error as application/problem+json, with `more` facts, and Retry-After where waiting helps."""
     headers = {}
-    facts = error.facts
+    status = status or error.status
+    facts = error.facts | more
     if isinstance(error, Unavailable) or "retry_after" in facts:
         headers["Retry-After"] = str(facts.get("retry_after", 1))
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     body = Problem(
-        type=f"https://satsuma.example/problems/{error.code}", title=error.title, status=error.status,
+        type=f"https://satsuma.example/problems/{error.code}", title=error.title, status=status,
         detail=str(error), code=error.code, facts=facts, request_id=tracing.current().causation_id,
     )  # fmt: skip
     content = msgspec.json.encode(body)
-    return HttpResponse(content, status=error.status, content_type="application/problem+json", headers=headers)
+    return HttpResponse(content, status=status, content_type="application/problem+json", headers=headers)
 
 
 def handle(error: Exception, context: Any = None) -> HttpResponse:

@@ -139,6 +139,8 @@ class _Service:
         if attribute.startswith("_"):
             raise AttributeError(attribute)
         self._bind()
+        if attribute not in self.__dict__:
+            raise AttributeError(f"{self._name} has no {attribute}")
         return self.__dict__[attribute]
 
     def _bind(self) -> None:
@@ -165,7 +167,7 @@ def service(name: str, protocol: type[P]) -> P:
 
 def configure(bindings: dict[str, str], transport: str) -> None:
     """Say what stands behind each name. ValueError for what no transport can reach."""
-    global _transport  # noqa: PLW0603 - one process, one wiring
+    global _transport
     if transport not in TRANSPORTS:
         raise ValueError(f"TRANSPORT is {transport!r}; it can be {' or '.join(TRANSPORTS)}")
     for name, target in bindings.items():

@@ -6,4 +6,4 @@ class InventoryConfig(AppConfig):
     label = "inventory"
 
     def ready(self) -> None:
-        from contexts.inventory import handlers  # noqa: F401 - they register themselves
+        from contexts.inventory import handlers

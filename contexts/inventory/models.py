@@ -1,1 +1,206 @@
-"""Tables of inventory."""
+"""Tables of inventory.
+
+The catalogue is read much and changed seldom; stock is one narrow row per SKU, so that a sale writes little.
+"""
+
+from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from shop.ids import uuid7
+from shop.money import MAX_AMOUNT, Money
+
+is_sku = RegexValidator(r"^[A-Za-z0-9._-]{1,64}\Z", "Letters, digits, dot, underscore and hyphen, at most 64.")
+in_minor_units = {
+    "validators": [MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)],
+    "help_text": "In minor units: 1999 is 19.99.",
+}
+
+
+class Category(models.Model):
+    """A shelf of the shop."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(max_length=100, unique=True)
+    name = models.CharField(max_length=100)
+    description = models.TextField(max_length=2000, blank=True)
+    position = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "categories"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Product(models.Model):
+    """What is sold, in one or more variants.
+
+    Prices stand here as well, so that a list is filtered and sorted in one flat table. They are those of the active
+    variants, written with every change of these; a product without any has none and is in no list.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(max_length=100, unique=True)
+    name = models.CharField(max_length=200)
+    description = models.TextField(max_length=5000, blank=True)
+    category = models.ForeignKey(
+        Category, models.PROTECT, to_field="slug", db_column="category", related_name="products", db_index=False
+    )
+    is_active = models.BooleanField(default=True, db_default=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    min_price = models.BigIntegerField(null=True, editable=False)
+    max_price = models.BigIntegerField(null=True, editable=False)
+    document = models.GeneratedField(
+        expression=SearchVector("name", weight="A", config="english")
+        + SearchVector("description", weight="B", config="english"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        indexes = [
+            GinIndex(fields=["document"], name="product_document"),
+            models.Index(fields=["category", "name", "id"], name="product_by_category"),
+            models.Index(fields=["name", "id"], name="product_by_name"),
+            models.Index(fields=["min_price", "id"], name="product_by_price"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Variant(models.Model):
+    """One thing that can be put into a cart. Its SKU never changes, and a variant is never deleted."""
+
+    sku = models.CharField("SKU", primary_key=True, max_length=64, validators=[is_sku])
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="variants")
+    name = models.CharField(max_length=200)
+    price = models.BigIntegerField(**in_minor_units)
+    currency = models.CharField(max_length=3, default=settings.CURRENCY, editable=False)
+    position = models.PositiveIntegerField(default=0)
+    is_active = models.BooleanField(default=True, db_default=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(price__gte=0, price__lte=MAX_AMOUNT), name="variant_price_in_range"),
+            models.CheckConstraint(condition=Q(currency__regex="^[A-Z]{3}$"), name="variant_currency_is_iso_4217"),
+        ]
+
+    def __str__(self) -> str:
+        return self.sku
+
+    @property
+    def money(self) -> Money:
+        return Money(self.price, self.currency)
+
+
+class Stock(models.Model):
+    """How many units of a SKU lie on the shelf, and how many of these are set aside for orders.
+
+    `on_hand` is `initial` and the sum of the movements, at every instant. `sequence` counts the announced crossings
+    between available and sold out.
+    """
+
+    variant = models.OneToOneField(
+        Variant, on_delete=models.PROTECT, primary_key=True, db_column="sku", related_name="stock", verbose_name="SKU"
+    )
+    on_hand = models.BigIntegerField(default=0, db_default=0)
+    reserved = models.BigIntegerField(default=0, db_default=0)
+    initial = models.BigIntegerField(default=0, db_default=0)
+    sequence = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        verbose_name_plural = "stock"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(reserved__gte=0, reserved__lte=F("on_hand")), name="reserved_within_on_hand"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.variant_id
+
+
+class StockMovement(models.Model):
+    """Units that came to the shelf or left it. Append-only."""
+
+    class Kind(models.TextChoices):
+        RECEIPT = "receipt"
+        ADJUSTMENT = "adjustment"
+        SALE = "sale"
+        RESTOCK = "restock"
+
+    # No foreign key: whoever writes a movement holds the lock of the stock row, and that is never deleted.
+    sku = models.CharField("SKU", max_length=64)
+    kind = models.CharField(max_length=10, choices=Kind)
+    quantity = models.BigIntegerField(help_text="Signed: negative where units left the shelf.")
+    order_id = models.UUIDField(null=True, blank=True)
+    at = models.DateTimeField(db_default=Now())
+    actor = models.CharField(max_length=254, help_text="A member of staff, or the context that asked for it.")
+    note = models.CharField(max_length=200, blank=True, help_text="The reference of a receipt, the reason otherwise.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=~Q(quantity=0), name="movement_moves")]
+        indexes = [models.Index(fields=["sku", "id"], name="movements_of_sku")]
+
+    def __str__(self) -> str:
+        return f"{self.quantity:+} {self.sku}"
+
+
+class Reservation(models.Model):
+    """Stock set aside for an order, or the record that there was too little, or that it must never be set aside."""
+
+    class Status(models.TextChoices):
+        HELD = "held"
+        REFUSED = "refused"
+        RELEASED = "released"
+        COMMITTED = "committed"
+        RESTOCKED = "restocked"
+
+    order_id = models.UUIDField(primary_key=True)
+    status = models.CharField(max_length=10, choices=Status)
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When the hold is over.")
+    announce_at = models.DateTimeField(null=True, blank=True, help_text="When orders is told next that it is over.")
+    refused_sku = models.CharField(max_length=64, blank=True, db_default="")
+    refused_available = models.BigIntegerField(null=True, blank=True)
+    sequence = models.BigIntegerField(default=1)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["held", "refused", "released", "committed", "restocked"]),
+                name="reservation_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="refused", refused_available__isnull=False)
+                | (~Q(status="refused") & Q(refused_available__isnull=True)),
+                name="refusal_has_its_facts",
+            ),
+        ]
+        indexes = [models.Index(fields=["announce_at"], condition=Q(status="held"), name="reservation_due")]
+
+    def __str__(self) -> str:
+        return str(self.order_id)
+
+
+class ReservationLine(models.Model):
+    """So many units of one SKU, as they were asked for: lines of the same SKU are one."""
+
+    pk = models.CompositePrimaryKey("reservation_id", "sku")
+    reservation = models.ForeignKey(
+        Reservation, models.PROTECT, db_column="order_id", related_name="lines", db_index=False
+    )
+    sku = models.CharField(max_length=64)
+    quantity = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(quantity__gt=0), name="line_has_units")]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.sku}"

@@ -6,4 +6,4 @@ class NotificationsConfig(AppConfig):
     label = "notifications"
 
     def ready(self) -> None:
-        from contexts.notifications import handlers  # noqa: F401 - they register themselves
+        from contexts.notifications import handlers

@@ -6,4 +6,4 @@ class OrdersConfig(AppConfig):
     label = "orders"
 
     def ready(self) -> None:
-        from contexts.orders import handlers  # noqa: F401 - they register themselves
+        from contexts.orders import handlers

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class PaymentsConfig(AppConfig):
@@ -6,4 +7,7 @@ class PaymentsConfig(AppConfig):
     label = "payments"
 
     def ready(self) -> None:
-        from contexts.payments import handlers  # noqa: F401 - they register themselves
+        from contexts.payments import handlers, providers
+
+        for provider in settings.PAYMENT_PROVIDERS:  # one that does not exist fails here, not with a customer
+            providers.find(provider)

@@ -6,4 +6,4 @@ class UsersConfig(AppConfig):
     label = "users"
 
     def ready(self) -> None:
-        from contexts.users import handlers  # noqa: F401 - they register themselves
+        from contexts.users import handlers

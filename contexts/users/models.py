@@ -1,20 +1,81 @@
 """Tables of users."""
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower, Now
 
 from shop.ids import uuid7
 
 
 class User(AbstractBaseUser):
-    """An account. The e-mail address, in lower case, is who somebody is."""
+    """An account. The canonical e-mail address is who somebody is; whoever has permissions is staff."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(unique=True)
     full_name = models.CharField(max_length=200)
+    is_active = models.BooleanField("active", default=True)
+    permissions = ArrayField(
+        models.CharField(max_length=64),
+        default=list,
+        blank=True,
+        help_text="Separated by commas: <context>.view, <context>.change and so on; * stands for all.",
+    )
+    created_at = models.DateTimeField("registered", db_default=Now(), editable=False)
+    sequence = models.BigIntegerField(default=0, editable=False)
+    last_login = None  # a write at each sign-in, for nobody
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = ["full_name"]
 
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(email=Lower("email")), name="email_is_lower_case")]
+
     def __str__(self) -> str:
         return self.email
+
+
+class TokenFamily(models.Model):
+    """All refresh tokens that descend from one sign-in, by rotation. It is revoked as a whole."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="families")
+    revoked = models.BooleanField(default=False)
+    began_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "token families"
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class RefreshToken(models.Model):
+    """One refresh token, good for one use. Only its SHA-256 is known here."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    family = models.ForeignKey(TokenFamily, on_delete=models.CASCADE, related_name="tokens")
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["expires_at"], name="refresh_token_expiry")]
+
+    def __str__(self) -> str:
+        return self.digest[:8]
+
+
+class SignInAttempts(models.Model):
+    """How often a sign-in was tried at one account, or from one address, in the present window."""
+
+    subject = models.CharField(max_length=64, primary_key=True, help_text="Keyed hash of the account or the address.")
+    began_at = models.DateTimeField(db_default=Now())
+    count = models.IntegerField()
+
+    class Meta:
+        verbose_name_plural = "sign-in attempts"
+        indexes = [models.Index(fields=["began_at"], name="sign_in_attempts_age")]
+
+    def __str__(self) -> str:
+        return f"{self.count} since {self.began_at}"

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('actor', models.CharField(max_length=64)),
+                ('actor', models.CharField(max_length=254)),
                 ('action', models.CharField(max_length=100)),
                 ('object_type', models.CharField(max_length=100)),
                 ('object_id', models.CharField(max_length=100)),

@@ -5,9 +5,17 @@ A test's own transaction (django.test.TestCase) does not count.
 
 from typing import Any
 
+from django.db import OperationalError
 from django.db.backends.postgresql import base
+from django.db.utils import DatabaseErrorWrapper
+from django.utils.functional import cached_property
+from psycopg import OperationalError as CutOff
+from psycopg.errors import ReadOnlySqlTransaction
+from psycopg_pool import ConnectionPool
 
 from shop.transactions import held, refuse_beside
+
+RECONNECT = 1.0  # seconds that a lost connection is tried again on its own; then each request tries
 
 
 class _Blocks(list):
@@ -33,8 +41,21 @@ class _Blocks(list):
             held.aliases.remove(self.alias)
 
 
+class _Errors(DatabaseErrorWrapper):
+    """A server that is read-only for now is an outage like any other; psycopg calls it an internal error."""
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if isinstance(exc_value, ReadOnlySqlTransaction):
+            raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
+        super().__exit__(exc_type, exc_value, traceback)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """django.db.backends.postgresql, with the one-transaction rule."""
+
+    @cached_property
+    def wrap_database_errors(self) -> _Errors:
+        return _Errors(self)
 
     @property
     def atomic_blocks(self) -> _Blocks:
@@ -50,6 +71,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not autocommit:
             refuse_beside(self.alias)
         super()._set_autocommit(autocommit)
+
+    @property
+    def pool(self) -> ConnectionPool | None:
+        """As Django's, but back at once after an outage: by default a pool waits up to minutes between two tries."""
+        if self.alias not in self._connection_pools and self.settings_dict["OPTIONS"].get("pool"):
+            pool = ConnectionPool(
+                kwargs=self.get_connection_params() | {"autocommit": True}, configure=self._configure_connection,
+                check=self._check, reconnect_timeout=RECONNECT, open=False, **self.settings_dict["OPTIONS"]["pool"],
+            )  # fmt: skip
+            self._connection_pools.setdefault(self.alias, pool)
+        return self._connection_pools.get(self.alias)
+
+    def _check(self, connection: Any) -> None:
+        """One idle connection that the server has cut means that its neighbours are cut too."""
+        try:
+            ConnectionPool.check_connection(connection)
+        except CutOff:
+            self._connection_pools[self.alias].drain()
+            raise
 
     def _cursor(self, name: str | None = None) -> Any:
         refuse_beside(self.alias)

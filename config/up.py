@@ -1,0 +1,208 @@
+"""`make up`: a shop that sells, from nothing. Standard library only, so that the launcher stays small beside the shop.
+
+It starts PostgreSQL unless DATABASE_URL names one, prepares databases and data, runs the server, and stops it all on
+Ctrl-C or SIGTERM. Killed at any point, it goes on with the same data the next time.
+"""
+
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from config.embedded import NoPostgres, Server
+
+HOST = "127.0.0.1"
+START_PATIENCE = 60.0  # seconds until the shop has to answer
+STOP_PATIENCE = 20.0
+
+
+class Failed(RuntimeError):
+    """Something that the person at the keyboard can mend."""
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    print(f"  {text} ... ", end="", flush=True)
+    began = time.monotonic()
+    yield
+    print(f"{time.monotonic() - began:.1f} s", flush=True)
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, _interrupt)
+    folder = Path(os.environ.get("DATA_DIR") or ".data").resolve()
+    try:
+        port = _port()
+        print(f"Satsuma, with its data in {folder}", flush=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _run(folder, port)
+    except (Failed, NoPostgres) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _port() -> int:
+    given = os.environ.get("PORT") or "8000"
+    if not given.isdecimal() or not 0 < int(given) < 65536:
+        raise Failed(f"PORT is {given!r}; it has to be a number from 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, int(given)))
+        except OSError as error:
+            raise Failed(f"Port {given} cannot be used ({error.strerror}). Stop what uses it, or: PORT=8001 make up") from None
+    return int(given)
+
+
+def _run(folder: Path, port: int) -> int:
+    environment = _environment(folder, port)
+    server = None
+    if "DATABASE_URL" not in os.environ:
+        server = Server(folder)
+        with step("Starting PostgreSQL"):
+            server.start()
+        environment["DATABASE_URL"] = server.url
+    try:
+        with step("Preparing five databases, catalogue and staff"):
+            prepared = _prepare(environment)
+        return _serve(environment, port, prepared)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave the database behind
+        if server:
+            with step("Stopping PostgreSQL"):
+                server.stop()
+
+
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    """What is set wins; secrets that are not are made once and kept in the data folder."""
+    kept = folder / "secrets.json"
+    if not kept.exists():
+        draft = kept.with_suffix(".new")
+        draft.write_text(json.dumps({"SECRET_KEY": secrets.token_urlsafe(48), "JWT_SIGNING_KEY": _signing_key()}))
+        draft.chmod(0o600)
+        draft.replace(kept)
+    mail = {} if "EMAIL_HOST" in os.environ else {
+        "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "EMAIL_FILE_PATH": str(folder / "mail"),
+    }  # fmt: skip
+    site = {"SITE_URL": f"http://{HOST}:{port}", "LOG_LEVEL": "WARNING"}
+    return {**site, **mail, **json.loads(kept.read_text()), **os.environ}
+
+
+def _signing_key() -> str:
+    """A fresh EC P-256 private key in PEM."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _prepare(environment: dict[str, str]) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "config.prepare"], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Failed(done.stderr.strip() or done.stdout.strip())
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> int:
+    command = [
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", "1",
+        "--blocking-threads", environment.get("WEB_THREADS", "4"), "--no-ws", "--workers-kill-timeout", "15",
+        "--log-level", "warning", "config.wsgi:application",
+    ]  # fmt: skip
+    server = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent, start_new_session=True)  # noqa: PLW1509
+    try:
+        with step("Starting the shop"):
+            _await_ready(server, port)
+        _welcome(port, prepared)
+        return server.wait()
+    finally:
+        _stop(server)
+
+
+def _die_with_parent() -> None:
+    """Linux: SIGTERM when the launcher is killed, so that no server is left behind with the port."""
+    set_parent_death_signal = 1
+    load: Callable[..., Any] = ctypes.CDLL
+    try:
+        load(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    except (OSError, AttributeError):
+        return  # another system: then Ctrl-C and SIGTERM are the ways to stop
+
+
+def _await_ready(server: subprocess.Popen, port: int) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise Failed("The server ended while starting; what it said stands above.")
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/ready", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise Failed(f"The server did not get ready within {START_PATIENCE:.0f} s")
+
+
+def _stop(server: subprocess.Popen) -> None:
+    if server.poll() is None:
+        with step("Stopping the shop"):
+            server.terminate()
+            try:
+                server.wait(STOP_PATIENCE)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _something_in_stock(site: str) -> str:
+    """A SKU that can be bought now."""
+    with urllib.request.urlopen(f"{site}/api/v1/products?in_stock=true", timeout=10) as response:
+        variants = [variant for product in json.load(response)["results"] for variant in product["variants"]]
+    return next((variant["sku"] for variant in variants if variant["available"]), "SKU")
+
+
+def _welcome(port: int, prepared: dict[str, str]) -> None:
+    site = f"http://{HOST}:{port}"
+    sku = _something_in_stock(site)
+    password = prepared.get("password") or "as shown at the first start (manage.py create_staff makes another)"
+    print(
+        f"""
+  API docs   {site}/api/docs/
+  Admin      {site}/admin/   {prepared["email"]}   password: {password}
+  Catalogue  {site}/api/v1/products
+
+Buy something:
+
+  curl -s {site}/api/v1/orders -H 'Content-Type: application/json' -H "Idempotency-Key: $(uuidgen || date +%s%N)" -d '{{
+    "email": "you@example.com", "items": [{{"sku": "{sku}", "quantity": 1}}],
+    "shipping_address": {{"name": "You", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}},
+    "payment_method": {{"provider": "sandbox", "token": "tok_ok"}}}}'
+
+Ctrl-C stops it.""",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The way of an order: placed, carried on by whoever has its lease, cancelled on request."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import IntegrityError
+from django.db.models import F, QuerySet, Value
+from django.db.models.functions import Now
+
+from contexts.inventory.interface import Offer, inventory
+from contexts.orders import saga
+from contexts.orders.events import OrderPlaced
+from contexts.orders.models import Cart, Order, OrderLine
+from contexts.orders.service import carts
+from contexts.users.interface import users
+from shop import clock, idempotency, leases
+from shop.audit import audit
+from shop.database import transaction
+from shop.errors import Conflict, Invalid, NotFound, Unauthenticated
+from shop.ids import uuid7
+from shop.leases import LEASE, Fenced
+from shop.money import MAX_AMOUNT, Money, total
+from shop.outbox import publish
+
+Status, Step = Order.Status, Order.Step
+CANCELLABLE = (Status.PENDING, Status.CONFIRMED, Status.ON_HOLD)
+
+log = structlog.get_logger(__name__)
+
+
+class OrderNotFound(NotFound):
+    """There is no such order."""
+
+
+class CartEmpty(Invalid):
+    """There is nothing in the cart."""
+
+
+class CartChanged(Conflict):
+    """The cart was changed, or ordered, while the order was being placed."""
+
+
+class EmailMissing(Invalid):
+    """Say where to send the receipt: an order without an account needs an e-mail address."""
+
+
+class TotalTooLarge(Invalid):
+    """The order comes to more than this shop takes at once."""
+
+
+class NotCancellable(Conflict):
+    """An order that is {present} cannot be cancelled."""
+
+    present: str
+
+
+class Wish(msgspec.Struct, kw_only=True):
+    """What somebody wants to order, and how it is paid."""
+
+    items: list[tuple[str, int]]
+    cart: tuple[UUID, int] | None = None  # the cart that it came from, and the version that was seen
+    user_id: UUID | None = None
+    email: str = ""
+    shipping_address: dict[str, Any]
+    billing_address: dict[str, Any] | None = None
+    provider: str
+    token: str
+
+
+def place(
+    wish: Wish, *, key: idempotency.Key, at_rest: Callable[[Order], object] = lambda order: None
+) -> Order:
+    """Place an order and carry it on until it is final or has to wait.
+
+    Nothing is kept of an order whose items are not for sale. Raises UnknownSku, CartEmpty, CartChanged, EmailMissing,
+    TotalTooLarge, IdempotencyKeyInFlight; Unavailable only as long as there is no order yet.
+    """
+    if not wish.items:
+        raise CartEmpty
+    email = wish.email or _email_of(wish.user_id)
+    offers = {offer.sku: offer for offer in inventory.quote(skus=tuple(dict.fromkeys(sku for sku, _ in wish.items)))}
+    order, lines = _freeze(wish, email, offers)
+    _store(order, lines, wish, key)
+    return _carried_on(order, at_rest)
+
+
+def _email_of(user_id: UUID | None) -> str:
+    if user_id is None:
+        raise EmailMissing
+    for profile in users.profiles(user_ids=(user_id,)):
+        return profile.email
+    raise Unauthenticated
+
+
+def _freeze(wish: Wish, email: str, offers: dict[str, Offer]) -> tuple[Order, list[OrderLine]]:
+    """The order and its lines at the prices of this moment, not stored yet."""
+    order = Order(
+        id=uuid7(), user_id=wish.user_id, email=email, cart_id=wish.cart[0] if wish.cart else None,
+        currency=settings.CURRENCY, shipping_address=wish.shipping_address, billing_address=wish.billing_address,
+        payment_provider=wish.provider, payment_token=wish.token, attempt=1,
+    )  # fmt: skip
+    lines = [_line(order, position, offers[sku], n) for position, (sku, n) in enumerate(wish.items)]
+    totals = carts.totals_of(total((Money(line.total, order.currency) for line in lines), order.currency))
+    if totals.total.amount > MAX_AMOUNT:
+        raise TotalTooLarge
+    order.items_total, order.discount_total = totals.items.amount, totals.discount.amount
+    order.shipping_total, order.tax_total = totals.shipping.amount, totals.tax.amount
+    order.total = totals.total.amount
+    return order, lines
+
+
+def _line(order: Order, position: int, offer: Offer, quantity: int) -> OrderLine:
+    return OrderLine(
+        order=order, position=position, sku=offer.sku, name=offer.name, quantity=quantity,
+        unit_price=offer.price.amount, total=offer.price.amount * quantity,
+    )  # fmt: skip
+
+
+def _store(order: Order, lines: list[OrderLine], wish: Wish, key: idempotency.Key) -> None:
+    """Order, lines, the first lease, the key and the fact, in one transaction. The lease is this request's."""
+    hold = timedelta(seconds=settings.RESERVATION_HOLD_SECONDS)
+    order.lease_until, order.due_at, order.expires_at = (Now() + Value(time) for time in (LEASE, LEASE, hold))
+    order.timeline = [{"at": clock.now().isoformat(), "kind": "placed", "text": "The order was placed.", "context": "orders"}]
+    try:
+        with transaction("orders"):
+            idempotency.record("orders", key, resource=order.id)
+            if wish.cart and not _take_cart(*wish.cart):
+                raise CartChanged
+            order.save(force_insert=True)
+            OrderLine.objects.bulk_create(lines)
+            publish(
+                OrderPlaced(
+                    order_id=order.id, number=order.number, user_id=order.user_id, total=Money(order.total, order.currency)
+                ),
+                sequence=order.sequence,
+            )
+    except IntegrityError as error:
+        if "one_live_order_per_cart" in str(error):
+            raise CartChanged from None
+        raise
+    order._prefetched_objects_cache = {"lines": lines}  # what was just written need not be read
+
+
+def _take_cart(cart_id: UUID, version: int) -> bool:
+    return bool(Cart.objects.filter(pk=cart_id, version=version).update(version=F("version") + 1))
+
+
+def _carried_on(order: Order, at_rest: Callable[[Order], object]) -> Order:
+    """Carried on; or, where another worker has taken over, as it is now."""
+    try:
+        return saga.carry_on(order, at_rest=at_rest)
+    except Fenced:
+        return get(order.id)
+
+
+def resume(order_id: UUID, *, at_rest: Callable[[Order], object] = lambda order: None) -> Order:
+    """Carry an order on if nobody does; who does is told to look once more. Raises OrderNotFound."""
+    try:
+        order = leases.take(Order, "orders", order_id)
+    except Order.DoesNotExist:
+        raise OrderNotFound from None
+    if order is None:
+        return get(order_id)
+    return _carried_on(order, at_rest)
+
+
+def carry_on_due() -> None:
+    """Carry on what waits for its time or was left behind by a worker that died."""
+    for order_id in leases.due(Order, "orders"):
+        try:
+            resume(order_id)
+        except Exception:
+            log.exception("checkout_failed", order=str(order_id))
+
+
+def request_cancel(order_id: UUID, *, actor: str = "") -> Order:
+    """Ask for an order to be cancelled, and carry that out unless somebody is at it. Raises NotCancellable.
+
+    A repeat changes nothing. `actor` is the member of staff who asks, empty for the customer.
+    """
+    with transaction("orders"):
+        asked = Order.objects.filter(pk=order_id, status__in=CANCELLABLE, cancel_requested_at=None).update(
+            cancel_requested_at=Now(), due_at=Now()
+        )
+        if asked and actor:
+            audit("orders", actor=actor, action="cancel", object_type="order", object_id=order_id)
+    order = get(order_id)
+    if order.cancel_requested_at is None:
+        raise NotCancellable(present=order.status)
+    return order if order.step == Step.CLOSED else resume(order_id)
+
+
+def is_busy(order_id: UUID) -> bool:
+    """Whether a worker is carrying the order on at this moment."""
+    return Order.objects.filter(pk=order_id, lease_until__gt=Now()).exists()
+
+
+def get(order_id: UUID) -> Order:
+    """An order with its lines. Raises OrderNotFound."""
+    order = Order.objects.filter(pk=order_id).prefetch_related("lines").first()
+    if order is None:
+        raise OrderNotFound
+    return order
+
+
+def owned(order_id: UUID, *, user_id: UUID | None, token: str) -> Order:
+    """The order, for the customer whose it is, or for whoever holds its token. Raises OrderNotFound for anybody else."""
+    order = get(order_id)
+    mine = user_id is not None and order.user_id == user_id
+    if mine or (token and idempotency.same(token, token_of(order_id))):
+        return order
+    raise OrderNotFound
+
+
+def token_of(order_id: UUID) -> str:
+    """What shows that somebody placed an order as a guest: from the id and the shop's secret, stored nowhere."""
+    return idempotency.keyed_hash(f"order {order_id}".encode())
+
+
+def of_user(user_id: UUID) -> QuerySet[Order]:
+    """The orders of a customer."""
+    return Order.objects.filter(user_id=user_id).prefetch_related("lines")

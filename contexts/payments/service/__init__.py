@@ -1,0 +1,23 @@
+"""Use cases of payments: operations for other contexts, refunds for staff, and the progress of what is open."""
+
+from uuid import UUID
+
+from contexts.payments.interface import Payment, PaymentMethod, Payments
+from contexts.payments.service import operations
+from shop.money import Money
+
+
+class LocalPayments(Payments):
+    """The interface of payments, in this process."""
+
+    def authorize(self, *, order_id: UUID, amount: Money, method: PaymentMethod) -> Payment:
+        return operations.authorize(order_id, amount, method)
+
+    def capture(self, *, order_id: UUID) -> Payment:
+        return operations.capture(order_id)
+
+    def cancel(self, *, order_id: UUID) -> Payment | None:
+        return operations.cancel(order_id)
+
+    def of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
+        return operations.of_orders(order_ids)

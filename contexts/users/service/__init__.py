@@ -1,0 +1,19 @@
+"""Use cases of users: accounts, sessions and the tokens that stand for them, staff."""
+
+from uuid import UUID
+
+from contexts.users.interface import Profile, StaffSession, Users
+from contexts.users.service import accounts, sessions
+
+
+class LocalUsers(Users):
+    """What other contexts may ask, in this process."""
+
+    def profiles(self, *, user_ids: tuple[UUID, ...]) -> tuple[Profile, ...]:
+        return accounts.profiles(user_ids)
+
+    def sign_in_staff(self, *, email: str, password: str) -> StaffSession:
+        return sessions.sign_in_staff(email=email, password=password)
+
+    def renew_staff(self, *, user_id: UUID) -> StaffSession:
+        return sessions.renew_staff(user_id)

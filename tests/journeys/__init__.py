@@ -1,0 +1,1 @@
+"""Journeys: a running shop, over HTTP, as its customers and staff use it."""

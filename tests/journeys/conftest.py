@@ -1,0 +1,63 @@
+"""A shop in a process of its own: server and embedded engine, on the suite's databases."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.shopper import Shopper, eventually
+
+
+class RunningShop:
+    """`granian config.wsgi` on a free port, and the environment that it started with."""
+
+    def __init__(self, **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.site = f"http://127.0.0.1:{self.port}"
+        self.environment = os.environ | {"ENGINE": "embedded", "SITE_URL": self.site} | environment
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(self.port), "--no-ws",
+             "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application"],
+            env=self.environment, start_new_session=True,
+        )  # fmt: skip
+        eventually(self.is_ready, patience=30)
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.site}/ready", timeout=5) as response:
+                return response.status == 200
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def kill(self) -> None:
+        """As a power cut would: the server and its workers, at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to stop; its exit status."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="package")
+def running_shop():
+    shop = RunningShop()
+    yield shop
+    if shop.process.poll() is None:
+        shop.stop()
+
+
+@pytest.fixture
+def shopper(running_shop):
+    return Shopper(running_shop.site)

@@ -1,0 +1,175 @@
+"""The embedded engine: everything flows by itself, and nothing stops it."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+
+from shop import events, outbox
+from shop.database import hosted, rows
+from shop.engine import Engine, run_until_idle
+from shop.events import every
+from shop.ids import uuid7
+from tests.shop.post import LetterSent, listen, note, notes, send
+from tests.shop.server import cut_connection
+
+
+def read(event):
+    note(event.letter_id, event.text)
+
+
+@pytest.fixture
+def engines(letter):
+    """Start engines; all of them are stopped at the end."""
+    started = []
+
+    def start(count=1):
+        for _ in range(count):
+            started.append(Engine())
+            started[-1].start()
+        return started
+
+    yield start
+    for engine in started:
+        if not engine.stopping.is_set():
+            engine.stop()
+
+
+def wait_until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_an_engine_starts_and_stops_its_threads(engines):
+    [engine] = engines()
+    assert all(thread.is_alive() and thread.daemon for thread in engine.threads)
+    engine.stop()
+    assert not any(thread.is_alive() for thread in engine.threads)
+    assert engine.ring not in outbox.doorbell
+
+
+def test_an_engine_finishes_what_it_has_in_hand(engines, letter):
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(event):
+        began.set()
+        go_on.wait(10)
+        note(event.letter_id)
+
+    listen(slow)
+    [engine] = engines()
+    send(letter, "hello")
+    assert began.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    engine.stop()
+    assert notes(letter) == ["read"]
+
+
+def test_a_fact_is_handled_within_half_a_second(engines, letter):
+    published, handled = {}, {}
+
+    def stop_the_clock(event):
+        handled[event.letter_id] = time.perf_counter()
+
+    listen(stop_the_clock, atomic=False)
+    engines()
+    for _ in range(200):
+        one = uuid7()
+        published[one] = time.perf_counter()
+        send(one, "hello")
+        time.sleep(0.01)
+    assert wait_until(lambda: len(handled) == 200)
+    lags = sorted(handled[one] - published[one] for one in published)
+    assert lags[197] < 0.5, f"p50 {lags[100]:.3f}, p99 {lags[197]:.3f}"
+
+
+def test_several_engines_handle_each_fact_once_and_in_order(engines, letter):
+    listen(read)
+    letters = [uuid7() for _ in range(20)]
+    engines(3)
+    for one in letters:
+        send(one, "1", "2", "3", "4")
+    assert wait_until(lambda: all(len(notes(one)) >= 4 for one in letters))
+    assert all(notes(one) == ["1", "2", "3", "4"] for one in letters)
+
+
+def test_a_bug_in_a_handler_does_not_stop_the_others(engines, letter):
+    def buggy(event):
+        raise ZeroDivisionError
+
+    listen(buggy)
+    listen(read)
+    engines()
+    send(letter, "hello")
+    other = uuid7()
+    send(other, "hello")
+    assert wait_until(lambda: notes(letter) == notes(other) == ["hello"])
+
+
+def timer(run, seconds=0.05, context="orders"):
+    run.__module__ = f"contexts.{context}.handlers"
+    every(timedelta(seconds=seconds))(run)
+
+
+def test_a_timer_runs_again_and_again(engines, letter):
+    runs = []
+    timer(lambda: runs.append(1))
+    engines()
+    assert wait_until(lambda: len(runs) >= 3)
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError("bug"), OperationalError("outage")])
+def test_a_timer_that_fails_runs_again_and_stops_nothing_else(engines, letter, bug):
+    runs = []
+
+    def failing():
+        runs.append(1)
+        raise bug
+
+    timer(failing)
+    listen(read)
+    engines()
+    send(letter, "hello")
+    assert wait_until(lambda: len(runs) >= 3 and notes(letter) == ["hello"])
+
+
+def test_an_engine_goes_on_after_its_connections_were_lost(engines, letter):
+    listen(read)
+    engines()
+    send(letter, "before")
+    assert wait_until(lambda: notes(letter) == ["before"])
+    for alias in hosted():
+        cut_all_but_mine(alias)
+    send(letter, "after", first=2)
+    assert wait_until(lambda: notes(letter) == ["before", "after"])
+
+
+def cut_all_but_mine(alias):
+    rows(alias, """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()""")  # fmt: skip
+
+
+def test_a_thread_of_a_test_is_not_in_the_engines_way(engines, letter):
+    listen(read)
+    cut_connection("notifications")
+    from django.db import connections
+
+    connections.close_all()
+    engines()
+    send(letter, "hello")
+    assert wait_until(lambda: notes(letter) == ["hello"])
+
+
+def test_facts_that_chase_each_other_are_noticed(letter):
+    def answer(event):
+        send(event.letter_id, "again", first=int(time.time() * 1e6))
+
+    listen(answer, context="payments", atomic=False)
+    send(letter, "hello")
+    with pytest.raises(RuntimeError, match="events chase each other"):
+        run_until_idle(rounds=5)
+    assert LetterSent.name in events.subscriptions()

@@ -1,0 +1,172 @@
+"""The database backend: one transaction at a time, on one alias."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import InternalError, OperationalError, connections
+from django.db import transaction as django_transaction
+from django.db.backends.postgresql import base as stock
+from django.test import TestCase
+
+from shop.database import OUTAGES, kernel_transaction, rows, transaction
+from shop.errors import InTransaction
+from shop.transactions import held
+from tests.shop.server import cut_connection
+from tests.shop.threads import elsewhere
+
+
+def atomic(alias):
+    return django_transaction.atomic(using=alias)
+
+
+@contextmanager
+def stock_backend(*aliases):
+    """The same databases with Django's own backend: the guard switched off."""
+    ours = {alias: connections[alias] for alias in aliases}
+    for alias in aliases:
+        connections[alias] = stock.DatabaseWrapper(connections.settings[alias], alias)
+    try:
+        yield
+    finally:
+        for alias, connection in ours.items():
+            connections[alias].close()
+            connections[alias] = connection
+
+
+def begin_a_second():
+    with atomic("orders"), atomic("payments"):
+        return rows("payments", "SELECT 1")
+
+
+def read_beside():
+    with atomic("orders"):
+        return rows("payments", "SELECT 1")
+
+
+@pytest.mark.parametrize("sequence", [begin_a_second, read_beside])
+def test_a_second_alias_is_refused_while_a_transaction_is_open(sequence):
+    with pytest.raises(InTransaction, match="payments while a transaction is open on orders"):
+        sequence()
+    assert held.aliases == []
+
+
+@pytest.mark.parametrize("sequence", [begin_a_second, read_beside])
+def test_djangos_own_backend_would_not_notice(sequence):
+    with stock_backend("orders", "payments"):
+        assert sequence() == [(1,)]
+
+
+def test_the_second_alias_is_allowed_again_after_a_commit():
+    with atomic("orders"):
+        rows("orders", "SELECT 1")
+    with atomic("payments"):
+        assert rows("payments", "SELECT 1") == [(1,)]
+
+
+def test_the_second_alias_is_allowed_again_after_a_rollback():
+    with pytest.raises(ZeroDivisionError), atomic("orders"):
+        1 / 0  # noqa: B018
+    assert rows("payments", "SELECT 1") == [(1,)]
+
+
+def test_the_second_alias_is_allowed_again_after_the_connection_was_lost():
+    with pytest.raises(OperationalError), atomic("orders"):
+        cut_connection("orders")
+        rows("orders", "SELECT 1")
+    assert rows("payments", "SELECT 1") == [(1,)]
+    assert rows("orders", "SELECT 1") == [(1,)]
+
+
+def test_the_second_alias_is_allowed_again_after_the_connection_was_closed_inside():
+    with atomic("orders"):
+        connections["orders"].close()
+    assert held.aliases == []
+    assert rows("payments", "SELECT 1") == [(1,)]
+
+
+def test_the_end_of_an_inner_block_does_not_end_the_transaction():
+    with atomic("orders"):
+        with pytest.raises(ZeroDivisionError), atomic("orders"):
+            1 / 0  # noqa: B018
+        with pytest.raises(InTransaction):
+            rows("payments", "SELECT 1")
+
+
+def test_one_thread_does_not_hold_for_another():
+    with atomic("orders"):
+        assert elsewhere(lambda: rows("payments", "SELECT 1")) == [(1,)]
+
+
+def test_a_second_alias_is_refused_in_a_thread_too():
+    with pytest.raises(InTransaction):
+        elsewhere(begin_a_second)
+
+
+class ATestsOwnTransaction(TestCase):
+    """Django's TestCase holds one transaction on each alias; none of them is the application's."""
+
+    databases = ("orders", "inventory", "payments", "users", "notifications")
+
+    def test_does_not_count(self):
+        assert held.aliases == []
+        assert rows("orders", "SELECT 1") == rows("payments", "SELECT 1") == [(1,)]
+
+    def test_leaves_the_guard_on_for_what_is_opened_inside(self):
+        with transaction("orders"), pytest.raises(InTransaction):
+            rows("payments", "SELECT 1")
+        assert rows("payments", "SELECT 1") == [(1,)]
+
+
+def write_where_nothing_may_be_written():
+    with atomic("orders"):
+        rows("orders", "SET TRANSACTION READ ONLY")
+        rows("orders", "DELETE FROM shop_idempotencykey WHERE false")
+
+
+def test_a_read_only_server_is_an_outage():
+    with pytest.raises(OUTAGES):
+        write_where_nothing_may_be_written()
+
+
+def test_djangos_own_backend_would_call_it_an_internal_error():
+    with stock_backend("orders"), pytest.raises(InternalError):
+        write_where_nothing_may_be_written()
+
+
+def test_a_use_case_joins_the_kernels_transaction_of_its_context():
+    with kernel_transaction("orders"):
+        first = rows("orders", "SELECT pg_current_xact_id()")
+        with transaction("orders"):
+            assert rows("orders", "SELECT pg_current_xact_id()") == first
+
+
+def test_what_joined_is_rolled_back_with_the_kernels():
+    def joined():
+        with kernel_transaction("orders"):
+            with transaction("orders"):
+                rows("orders", "CREATE TABLE test_joined ()")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        joined()
+    assert rows("orders", "SELECT to_regclass('test_joined')") == [(None,)]
+
+
+OPEN = {
+    "another use case's": lambda: transaction("orders"),
+    "Django's": lambda: atomic("orders"),
+    "the kernel's of another context": lambda: kernel_transaction("payments"),
+}
+
+
+@pytest.mark.parametrize("begin", OPEN.values(), ids=OPEN)
+def test_a_use_case_joins_no_other_transaction(begin):
+    with begin(), pytest.raises(InTransaction, match="a transaction on orders was begun"), transaction("orders"):
+        pass
+
+
+def test_nothing_is_joined_after_the_kernels_transaction():
+    with kernel_transaction("orders"):
+        pass
+    with transaction("orders"), pytest.raises(InTransaction), transaction("orders"):
+        pass

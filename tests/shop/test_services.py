@@ -1,0 +1,165 @@
+"""Service interfaces: one text, one meaning, whatever stands behind the name."""
+
+import threading
+from datetime import timedelta
+from typing import Protocol
+
+import pytest
+from django.db import transaction as django_transaction
+
+from shop import services
+from shop.database import kernel_transaction, transaction
+from shop.errors import Closed, InTransaction, NotFound
+from shop.ids import uuid7
+from tests.shop import library as shelf
+from tests.shop.library import Book, NotOnShelf, UnknownBook, book
+from tests.shop.threads import at_once, elsewhere
+
+
+@pytest.fixture(autouse=True)
+def counted():
+    shelf.calls.clear()
+
+
+def test_an_answer_arrives_as_it_was_given(library):
+    assert library.books(isbns=("1", "2")) == (book("1"), book("2"))
+
+
+def test_ids_durations_and_money_arrive_with_their_types(library):
+    loan = uuid7()
+    lent = library.lend(loan_id=loan, isbn="1", lent_for=timedelta(days=3, microseconds=1))
+    assert (lent.borrower, lent.lent_for) == (loan, timedelta(days=3, microseconds=1))
+    assert isinstance(lent, Book)
+
+
+def test_a_domain_error_arrives_as_the_same_class_with_typed_facts(library):
+    loan = uuid7()
+    with pytest.raises(NotOnShelf) as caught:
+        library.lend(loan_id=loan, isbn="lent", lent_for=timedelta(hours=1))
+    error = caught.value
+    assert type(error) is NotOnShelf
+    assert (error.borrower, error.lent_for, error.price.amount) == (loan, timedelta(hours=1), 5)
+    assert str(error) == "lent is lent for 1:00:00 more."
+
+
+def test_a_kernel_error_and_a_subclass_arrive_too(library):
+    with pytest.raises(Closed):
+        library.lend(loan_id=uuid7(), isbn="closed", lent_for=timedelta(0))
+    with pytest.raises(NotFound) as caught:
+        library.books(isbns=("missing",))
+    assert type(caught.value) is UnknownBook
+
+
+@pytest.mark.parametrize("library", ["local"], indirect=True)
+def test_a_local_call_is_made_once(library):
+    library.books(isbns=())
+    assert shelf.calls == ["books"]
+
+
+@pytest.mark.parametrize("library", ["loopback"], indirect=True)
+def test_loopback_makes_each_call_that_may_be_repeated_twice(library):
+    library.books(isbns=())
+    library.lend(loan_id=uuid7(), isbn="1", lent_for=timedelta(0))
+    assert shelf.calls == ["books", "books", "lend", "lend"]
+
+
+def test_a_call_that_may_not_be_repeated_is_made_once(library):
+    library.shout(word="Fire!")
+    assert shelf.calls == ["Fire!"]
+
+
+@pytest.mark.parametrize("library", ["loopback"], indirect=True)
+def test_loopback_remembers_the_idempotent_calls_for_the_end_of_the_test(library):
+    library.books(isbns=())
+    library.lend(loan_id=uuid7(), isbn="1", lent_for=timedelta(0))
+    assert len(services.journal) == 1
+
+
+@pytest.mark.parametrize("library", ["loopback"], indirect=True)
+def test_the_wire_refuses_what_the_type_hints_do_not_say(library):
+    with pytest.raises(Exception, match="Expected `str`"):
+        library.books(isbns=(5,))
+
+
+OPEN = {
+    "the context's own": lambda: transaction("orders"),
+    "the kernel's": lambda: kernel_transaction("inventory"),
+    "Django's": lambda: django_transaction.atomic(using="payments"),
+}
+
+
+@pytest.mark.parametrize("begin", OPEN.values(), ids=OPEN)
+def test_every_call_is_refused_while_a_transaction_is_open(library, begin):
+    with begin():
+        for call in (
+            lambda: library.books(isbns=()),
+            lambda: library.lend(loan_id=uuid7(), isbn="1", lent_for=timedelta(0)),
+            lambda: library.shout(word="Fire!"),
+        ):
+            with pytest.raises(InTransaction):
+                call()
+    assert shelf.calls == []
+    library.shout(word="after the commit")
+
+
+def test_a_thread_with_a_transaction_is_refused_and_its_neighbour_is_not(library):
+    open_, done = threading.Event(), threading.Event()
+
+    def inside():
+        with transaction("orders"):
+            open_.set()
+            done.wait(5)
+            with pytest.raises(InTransaction) as caught:
+                library.books(isbns=())
+            return caught.type
+
+    def beside():
+        open_.wait(5)
+        try:
+            return library.books(isbns=())
+        finally:
+            done.set()
+
+    refused, answer = at_once(inside, beside)
+    assert refused is InTransaction
+    assert answer == ()
+
+
+def test_a_call_from_another_thread_is_not_refused_because_of_this_one(library):
+    with transaction("orders"):
+        assert elsewhere(lambda: library.books(isbns=())) == ()
+
+
+def test_binding_fails_for_a_class_that_inherits_a_method_of_the_protocol(library):
+    services.configure({"library": "tests.shop.library.UnfinishedLibrary"}, "local")
+    with pytest.raises(TypeError, match=r"does not define library\.lend, library\.shout itself"):
+        library.books(isbns=())
+
+
+def test_binding_everything_finds_the_unfinished_class_before_its_first_call(library):
+    services.configure({"library": "tests.shop.library.UnfinishedLibrary"}, "local")
+    with pytest.raises(TypeError, match="UnfinishedLibrary"):
+        services.bind_all()
+
+
+def test_what_an_interface_does_not_have_is_an_attribute_error(library):
+    assert not hasattr(library, "burn")
+
+
+def test_an_unknown_transport_is_refused(settings):
+    with pytest.raises(ValueError, match="TRANSPORT is 'pigeon'; it can be local or loopback"):
+        services.configure(settings.SERVICES, "pigeon")
+
+
+def test_a_url_is_refused_while_there_is_no_remote_transport():
+    with pytest.raises(ValueError, match="library is bound to https://library"):
+        services.configure({"library": "https://library"}, "local")
+
+
+def test_a_method_without_a_mark_is_not_part_of_the_interface():
+    class Careless(Protocol):
+        def marked_by_nobody(self) -> None: ...
+
+    bound = services.service("careless", Careless)
+    services._services.pop("careless")
+    assert bound._methods == []

@@ -1,0 +1,127 @@
+"""Somebody who uses the shop through its API, and nothing else: over HTTP, or in process where a test holds the strings."""
+
+import http.client
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import connections
+from django.test import Client
+
+ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
+PASSWORD = "correct horse battery"
+PATIENCE = 10.0  # seconds for what happens after the answer
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+    content: bytes
+
+
+class Shopper:
+    """A client of one address; signed in once `token` is set."""
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+        self.token = ""
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """One request on a connection of its own; names of headers with `_` for `-`."""
+        parts = urlsplit(self.site)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        try:
+            connection.request(method, path if path.startswith("/") else f"/api/v1/{path}", content, sent)
+            response = connection.getresponse()
+            data = response.read()
+        finally:
+            connection.close()
+        is_json = "json" in response.headers.get("Content-Type", "")
+        decoded = json.loads(data) if data and is_json else None
+        return Answer(response.status, decoded, {k.lower(): v for k, v in response.headers.items()}, data)
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.send("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.send("POST", path, body, **headers)
+
+    def register(self) -> str:
+        """Open an account and sign in; its e-mail address."""
+        email = f"{uuid.uuid4().hex}@example.com"
+        self.post("auth/register", {"email": email, "password": PASSWORD, "full_name": "Ada Buyer"})
+        self.token = self.post("auth/token", {"email": email, "password": PASSWORD}).body["access"]
+        return email
+
+    def order(self, *skus: str, token: str = "tok_ok", key: str = "", **changes: Any) -> Answer:
+        """Order one unit of each SKU."""
+        wish = {
+            "items": [{"sku": sku, "quantity": 1} for sku in skus],
+            "email": "guest@example.com",
+            "shipping_address": ADDRESS,
+            "payment_method": {"provider": "sandbox", "token": token},
+        }
+        return self.post("orders", wish | changes, Idempotency_Key=key or uuid.uuid4().hex)
+
+    def look_at(self, order: dict[str, Any]) -> dict[str, Any]:
+        """The order as it is now."""
+        return self.get(f"orders/{order['id']}", X_Order_Token=order.get("token") or "").body
+
+
+class InProcess(Shopper):
+    """The same through Django's test client: the engine and the timers are the test's to run."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        address = path if path.startswith("/") else f"/api/v1/{path}"
+        response = Client(raise_request_exception=False).generic(
+            method, address, content or b"", "application/json", headers=sent
+        )
+        is_json = "json" in response.headers.get("Content-Type", "")
+        data = response.content
+        decoded = json.loads(data) if data and is_json else None
+        return Answer(response.status_code, decoded, {k.lower(): v for k, v in response.headers.items()}, data)
+
+
+def at_once(count: int, do: Callable[[int], Any]) -> list[Any]:
+    """What `do(0)` to `do(count - 1)` return, all started at the same moment, each in a thread of its own."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> Any:
+        barrier.wait()
+        try:
+            return do(number)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def eventually(look: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """What `look` sees once it is true; AssertionError if it never is."""
+    deadline = time.monotonic() + patience
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {patience} s"
+        time.sleep(0.05)  # between two looks at another process; the deadline decides, not the pause
+    return seen

@@ -1,0 +1,142 @@
+"""Access tokens: what is in them, and that nothing else passes for one (RFC 8725)."""
+
+import base64
+import json
+import uuid
+from datetime import timedelta
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from django.conf import settings
+from django.test import Client
+
+from shop import clock
+from tests.users.people import send, somebody, tokens
+
+LATER, EARLIER = timedelta(minutes=5), timedelta(minutes=-5)
+
+
+def claims(**changes):
+    now = clock.now()
+    good = {
+        "iss": settings.JWT_ISSUER, "aud": settings.JWT_AUDIENCE, "sub": str(somebody().id), "iat": now,
+        "exp": now + LATER, "typ": "access", "jti": uuid.uuid4().hex, "name": "Mina", "permissions": [],
+    }  # fmt: skip
+    return {name: value for name, value in (good | changes).items() if value is not None}
+
+
+def signed(key=None, algorithm="ES256", headers=None, **changes):
+    kid = {"kid": settings.JWKS["keys"][0]["kid"]}
+    return jwt.encode(claims(**changes), key or settings.JWT_SIGNING_KEY, algorithm, headers=kid | (headers or {}))
+
+
+def part(content):
+    return base64.urlsafe_b64encode(json.dumps(content, default=str).encode()).rstrip(b"=").decode()
+
+
+def public_pem():
+    public = load_pem_private_key(settings.JWT_SIGNING_KEY.encode(), None).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def hmac_with_the_public_key():
+    """PyJWT refuses to make one, so by hand: the public key, which everybody knows, as the secret of HS256."""
+    head = part({"alg": "HS256", "typ": "JWT", "kid": settings.JWKS["keys"][0]["kid"]})
+    body = part(claims(iat=1, exp=4102444800))
+    digest = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = digest.sign(f"{head}.{body}".encode(), public_pem())
+    return f"{head}.{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def unsigned():
+    kid = settings.JWKS["keys"][0]["kid"]
+    return f"{part({'alg': 'none', 'typ': 'JWT', 'kid': kid})}.{part(claims(iat=1, exp=4102444800))}."
+
+
+def edited(**changes):
+    head, body, signature = signed().split(".")
+    known = json.loads(base64.urlsafe_b64decode(body + "=="))
+    return f"{head}.{part(known | changes)}.{signature}"
+
+
+def with_a_key_of_its_own(where):
+    """Signed with the attacker's key, which the header offers for verification."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())) | {"kid": "mine"}
+    offers = {"jwk": {"jwk": jwk}, "jku": {"jku": "https://attacker.example/jwks.json"}, "kid": {"kid": "mine"}}
+    return signed(key, headers=offers[where])
+
+
+BAD_TOKENS = {
+    "no token": lambda: "",
+    "no JWT": lambda: "abc",
+    "three dots": lambda: "...",
+    "no UTF-8": lambda: "\xff.\xff.\xff",
+    "very long": lambda: "a" * 50_000,
+    "not signed": unsigned,
+    "HMAC with the public key": hmac_with_the_public_key,
+    "another key": lambda: signed(ec.generate_private_key(ec.SECP256R1())),
+    "its own key by jwk": lambda: with_a_key_of_its_own("jwk"),
+    "its own key by jku": lambda: with_a_key_of_its_own("jku"),
+    "its own key by kid": lambda: with_a_key_of_its_own("kid"),
+    "an unknown kid": lambda: signed(headers={"kid": "unknown"}),
+    "a kid that is a path": lambda: signed(headers={"kid": "../../dev/null"}),
+    "another curve": lambda: signed(ec.generate_private_key(ec.SECP384R1()), "ES384"),
+    "expired": lambda: signed(exp=clock.now() - timedelta(seconds=1)),
+    "not valid yet": lambda: signed(nbf=clock.now() + LATER),
+    "issued in the future": lambda: signed(iat=clock.now() + LATER),
+    "another audience": lambda: signed(aud="elsewhere"),
+    "another issuer": lambda: signed(iss="elsewhere"),
+    "a staff token": lambda: signed(typ="staff"),
+    "no expiry": lambda: signed(exp=None),
+    "no audience": lambda: signed(aud=None),
+    "no issuer": lambda: signed(iss=None),
+    "no type": lambda: signed(typ=None),
+    "no subject": lambda: signed(sub=None),
+    "a subject that is no id": lambda: signed(sub="admin"),
+    "an edited subject": lambda: edited(sub=str(uuid.uuid4())),
+    "edited permissions": lambda: edited(permissions=["*"]),
+    "a signature cut off": lambda: signed().rpartition(".")[0] + ".",
+    "a refresh token": lambda: tokens(somebody())[1],
+    "nobody's account": lambda: signed(sub=str(uuid.uuid4())),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+def test_a_bad_token_is_refused_like_any_other(kind):
+    answer = Client().get("/api/v1/users/me", headers={"Authorization": f"Bearer {BAD_TOKENS[kind]()}"})
+    problem = answer.json()
+    problem.pop("request_id")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert problem == {
+        "type": "https://satsuma.example/problems/shop.unauthenticated", "title": "Unauthenticated", "status": 401,
+        "detail": "Sign in first: the credentials are missing, expired or not valid.",
+        "code": "shop.unauthenticated", "facts": {},
+    }  # fmt: skip
+
+
+def test_the_same_token_unspoilt_is_accepted():
+    """The control: the table above is refused for what its names say, not for how its tokens are made."""
+    assert send("get", "users/me", token=signed()).status_code == 200
+
+
+def test_other_schemes_and_no_header_are_refused():
+    for headers in ({}, {"Authorization": "Basic YTpi"}, {"Authorization": f"Token {signed()}"}):
+        assert Client().get("/api/v1/users/me", headers=headers).status_code == 401
+
+
+def test_an_access_token_says_who_for_whom_and_how_long():
+    person = somebody(full_name="Mina Orange")
+    access, _ = tokens(person)
+    [key] = Client().get("/.well-known/jwks.json").json()["keys"]
+    assert jwt.get_unverified_header(access) == {"alg": "ES256", "typ": "JWT", "kid": key["kid"]}
+    held = jwt.decode(access, jwt.PyJWK(key), ["ES256"], audience="satsuma", issuer="satsuma")
+    assert held.pop("exp") - held.pop("iat") == settings.ACCESS_TOKEN_SECONDS
+    assert uuid.UUID(held.pop("jti"))
+    assert held == {
+        "iss": "satsuma", "aud": "satsuma", "sub": str(person.id), "typ": "access", "name": "Mina Orange",
+        "permissions": [],
+    }  # fmt: skip
