@@ -44,6 +44,7 @@ class Site(admin.AdminSite):
 
     site_header = site_title = "Satsuma"
     index_title = "Shop"
+    site_url = None
     index_template = "shop/admin_index.html"
     login_template = "shop/admin_login.html"
     enable_nav_sidebar = False

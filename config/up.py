@@ -194,7 +194,7 @@ def _welcome(port: int, prepared: dict[str, str]) -> None:
 
 Buy something:
 
-  curl -s {site}/api/v1/orders -H 'Content-Type: application/json' -H "Idempotency-Key: $(uuidgen || date +%s%N)" -d '{{
+  curl -s {site}/api/v1/orders -H 'Content-Type: application/json' -H "Idempotency-Key: my-order-$(date +%s%N)" -d '{{
     "email": "you@example.com", "items": [{{"sku": "{sku}", "quantity": 1}}],
     "shipping_address": {{"name": "You", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}},
     "payment_method": {{"provider": "sandbox", "token": "tok_ok"}}}}'

@@ -5,11 +5,13 @@ from importlib import import_module
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from shop import health
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="docs")),
     path("health", health.health),
     path("ready", health.ready),
     path("admin/", admin.site.urls),

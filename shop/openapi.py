@@ -11,6 +11,12 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
+class Nested:
+    """What a component made of another's parts is registered as: its name says all, so the same one may come again."""
+
+    _spectacular_annotation = {"suppress_collision_warning": True}
+
+
 REF = "#/components/schemas/{name}"
 KEY = "A value of your own for this request: repeated with it, the request happens once and answers the same."
 
@@ -32,7 +38,7 @@ class StructSchema(OpenApiSerializerExtension):
         own, components = _component(self.target)
         for name, schema in components.items():
             if name != own:
-                component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)
+                component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=Nested, schema=schema)
                 auto_schema.registry.register_on_missing(component)
         return components[own]
 
@@ -63,6 +69,7 @@ def description(
     if key != "none":
         parameters.append(OpenApiParameter("Idempotency-Key", str, "header", required=key == "required", description=KEY))
     return {
+        "operation_id": re.sub(r"(?<!^)(?=[A-Z])|\.", "_", method.__qualname__).lower(),
         "summary": doc.split("\n")[0].rstrip("."),
         "description": re.sub(r"\n\s*", " ", doc),
         "request": body,

@@ -16,8 +16,8 @@ from shop.money import MAX_AMOUNT, Money
 from shop.rest import ANYONE, Page, Sku, Staff, Text, endpoint, page, respond
 
 CACHING = "public, max-age=0, must-revalidate"  # anybody may keep it, and asks each time whether it still holds
-Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$")]
-Cursor = Annotated[str, msgspec.Meta(max_length=1000, pattern="^[A-Za-z0-9+/]*={0,2}$")]
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
+Cursor = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
 Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Units = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 SignedUnits = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]

@@ -14,6 +14,9 @@ from shop.admin import ContextAdmin, each
 from shop.money import Money
 
 
+ADDRESS = ("name", "line1", "line2", "postal_code", "city", "region", "country")
+
+
 @admin.register(Order)
 class OrderAdmin(ContextAdmin):
     list_display = ("number", "email", "status", "step", "amount", "payment_status", "created_at")
@@ -46,7 +49,8 @@ class OrderAdmin(ContextAdmin):
 
     @admin.display(description="Sent to")
     def ship_to(self, order: Order) -> str:
-        return ", ".join(str(part) for part in order.shipping_address.values() if part)
+        parts = (order.shipping_address.get(part) for part in ADDRESS)
+        return ", ".join(part for part in parts if part)
 
     @admin.action(description="Cancel (money and stock go back)", permissions=["change"])
     def request_cancel(self, request: HttpRequest, orders: Any) -> None:

@@ -50,7 +50,7 @@ class PartialAmount(msgspec.Struct):
     """A part of what was captured, in minor units."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 
 
 class RefundRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from typing import IO
 
 import pytest
 
@@ -16,21 +17,22 @@ from tests.shopper import Shopper, eventually
 class RunningShop:
     """`granian config.wsgi` on a free port, and the environment that it started with."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, output: IO | None = None, patience: float = 30, **environment: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.site = f"http://127.0.0.1:{self.port}"
         self.environment = os.environ | {"ENGINE": "embedded", "SITE_URL": self.site} | environment
+        self.output, self.patience = output, patience
         self.start()
 
     def start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(self.port), "--no-ws",
              "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application"],
-            env=self.environment, start_new_session=True,
+            env=self.environment, start_new_session=True, stdout=self.output, stderr=self.output,
         )  # fmt: skip
-        eventually(self.is_ready, patience=30)
+        eventually(self.is_ready, patience=self.patience)
 
     def is_ready(self) -> bool:
         try:

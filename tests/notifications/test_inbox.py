@@ -1,5 +1,7 @@
 """The customer's inbox over HTTP."""
 
+import base64
+
 import pytest
 from django.db import connections
 from django.test import Client
@@ -81,6 +83,12 @@ def test_a_foreign_message_an_email_and_an_unknown_one_are_not_found(kim):
     unknown = customer(kim).post(f"{INBOX}/{uuid7()}/read")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "notifications.message_not_found")
     assert Client().post(f"{INBOX}/{mine['id']}/read").status_code == 401
+
+
+@pytest.mark.parametrize("position", ["p=garbage", "p=%00"])
+def test_a_cursor_that_is_not_ours_is_refused(kim, position):
+    cursor = base64.b64encode(position.encode()).decode()
+    assert customer(kim).get(INBOX, {"cursor": cursor}).status_code == 400
 
 
 def test_a_page_of_the_inbox_takes_one_statement(kim):

@@ -69,7 +69,7 @@ def drifted_file(settings, tmp_path):
     settings.BASE_DIR = tmp_path
     (tmp_path / "config").mkdir()
     file = tmp_path / "config" / "subscriptions.json"
-    file.write_text("{}\n")
+    file.write_text('{"orders.gone": ["users"]}\n')
     return file
 
 

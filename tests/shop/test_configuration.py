@@ -28,7 +28,7 @@ WRONG = {
     "DATABASE_POOL_SIZE is 0.0; it has to be above 0": {"DATABASE_POOL_SIZE": "0"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
     "ON_HOLD_SECONDS cannot be read": {"ON_HOLD_SECONDS": "a while"},
-    "RECONCILE_SECONDS is nan; it has to be above 0": {"RECONCILE_SECONDS": "nan"},
+    "RECONCILE_SECONDS is -0.5; it has to be above 0": {"RECONCILE_SECONDS": "-0.5"},
     "PROVIDER_TIMEOUT_SECONDS is -5.0": {"PROVIDER_TIMEOUT_SECONDS": "-5"},
     "ACCESS_TOKEN_SECONDS cannot be read": {"ACCESS_TOKEN_SECONDS": "five"},
     "REFRESH_TOKEN_DAYS is 0.0": {"REFRESH_TOKEN_DAYS": "0"},

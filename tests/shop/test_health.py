@@ -64,7 +64,8 @@ def test_a_lost_connection_does_not_make_a_process_unready_for_long():
 def test_an_engine_that_is_behind_is_told_and_changes_nothing(letter, settings):
     settings.SUBSCRIPTIONS[LetterSent.name] = ["elsewhere"]
     send(letter, "hello")
-    changed("payments", "UPDATE shop_outboxevent SET occurred_at = now() - interval '1 hour' WHERE name = %s", [LetterSent.name])
+    sql = "UPDATE shop_outboxevent SET occurred_at = now() - interval '1 hour' WHERE name = %s"
+    changed("payments", sql, [LetterSent.name])
     status, found = ready()
     assert status == 200
     assert found["contexts"]["payments"]["engine"] == "lagging"

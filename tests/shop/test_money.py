@@ -42,8 +42,11 @@ def test_money_crosses_the_wire(amount):
     assert msgspec.json.decode(msgspec.json.encode(money), type=Money) == money
 
 
-@pytest.mark.parametrize("wire", ['{"amount":1.5,"currency":"EUR"}', '{"amount":"1","currency":"EUR"}',
-                                  '{"amount":1,"currency":"eur"}', '{"amount":1,"currency":"EURO"}', '{"amount":1}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "wire",
+    ['{"amount":1.5,"currency":"EUR"}', '{"amount":"1","currency":"EUR"}', '{"amount":1,"currency":"eur"}',
+     '{"amount":1,"currency":"EURO"}', '{"amount":1}'],
+)  # fmt: skip
 def test_what_is_no_money_is_refused(wire):
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(wire, type=Money)

@@ -13,7 +13,7 @@ from shop.database import transaction
 from shop.money import MAX_AMOUNT
 from shop.rest import Sku
 
-Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$")]
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -47,7 +47,7 @@ class SeedCategory(msgspec.Struct):
 class Catalogue(msgspec.Struct):
     """What the seed file holds."""
 
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
     categories: list[SeedCategory]
     products: list[SeedProduct]
 
