@@ -3,6 +3,7 @@
 Standard library only, so that a launcher stays small. The server listens on a Unix socket in a private folder.
 """
 
+import contextlib
 import glob
 import hashlib
 import importlib.util
@@ -10,12 +11,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 UNPRIVILEGED = 1000  # what root becomes inside a user namespace
 NOBODY = 65534
 MAX_CONNECTIONS = 300
+ORPHANS = 10.0  # seconds that a killed server's children may take to end
 
 
 class NoPostgres(RuntimeError):
@@ -59,6 +62,7 @@ class Server:
             self._own()
             self._run("initdb", "-U", "postgres", "--auth=trust", "--locale=C.UTF-8", "--encoding=UTF8", "--no-sync")
         self._own()
+        self._bury()
         if not self.running():
             self._run("pg_ctl", "-w", "-t", "60", "-l", str(self.log), "-o", self._options(), "start")
 
@@ -74,6 +78,31 @@ class Server:
 
     def running(self) -> bool:
         return self._call("pg_ctl", "status").returncode == 0
+
+    def _bury(self) -> None:
+        """Remove the lock of a server that was killed, where nobody has collected its process yet.
+
+        PostgreSQL takes a zombie for a running server. Its children end by themselves; not before that is the lock removed.
+        """
+        lock = self.data / "postmaster.pid"
+        if not lock.exists() or not _is_zombie(lock.read_text().split("\n", 1)[0]):
+            return
+        deadline = time.monotonic() + ORPHANS
+        while self._orphans():
+            if time.monotonic() > deadline:
+                raise NoPostgres(f"The server on {self.data} was killed, but processes of it go on")
+            time.sleep(0.05)
+        for left in (lock, *self.socket.glob(".s.PGSQL.*")):
+            left.unlink()
+
+    def _orphans(self) -> list[str]:
+        """Living processes that have the data folder as their working folder, as every process of a server has."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if Path(os.readlink(process / "cwd")) == self.data.resolve() and not _is_zombie(process.name):
+                    found.append(process.name)
+        return found
 
     def _options(self) -> str:
         options = f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB"
@@ -108,6 +137,13 @@ class Server:
                 shutil.chown(folder, NOBODY, NOBODY)
             self.log.touch()
             shutil.chown(self.log, NOBODY, NOBODY)
+
+
+def _is_zombie(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
 
 
 def _can_unshare() -> bool:

@@ -36,7 +36,11 @@ def step(text: str) -> Iterator[None]:
     """Say what is being done, and how long it took."""
     print(f"  {text} ... ", end="", flush=True)
     began = time.monotonic()
-    yield
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
     print(f"{time.monotonic() - began:.1f} s", flush=True)
 
 

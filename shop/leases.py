@@ -112,9 +112,10 @@ class _Keeper:
         try:
             changed(
                 alias,
-                f"""UPDATE {name} SET lease_until = now() + %s
-                    FROM unnest(%s, %s::int[]) AS mine(key, attempt)
-                    WHERE {name}.{key} = mine.key AND {name}.attempt = mine.attempt AND lease_until IS NOT NULL""",
+                f"""UPDATE {name} SET lease_until = now() + %s WHERE {key} IN (
+                      SELECT {key} FROM {name} JOIN unnest(%s, %s::int[]) AS mine(key, attempt)
+                        ON {name}.{key} = mine.key AND {name}.attempt = mine.attempt
+                      WHERE lease_until IS NOT NULL FOR UPDATE OF {name} SKIP LOCKED)""",
                 [LEASE, list(rows), list(rows.values())],
             )
         except Exception as error:  # the leases may run out; fencing keeps that safe

@@ -63,8 +63,9 @@ def description(
 ) -> dict[str, Any]:
     """The keyword arguments of `extend_schema` that say the same as an `endpoint`."""
     doc = inspect.getdoc(method) or ""
-    responses: dict[Any, Any] = {status: answer or OpenApiResponse(description="Done.") for status, answer in answers.items()}
-    responses["default"] = OpenApiResponse(problem, description="A problem (RFC 9457).")
+    done = OpenApiResponse(description="Done.")
+    responses = {(status, "application/json"): answer or done for status, answer in answers.items()}
+    responses["default", "application/problem+json"] = OpenApiResponse(problem, description="A problem (RFC 9457).")
     parameters = _parameters(query) if query is not None else []
     if key != "none":
         parameters.append(OpenApiParameter("Idempotency-Key", str, "header", required=key == "required", description=KEY))
@@ -73,16 +74,10 @@ def description(
         "summary": doc.split("\n")[0].rstrip("."),
         "description": re.sub(r"\n\s*", " ", doc),
         "request": body,
-        "responses": {
-            status if isinstance(status, str) else (status, media(status)): answer for status, answer in responses.items()
-        },
+        "responses": responses,
         "parameters": parameters,
         "auth": [] if public else None,
     }
-
-
-def media(status: int) -> str:
-    return "application/json" if status < 400 else "application/problem+json"
 
 
 def _parameters(query: Any) -> list[OpenApiParameter]:

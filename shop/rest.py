@@ -222,6 +222,7 @@ def endpoint(
             given["key"] = sent
             return answer()
 
+        run.who = who  # type: ignore[attr-defined]
         return run
 
     return decorate

@@ -1,0 +1,63 @@
+"""Events only grow. Accept what was added with `KEEP_SCHEMAS=1 python -m pytest tests/architecture/test_schemas.py`."""
+
+import copy
+import os
+
+import pytest
+
+from tests.architecture import schemas
+
+NOW = {
+    "orders.planted v1": {
+        "event": {"fields": {"id": {"type": "string"}, "note": {"type": "string", "default": ""}}, "required": ["id"]},
+        "Money": {"fields": {"amount": {"type": "integer"}}, "required": ["amount"]},
+    }
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def accepted():
+    if "KEEP_SCHEMAS" in os.environ:
+        schemas.keep()
+
+
+def test_no_event_has_changed_in_a_way_that_breaks_its_readers():
+    assert schemas.breaking(schemas.kept(), schemas.present()) == []
+
+
+def test_the_snapshot_knows_every_event():
+    assert schemas.present() == schemas.kept(), "accept the additions with KEEP_SCHEMAS=1"
+
+
+def changed(change):
+    after = copy.deepcopy(NOW)
+    change(after["orders.planted v1"])
+    return schemas.breaking(NOW, after)
+
+
+def test_a_field_with_a_default_may_be_added():
+    assert changed(lambda types: types["event"]["fields"].update(new={"type": "integer", "default": 0})) == []
+
+
+def add_required(types):
+    types["event"]["fields"]["new"] = {"type": "integer"}
+    types["event"]["required"].append("new")
+
+
+BREAKING = {
+    "orders.planted v1 event.id is gone": lambda types: types["event"]["fields"].pop("id"),
+    "orders.planted v1 event.id has another type": lambda types: types["event"]["fields"].update(id={"type": "integer"}),
+    "orders.planted v1 event.new is new and has no default": add_required,
+    "orders.planted v1 event.note has lost its default": lambda types: types["event"]["required"].append("note"),
+    "orders.planted v1 Money.amount has another type": lambda types: types["Money"]["fields"].update(amount={"type": "number"}),
+    "orders.planted v1 Money.amount is gone": lambda types: types.pop("Money"),
+}
+
+
+@pytest.mark.parametrize(("said", "change"), BREAKING.items(), ids=BREAKING)
+def test_a_breaking_change_is_found(said, change):
+    assert changed(change) == [said]
+
+
+def test_an_event_that_is_gone_is_found():
+    assert schemas.breaking(NOW, {}) == ["orders.planted v1 is gone"]

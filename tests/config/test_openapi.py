@@ -1,0 +1,55 @@
+"""The OpenAPI document, as tools read it."""
+
+import json
+import re
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+PROMISED = """
+POST auth/register · POST auth/token · POST auth/token/refresh · POST auth/logout · GET users/me · PATCH users/me
+GET categories · GET products · GET products/{slug} · POST carts · GET carts/{cart_id}
+PUT carts/{cart_id}/items/{sku} · DELETE carts/{cart_id}/items/{sku} · GET orders · POST orders · GET orders/{order_id}
+GET orders/{order_id}/timeline · POST orders/{order_id}/cancel · GET payments/{payment_id}
+POST payments/{payment_id}/refunds · GET notifications
+"""
+
+
+@pytest.fixture(scope="module")
+def document():
+    response = Client().get("/api/schema", headers={"Accept": "application/json"}, query_params={"format": "json"})
+    assert response.status_code == 200
+    return json.loads(response.content)
+
+
+def test_the_document_is_made_without_a_warning(tmp_path, capfd):
+    call_command("spectacular", validate=True, fail_on_warn=True, file=str(tmp_path / "schema.yaml"))
+    assert "arning" not in capfd.readouterr().err
+
+
+def test_the_document_is_openapi_3_1_and_describes_what_is_promised(document):
+    assert document["openapi"].startswith("3.1")
+    for promise in re.split(r" · |\n", PROMISED.strip()):
+        method, path = promise.split(" ")
+        assert method.lower() in document["paths"][f"/api/v1/{path}"], promise
+
+
+def test_every_operation_says_what_it_does_and_what_a_problem_looks_like(document):
+    for path, methods in document["paths"].items():
+        for name, operation in methods.items():
+            assert operation["summary"], (name, path)
+            problem = operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
+            assert problem["$ref"].endswith("/Problem")
+
+
+def test_placing_an_order_requires_a_key(document):
+    parameters = document["paths"]["/api/v1/orders"]["post"]["parameters"]
+    assert [(p["name"], p["required"]) for p in parameters if p["in"] == "header"] == [("Idempotency-Key", True)]
+
+
+def test_the_reading_page_is_served_without_the_outside(document):
+    page = Client().get("/api/docs/")
+    assert page.status_code == 200
+    assert b"//cdn" not in page.content
+    assert Client().get("/").headers["Location"] == "/api/docs/"
