@@ -45,7 +45,8 @@ class ContextAdmin(admin.ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None and self.can_add:
             return self.readonly_fields
-        own = [field.name for field in self.opts.fields if field.name not in self.editable]
+        hidden = {*self.editable, *(self.exclude or ())}
+        own = [field.name for field in self.opts.fields if field.name not in hidden]
         return [*own, *(name for name in self.readonly_fields if name not in own)]
 
     def changeform_view(self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None):
@@ -57,6 +58,9 @@ class ContextAdmin(admin.ModelAdmin):
         except DomainError as error:
             self.message_user(request, str(error), messages.ERROR)
             return self._changeform_view(_as_get(request), object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Nothing: a subclass with `editable` fields calls its service here."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Nothing: what a change writes, the service writes."""

@@ -15,7 +15,7 @@ def bindings_are_complete(**_: Any) -> list[Error]:
     """Every interface has an implementation that defines every method itself."""
     try:
         services.bind_all()
-    except (TypeError, KeyError, ImportError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, ImportError, AttributeError) as error:
         return [Error(f"A service binding is not usable: {error}", id="shop.E001")]
     return []
 

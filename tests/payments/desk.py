@@ -82,13 +82,18 @@ def ledger(payment: Payment) -> list[tuple[str, str, int]]:
 
 
 def reconciled(order_id: UUID, *statuses: str) -> Payment:
-    """Run the timer until the payment is in one of these states. Fails after ten seconds."""
+    """Run the timer until the payment is in one of these states."""
+    reconcile_until(lambda: seen(order_id).status in statuses)
+    return seen(order_id)
+
+
+def reconcile_until(settled: Callable[[], bool]) -> None:
+    """Run the timer until something is so. Fails after ten seconds."""
     deadline = time.monotonic() + 10
-    while (payment := seen(order_id)).status not in statuses:
-        assert time.monotonic() < deadline, f"still {payment.status}"
+    while not settled():
+        assert time.monotonic() < deadline, "it did not come to that"
         handlers.reconcile()
         time.sleep(0.01)
-    return payment
 
 
 def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from tests.payments.desk import (
     authorize,
     column,
     intent,
+    reconcile_until,
     reconciled,
     seen,
 )
@@ -110,6 +111,19 @@ def test_repeat_while_the_provider_is_being_asked_says_processing(use):
     assert payments.authorize(order_id=order_id, amount=EUR_20, method=method).status == "processing"
     held.go.set()
     assert first.wait().status == "authorized"
+
+
+def test_lease_is_kept_while_a_slow_provider_is_being_asked(use):
+    held, order_id = Held("confirm", after=False), uuid7()
+    method = PaymentMethod(provider=use(held), token="tok_ok")
+    slow = Beside(lambda: payments.authorize(order_id=order_id, amount=EUR_20, method=method))
+    assert held.reached.wait(10)
+    payment = seen(order_id)
+    first = column(payment, "lease_until")
+    reconcile_until(lambda: column(payment, "lease_until") > first)
+    assert (seen(order_id).status, column(payment, "attempt")) == ("processing", 1)
+    held.go.set()
+    slow.wait()
 
 
 def test_authorize_that_arrives_after_its_cancel_is_closed():

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from contexts.payments import handlers, providers
-from contexts.payments.interface import payments
+from contexts.payments.interface import NotCapturable, payments
 from shop.database import changed, rows, transaction
 from tests.payments.desk import (
     Beside,
@@ -18,6 +18,7 @@ from tests.payments.desk import (
     column,
     intent,
     ledger,
+    reconcile_until,
     reconciled,
     seen,
 )
@@ -28,12 +29,14 @@ def the_provider_is_well(payment, token):
     changed("payments", "UPDATE payments_payment SET token = %s WHERE id = %s", [token, payment.id])
 
 
+def look_again(payment, times):
+    tries = column(payment, "attempt")
+    reconcile_until(lambda: column(payment, "attempt") >= tries + times)
+
+
 def test_nothing_at_the_provider_is_no_answer_and_is_asked_for_again():
     payment = authorize("tok_error")
-    tries = column(payment, "attempt")
-    while column(payment, "attempt") < tries + 3:
-        handlers.reconcile()
-        time.sleep(0.01)
+    look_again(payment, times=3)
     assert seen(payment.order_id).status == "unknown"
     assert (intent(payment), announced(payment.order_id)) == ({}, [])
 
@@ -71,10 +74,7 @@ def test_request_that_died_before_the_provider_was_called_is_carried_on():
 
 def test_customer_who_waits_is_looked_at_again_and_again_without_a_word():
     payment = authorize("tok_requires_action")
-    tries = column(payment, "attempt")
-    while column(payment, "attempt") < tries + 3:
-        handlers.reconcile()
-        time.sleep(0.01)
+    look_again(payment, times=3)
     assert (seen(payment.order_id).status, announced(payment.order_id)) == ("requires_action", [])
 
 
@@ -83,8 +83,7 @@ def test_pauses_grow_between_the_looks():
     pause = "SELECT extract(epoch FROM due_at - now())::float FROM payments_payment WHERE id = %s"
     [(first,)] = rows("payments", pause, [payment.id])
     changed("payments", "UPDATE payments_payment SET attempt = 100, due_at = now() WHERE id = %s", [payment.id])
-    while column(payment, "attempt") < 101:
-        handlers.reconcile()
+    reconcile_until(lambda: column(payment, "attempt") == 101)
     [(later,)] = rows("payments", pause, [payment.id])
     assert first <= 0.05 < 4 < later <= 10
 
@@ -103,7 +102,7 @@ def stale(use):
     """A payment whose reconciler has fetched `authorized` and was paused before it could write that."""
     held = Held("retrieve", after=True)
     payment = authorize("tok_timeout_then_ok", provider=use(held))
-    paused = Beside(lambda: reconciled(payment.order_id, "authorized", "voided"))
+    paused = Beside(lambda: reconcile_until(held.reached.is_set))
     assert held.reached.wait(10)
     return payment, held, paused
 
@@ -112,7 +111,8 @@ def test_what_was_fetched_before_a_cancel_is_not_written_after_it(stale):
     payment, held, paused = stale
     assert payments.cancel(order_id=payment.order_id).status == "voided"
     held.go.set()
-    assert paused.wait().status == "voided"
+    paused.wait()
+    assert seen(payment.order_id).status == "voided"
     assert announced(payment.order_id) == ["payment_voided"]
     assert intent(payment)["status"] == "cancelled"
 
@@ -143,6 +143,27 @@ def test_reconciler_that_lost_its_lease_writes_nothing(stale):
     assert announced(payment.order_id) == ["payment_authorized", "payment_resolved"]
 
 
+def test_reconciler_writes_nothing_while_another_is_at_it(stale):
+    payment, held, paused = stale
+    taken = "UPDATE payments_payment SET attempt = attempt + 1, lease_until = now() + interval '1 minute' WHERE id = %s"
+    changed("payments", taken, [payment.id])
+    version = column(payment, "version")
+    held.go.set()
+    paused.wait()
+    assert (seen(payment.order_id).status, column(payment, "version")) == ("unknown", version)
+    changed("payments", "UPDATE payments_payment SET lease_until = now() WHERE id = %s", [payment.id])
+    reconciled(payment.order_id, "authorized")
+
+
+def test_cancel_that_died_after_its_first_write_is_carried_on_and_nothing_is_captured():
+    payment = authorize()
+    changed("payments", "UPDATE payments_payment SET cancel_wanted = true, due_at = now() WHERE id = %s", [payment.id])
+    with pytest.raises(NotCapturable):
+        payments.capture(order_id=payment.order_id)
+    reconciled(payment.order_id, "voided")
+    assert intent(payment)["captures"] == 0
+
+
 def test_payment_whose_provider_is_gone_waits_and_does_not_stop_the_others(use):
     name = use(Unsteady(capture=1))
     orphan = captured(provider=name)
@@ -157,11 +178,7 @@ def test_payment_whose_provider_is_gone_waits_and_does_not_stop_the_others(use):
 def look(payment):
     """Have the reconciler look at a payment that it had no reason to look at."""
     changed("payments", "UPDATE payments_payment SET due_at = now() WHERE id = %s", [payment.id])
-    deadline = time.monotonic() + 10
-    while column(payment, "due_at") is not None:
-        assert time.monotonic() < deadline
-        handlers.reconcile()
-        time.sleep(0.01)
+    reconcile_until(lambda: column(payment, "due_at") is None)
 
 
 def at_the_provider(payment, change):

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from django.conf import settings
 
-from shop import events
+from shop import events, relay
 from shop.audit import audit, trail
-from shop.database import changed, hosted, transaction
+from shop.database import changed, hosted, rows, transaction
+from shop.engine import run_until_idle
 from shop.events import Event, on
 from shop.models import Delivery, InboxRow
 from shop.outbox import publish
@@ -86,6 +87,29 @@ def hurry(letter: UUID) -> None:
         changed(context, sql, [stream(letter)])
 
 
+def deliver(letter: UUID, *texts: str) -> None:
+    """Send, and hand over; nothing is handled yet."""
+    send(letter, *texts)
+    for _ in texts:
+        relay.deliver_due(SENDER)
+
+
+def handle(letter: UUID, times: int = 1) -> None:
+    """Hand over and handle, again and again, with time going by."""
+    for _ in range(times):
+        hurry(letter)
+        run_until_idle()
+
+
+def impatient(alias: str, work: Callable[[str], Any]) -> Any:
+    """Do the work, but wait for no lock."""
+    rows(alias, "SET lock_timeout = '300ms'")
+    try:
+        return work(alias)
+    finally:
+        rows(alias, "RESET lock_timeout")
+
+
 def note(letter: UUID, text: str = "read", context: str = READER) -> None:
     """The effect that tests count: one row per call, with no constraint of its own."""
     audit(context, actor="test", action=text, object_type="letter", object_id=letter)
@@ -94,6 +118,18 @@ def note(letter: UUID, text: str = "read", context: str = READER) -> None:
 def notes(letter: UUID, context: str = READER) -> list[str]:
     """The effects on a letter, in the order in which they were had."""
     return [entry.action for entry in reversed(trail(context, "letter", letter))]
+
+
+def read(event: LetterSent) -> None:
+    """A handler that remembers what it read."""
+    note(event.letter_id, event.text)
+
+
+def choke(event: LetterSent) -> None:
+    """A handler that fails on poison and remembers the rest."""
+    if event.text == "poison":
+        raise ValueError("cannot read this")
+    note(event.letter_id, f"choke {event.text}")
 
 
 def forget() -> None:

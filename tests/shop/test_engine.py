@@ -87,6 +87,17 @@ def test_a_fact_is_handled_within_half_a_second(engines, letter):
     assert lags[197] < 0.5, f"p50 {lags[100]:.3f}, p99 {lags[197]:.3f}"
 
 
+def test_what_another_process_announced_is_found_without_a_doorbell(engines, letter):
+    listen(read)
+    [engine] = engines()
+    outbox.doorbell.remove(engine.ring)
+    try:
+        send(letter, "hello")
+        assert wait_until(lambda: notes(letter) == ["hello"], seconds=2)
+    finally:
+        outbox.doorbell.append(engine.ring)
+
+
 def test_several_engines_handle_each_fact_once_and_in_order(engines, letter):
     listen(read)
     letters = [uuid7() for _ in range(20)]

@@ -35,12 +35,13 @@ def stock_backend(*aliases):
 
 def begin_a_second():
     with atomic("orders"), atomic("payments"):
-        return rows("payments", "SELECT 1")
+        return "unnoticed"
 
 
 def read_beside():
     with atomic("orders"):
-        return rows("payments", "SELECT 1")
+        rows("payments", "SELECT 1")
+        return "unnoticed"
 
 
 @pytest.mark.parametrize("sequence", [begin_a_second, read_beside])
@@ -53,7 +54,7 @@ def test_a_second_alias_is_refused_while_a_transaction_is_open(sequence):
 @pytest.mark.parametrize("sequence", [begin_a_second, read_beside])
 def test_djangos_own_backend_would_not_notice(sequence):
     with stock_backend("orders", "payments"):
-        assert sequence() == [(1,)]
+        assert sequence() == "unnoticed"
 
 
 def test_the_second_alias_is_allowed_again_after_a_commit():

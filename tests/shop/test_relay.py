@@ -19,19 +19,16 @@ from tests.shop.post import (
     LetterSent,
     deliveries,
     hurry,
+    impatient,
     inbox_rows,
     listen,
-    note,
     notes,
+    read,
     send,
     stream,
 )
 from tests.shop.server import cut_connection
-from tests.shop.threads import at_once
-
-
-def read(event):
-    note(event.letter_id, event.text)
+from tests.shop.threads import at_once, elsewhere
 
 
 def ignore(event):
@@ -140,6 +137,15 @@ def test_two_relays_at_once_deliver_once(letter):
     at_once(drain, drain, drain, drain)
     assert {one.attempts for each in letters for one in deliveries(each)} == {1}
     assert all(notes(each) == ["hello"] for each in letters)
+
+
+def test_a_delivery_that_another_relay_is_claiming_is_passed_over(letter):
+    listen(read)
+    send(letter, "hello")
+    with transaction(SENDER):
+        rows(SENDER, "SELECT 1 FROM shop_delivery WHERE stream = %s FOR UPDATE", [stream(letter)])
+        elsewhere(lambda: impatient(SENDER, relay.deliver_due))
+    assert deliveries(letter)[0].attempts == 0
 
 
 def test_two_relays_that_do_not_claim_would_both_take_a_fact(letter):
