@@ -164,7 +164,9 @@ def authorize(order: Order) -> Rest | None:
     """Have the money set aside; wait where the customer or the provider still has to say something."""
     method = PaymentMethod(provider=order.payment_provider, token=order.payment_token)
     try:
-        payment = payments.authorize(order_id=order.id, amount=Money(order.total, order.currency), method=method)
+        payment = payments.authorize(
+            order_id=order.id, amount=Money(order.total, order.currency), method=method, customer_id=order.user_id
+        )
     except Closed as refused:
         reject(order, refused, "The payment was called off.", undo=Step.UNDO_MONEY)
         return None

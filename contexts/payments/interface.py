@@ -66,8 +66,10 @@ class Payments(Protocol):
     """Money for orders. Every method's key is the order: an order has one payment."""
 
     @idempotent
-    def authorize(self, *, order_id: UUID, amount: Money, method: PaymentMethod) -> Payment:
-        """Have the amount set aside at the provider. A repeat only reports the present state; it never charges again.
+    def authorize(
+        self, *, order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None = None
+    ) -> Payment:
+        """Have the amount set aside at the provider, for a customer, who may then look at the payment, or a guest. A repeat only reports the present state; it never charges again.
 
         `unknown` and `processing` are resolved by payments itself, which announces PaymentResolved. Raises Closed
         after a cancel.

@@ -18,6 +18,7 @@ class Payment(Leased):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     order_id = models.UUIDField(unique=True)
+    customer_id = models.UUIDField(null=True, blank=True, help_text="Who may look at it; empty for a guest.")
     provider = models.CharField(max_length=50, blank=True)
     token = models.TextField(blank=True, help_text="From the provider's form; forgotten once the provider has answered.")
     status = models.CharField(max_length=20, choices=STATUSES)

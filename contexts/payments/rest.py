@@ -16,7 +16,7 @@ from contexts.payments.service import operations, refunds
 from shop.errors import NotFound
 from shop.idempotency import Key
 from shop.money import MAX_AMOUNT, Money
-from shop.rest import ANYONE, Staff, Text, View, endpoint, respond
+from shop.rest import ANYONE, CUSTOMER, Staff, Text, View, endpoint, respond
 
 
 class RefundView(msgspec.Struct, kw_only=True):
@@ -31,7 +31,7 @@ class RefundView(msgspec.Struct, kw_only=True):
 
 
 class PaymentDetail(msgspec.Struct, kw_only=True):
-    """A payment as staff see it."""
+    """A payment as its customer and staff see it."""
 
     id: UUID
     order_id: UUID
@@ -72,10 +72,12 @@ class PaymentsView(View):
 
 
 class PaymentItem(PaymentsView):
-    @endpoint(who=Staff("payments.view"), answers={200: PaymentDetail})
+    @endpoint(who=CUSTOMER, answers={200: PaymentDetail})
     def get(self, request: Request, payment_id: UUID) -> PaymentDetail:
-        """A payment with its refunds."""
+        """A payment with its refunds, for its customer and for staff."""
         row, given_back = refunds.details(payment_id)
+        if row.customer_id != request.user.id and not request.user.has_perm("payments.view"):
+            raise NotFound
         return _to_detail(row, given_back)
 
 

@@ -29,6 +29,11 @@ def test_a_customer_buys_and_hears_of_it(shopper):
     told = eventually(lambda: [m for m in shopper.get("notifications").body["results"] if order["number"] in m["text"]])
     assert told[0]["order_id"] == order["id"]
     assert [found["id"] for found in shopper.get("orders").body["results"]] == [order["id"]]
+    payment = shopper.get(f"payments/{order['payment']['id']}").body
+    assert (payment["status"], payment["order_id"]) == ("captured", order["id"])
+    stranger = Shopper(shopper.site)
+    stranger.register()
+    assert stranger.get(f"payments/{payment['id']}").status == 404
     happened = [entry["kind"] for entry in shopper.get(f"orders/{order['id']}/timeline").body["results"]]
     assert happened == ["placed", "confirmed", "paid"]
 

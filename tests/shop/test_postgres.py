@@ -1,5 +1,7 @@
 """The database backend: one transaction at a time, on one alias."""
 
+import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -11,8 +13,8 @@ from django.test import TestCase
 from shop.database import OUTAGES, kernel_transaction, rows, transaction
 from shop.errors import InTransaction
 from shop.transactions import held
-from tests.shop.server import cut_connection
-from tests.shop.threads import elsewhere
+from tests.shop.server import cut_connection, name_of, superuser
+from tests.shop.threads import at_once, elsewhere
 
 
 def atomic(alias):
@@ -101,6 +103,16 @@ def test_one_thread_does_not_hold_for_another():
 def test_a_second_alias_is_refused_in_a_thread_too():
     with pytest.raises(InTransaction):
         elsewhere(begin_a_second)
+
+
+def test_a_pool_whose_connections_were_all_cut_is_back_within_seconds():
+    everybody_has_one = threading.Barrier(8)
+    at_once(*[lambda: (rows("orders", "SELECT 1"), everybody_has_one.wait(10))] * 8)
+    connections.close_all()
+    superuser("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name_of("orders")])
+    began = time.monotonic()
+    assert rows("orders", "SELECT 1") == [(1,)]
+    assert time.monotonic() - began < 3
 
 
 class ATestsOwnTransaction(TestCase):

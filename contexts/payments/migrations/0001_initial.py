@@ -64,6 +64,7 @@ class Migration(migrations.Migration):
                 ('woken', models.BooleanField(db_default=False, default=False, help_text='Something happened while the lease was busy.')),
                 ('id', models.UUIDField(default=shop.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('order_id', models.UUIDField(unique=True)),
+                ('customer_id', models.UUIDField(blank=True, help_text='Who may look at it; empty for a guest.', null=True)),
                 ('provider', models.CharField(blank=True, max_length=50)),
                 ('token', models.TextField(blank=True, help_text="From the provider's form; forgotten once the provider has answered.")),
                 ('status', models.CharField(choices=[('processing', 'processing'), ('unknown', 'unknown'), ('requires_action', 'requires action'), ('authorized', 'authorized'), ('capturing', 'capturing'), ('captured', 'captured'), ('capture_refused', 'capture refused'), ('declined', 'declined'), ('voiding', 'voiding'), ('voided', 'voided'), ('refunding', 'refunding'), ('refunded', 'refunded')], max_length=20)),

@@ -10,8 +10,10 @@ from shop.money import Money
 class LocalPayments(Payments):
     """The interface of payments, in this process."""
 
-    def authorize(self, *, order_id: UUID, amount: Money, method: PaymentMethod) -> Payment:
-        return operations.authorize(order_id, amount, method)
+    def authorize(
+        self, *, order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None = None
+    ) -> Payment:
+        return operations.authorize(order_id, amount, method, customer_id)
 
     def capture(self, *, order_id: UUID) -> Payment:
         return operations.capture(order_id)

@@ -24,9 +24,9 @@ ALIAS = "payments"
 
 _INSERT = """
 INSERT INTO payments_payment
-    (id, order_id, provider, token, status, amount, authorized, captured, refunded, pending, currency, reason, reference,
+    (id, order_id, customer_id, provider, token, status, amount, authorized, captured, refunded, pending, currency, reason, reference,
      action_url, cancel_wanted, version, sequence, attempt, lease_until, due_at)
-VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0, 0, %s, %s, %s, '', %s, 1, %s, 1, now() + %s::interval, now() + %s::interval)
+VALUES (%s, %s, %s, %s, %s, %s, %s, 0, 0, 0, 0, %s, %s, %s, '', %s, 1, %s, 1, now() + %s::interval, now() + %s::interval)
 ON CONFLICT (order_id) DO NOTHING"""
 
 _BEGIN = """
@@ -61,8 +61,8 @@ def insert(row: Payment) -> bool:
     """Write a new payment, unless its order has one already."""
     busy = LEASE if row.status == "processing" else None
     values = (
-        row.id, row.order_id, row.provider, row.token, row.status, row.amount, row.currency, row.reason, row.reference,
-        row.cancel_wanted, row.sequence, busy, busy and timedelta(0),
+        row.id, row.order_id, row.customer_id, row.provider, row.token, row.status, row.amount, row.currency, row.reason,
+        row.reference, row.cancel_wanted, row.sequence, busy, busy and timedelta(0),
     )  # fmt: skip
     return changed(ALIAS, _INSERT, values) == 1
 

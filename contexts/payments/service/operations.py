@@ -18,9 +18,11 @@ from shop.outbox import publish
 CAPTURE_BEGAN = ("capturing", "captured", "capture_refused", "refunding", "refunded")
 
 
-def authorize(order_id: UUID, amount: Money, method: PaymentMethod) -> interface.Payment:
+def authorize(
+    order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None
+) -> interface.Payment:
     """The row is committed before the provider is called, so that whatever happens there is found by it."""
-    row = _new(order_id, amount, method)
+    row = _new(order_id, amount, method, customer_id)
     provider = providers.find(method.provider)
     if provider is None:
         return _decline_unknown_provider(row)
@@ -31,10 +33,10 @@ def authorize(order_id: UUID, amount: Money, method: PaymentMethod) -> interface
     return _unless_closed(after)
 
 
-def _new(order_id: UUID, amount: Money, method: PaymentMethod) -> Payment:
+def _new(order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None) -> Payment:
     return Payment(
         id=uuid7(), order_id=order_id, provider=method.provider[:50], status="processing", amount=amount.amount,
-        currency=amount.currency, attempt=1,
+        currency=amount.currency, customer_id=customer_id, attempt=1,
     )  # fmt: skip
 
 
