@@ -11,6 +11,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
+
 class Nested:
     """What a component made of another's parts is registered as: its name says all, so the same one may come again."""
 
