@@ -1,3 +1,4 @@
+from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 
@@ -10,3 +11,12 @@ class AdminConfig(DjangoAdminConfig):
         from django.contrib.auth.models import Group
 
         admin.site.unregister(Group)  # it has no table here: permissions are in the tokens that users signs
+
+
+class SatsumaConfig(AppConfig):
+    """The composition root as an app: its commands, and the checks that refuse a wrong start."""
+
+    name = "config"
+
+    def ready(self) -> None:
+        from config import checks

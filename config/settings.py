@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ImproperlyConfigured
 from jwt.algorithms import ECAlgorithm
 
-from shop.logs import configuration
+from config.logs import configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ALL_CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
@@ -32,10 +32,10 @@ def setting(name: str, read: Any, default: Any = environ.Env.NOTSET, allowed: tu
     return value
 
 
-def positive(name: str, default: float) -> float:
+def positive(name: str, default: Any, read: Any = env.float) -> Any:
     """A number above zero."""
-    value = setting(name, env.float, default)
-    if not value > 0:
+    value = setting(name, read, default)
+    if not 0 < value < 10**9:
         raise ImproperlyConfigured(f"{name} is {value}; it has to be above 0")
     return value
 
@@ -49,6 +49,8 @@ SITE_URL = setting("SITE_URL", env.str, "http://127.0.0.1:8000").rstrip("/")  # 
 
 # Contexts, and where each one's service is: a dotted path here, a URL where another process hosts it.
 CONTEXTS = tuple(setting("CONTEXTS", env.list, list(ALL_CONTEXTS)))
+if not CONTEXTS:
+    raise ImproperlyConfigured(f"CONTEXTS is empty; there are {', '.join(ALL_CONTEXTS)}")
 if unknown := set(CONTEXTS) - set(ALL_CONTEXTS):
     raise ImproperlyConfigured(f"CONTEXTS names {', '.join(sorted(unknown))}; there are {', '.join(ALL_CONTEXTS)}")
 TRANSPORT = setting("TRANSPORT", env.str, "local", allowed=("local", "loopback"))
@@ -70,6 +72,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "config.apps.SatsumaConfig",
     "shop",
     *(f"contexts.{context}" for context in ALL_CONTEXTS),
 ]
@@ -105,7 +108,7 @@ TEMPLATES = [
 
 # A database for each context, each with a role of its own that has no rights elsewhere.
 DATABASE_PREFIX = setting("DATABASE_PREFIX", env.str, "satsuma")
-POOL_SIZE = int(positive("DATABASE_POOL_SIZE", 12))
+POOL_SIZE = positive("DATABASE_POOL_SIZE", 12, env.int)
 
 
 def server(name: str) -> dict[str, Any]:
@@ -157,7 +160,7 @@ AUTH_PASSWORD_VALIDATORS = [
 AUTH_PASSWORD_VALIDATORS[0]["OPTIONS"] = {"min_length": 10}  # type: ignore[assignment]
 JWT_ISSUER = setting("JWT_ISSUER", env.str, "satsuma")
 JWT_AUDIENCE = setting("JWT_AUDIENCE", env.str, "satsuma")
-ACCESS_TOKEN_SECONDS = int(positive("ACCESS_TOKEN_SECONDS", 300))
+ACCESS_TOKEN_SECONDS = positive("ACCESS_TOKEN_SECONDS", 300, env.int)
 REFRESH_TOKEN_DAYS = positive("REFRESH_TOKEN_DAYS", 30)
 
 

@@ -135,7 +135,7 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
         "--blocking-threads", environment.get("WEB_THREADS", "4"), "--no-ws", "--workers-kill-timeout", "15",
         "--log-level", "warning", "config.wsgi:application",
     ]  # fmt: skip
-    server = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent, start_new_session=True)  # noqa: PLW1509
+    server = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent, start_new_session=True)
     try:
         with step("Starting the shop"):
             _await_ready(server, port)

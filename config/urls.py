@@ -8,7 +8,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from shop import health
+from config import health
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),

@@ -9,6 +9,4 @@ class ShopConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from shop import checks
-
         services.configure(settings.SERVICES, settings.TRANSPORT)

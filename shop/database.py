@@ -26,7 +26,8 @@ def transaction(alias: str) -> Iterator[None]:
     InTransaction inside any other, because then the caller's rollback would take this work with it.
     """
     if held.aliases and held.joinable == alias:
-        yield
+        with django_transaction.atomic(using=alias, savepoint=False):  # an error caught outside still rolls all back
+            yield
         return
     refuse(f"a transaction on {alias} was begun")
     with django_transaction.atomic(using=alias):

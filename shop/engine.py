@@ -11,11 +11,12 @@ from collections.abc import Callable
 import structlog
 from django.db import connections
 
-from shop import events, inbox, outbox, relay
+from shop import events, idempotency, inbox, outbox, relay, tracing
 from shop.database import OUTAGES, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
 SWEEPERS = 2
+FORGET_EVERY = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,13 @@ log = structlog.get_logger(__name__)
 def work_once() -> int:
     """Deliver and handle once in every hosted context. Returns how much was claimed."""
     return sum(relay.deliver_due(context) + inbox.handle_due(context) for context in hosted())
+
+
+def forget() -> None:
+    """Purge what is old enough to be forgotten, in every hosted context."""
+    for context in hosted():
+        purged = {"events": relay.purge(context), "inbox": inbox.purge(context), "keys": idempotency.purge(context)}
+        log.info("forgotten", context=context, **purged)
 
 
 def run_until_idle(rounds: int = 1000) -> None:
@@ -39,7 +47,7 @@ class Engine:
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self.bells: list[threading.Event] = []
-        self.timers = events.timers(hosted())
+        self.timers = [*events.timers(hosted()), events.Timer("shop.forget", FORGET_EVERY, forget)]
         self.next_run = {timer.name: 0.0 for timer in self.timers}
         self.lock = threading.Lock()
         self.threads = [
@@ -89,7 +97,8 @@ class Engine:
             if timer is None:
                 self.stopping.wait(IDLE / 2)
             else:
-                self._survive(lambda _, run=timer.run: run(), timer.name)
+                with tracing.following(tracing.new_story()):
+                    self._survive(lambda _, run=timer.run: run(), timer.name)
                 self._finished(timer)
         connections.close_all()
 

@@ -1,6 +1,5 @@
 """Inbox: every fact once per handler. Stored in the subscriber's own database, handled there, parked when it is poison."""
 
-import random
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import timedelta
@@ -15,12 +14,11 @@ from shop import clock, events, tracing
 from shop.database import OUTAGES, changed, hosted, kernel_transaction, rows
 from shop.errors import Conflict, Unavailable
 from shop.events import MAX_AGE, MAX_HOPS, Envelope, Handler
-from shop.leases import LEASE, Fenced, renewing
+from shop.leases import LEASE, Fenced, backoff, renewing
 from shop.models import InboxRow
 
 MAX_FAILURES = 5
 MAX_STARTS = 5
-BACKOFF_CAP = 10.0  # seconds
 BATCH = 10
 
 log = structlog.get_logger(__name__)
@@ -28,11 +26,6 @@ log = structlog.get_logger(__name__)
 
 class NotParked(Conflict):
     """Only a parked event can be replayed or discarded."""
-
-
-def backoff(tries: int, first: float = 0.1) -> timedelta:
-    """How long to wait after so many tries: doubling, capped, with jitter so that the many do not come back as one."""
-    return timedelta(seconds=min(BACKOFF_CAP, first * 2**min(tries, 20)) * random.uniform(0.5, 1))
 
 
 def accept(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:

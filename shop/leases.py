@@ -5,6 +5,7 @@ A lease is a few columns of the row itself (`Leased`), taken by one conditional 
 holder's writes all say `WHERE attempt = mine`: no row means that somebody else has taken over, and the holder stops.
 """
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from shop.database import changed
 
 LEASE = timedelta(seconds=5)
 RENEWAL = 1.0  # seconds
+BACKOFF_CAP = 10.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +77,11 @@ def due(model: type[Leased], alias: str, limit: int = 20) -> list[Any]:
             [limit],
         )
         return [key for (key,) in cursor.fetchall()]
+
+
+def backoff(tries: int, first: float = 0.1) -> timedelta:
+    """How long to wait after so many tries: doubling, capped, with jitter so that the many do not come back as one."""
+    return timedelta(seconds=min(BACKOFF_CAP, first * 2**min(tries, 20)) * random.uniform(0.5, 1))
 
 
 class _Keeper:

@@ -1,7 +1,7 @@
 """HTTP conventions: JSON in, service call, JSON out; errors as RFC 9457 problems; every type a msgspec struct.
 
     class OrderList(View):
-        @endpoint(who=ANYONE, body=PlaceOrder, answers={201: OrderView, 202: OrderView}, key="own")
+        @endpoint(who=ANYONE, body=PlaceOrder, answers={201: OrderView, 202: OrderView}, key="required")
         def post(self, request, body, key): ...
 
 The struct that is decoded, or encoded, is also the schema that the OpenAPI document shows.
@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any, Generic, Literal, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 import structlog
@@ -356,8 +355,3 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def server_error(request: HttpRequest) -> HttpResponse:
     return problem(InternalError())
-
-
-def address(request: Request, **query: Any) -> str:
-    """The absolute address of this request with another query."""
-    return request.build_absolute_uri(f"{request.path}?{urlencode(query)}")

@@ -7,7 +7,7 @@
     inventory: Inventory = service("inventory", Inventory)
 
 `inventory.reserve(order_id=…, lines=…)` is the same text in every topology. What stands behind the name is one setting:
-a dotted path (local, or loopback: the same through the wire format) or a URL (remote).
+a dotted path. TRANSPORTS has the ways to get there: local, and loopback, which is the same through the wire format.
 """
 
 import inspect

@@ -26,10 +26,15 @@ def current() -> Trace:
     """The story that the running code belongs to; a new one if none was begun."""
     trace = _current.get()
     if trace is None:
-        identifier = str(uuid7())
-        trace = Trace(correlation_id=identifier, causation_id=identifier)
+        trace = new_story()
         _current.set(trace)
     return trace
+
+
+def new_story() -> Trace:
+    """A story that begins here."""
+    identifier = str(uuid7())
+    return Trace(correlation_id=identifier, causation_id=identifier)
 
 
 @contextmanager

@@ -2,16 +2,11 @@
 
 import http.client
 import json
-import threading
-import time
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db import connections
 from django.test import Client
 
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
@@ -101,27 +96,3 @@ class InProcess(Shopper):
         data = response.content
         decoded = json.loads(data) if data and is_json else None
         return Answer(response.status_code, decoded, {k.lower(): v for k, v in response.headers.items()}, data)
-
-
-def at_once(count: int, do: Callable[[int], Any]) -> list[Any]:
-    """What `do(0)` to `do(count - 1)` return, all started at the same moment, each in a thread of its own."""
-    barrier = threading.Barrier(count)
-
-    def run(number: int) -> Any:
-        barrier.wait()
-        try:
-            return do(number)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
-
-
-def eventually(look: Callable[[], Any], patience: float = PATIENCE) -> Any:
-    """What `look` sees once it is true; AssertionError if it never is."""
-    deadline = time.monotonic() + patience
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {patience} s"
-        time.sleep(0.05)  # between two looks at another process; the deadline decides, not the pause
-    return seen

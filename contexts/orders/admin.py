@@ -13,7 +13,6 @@ from contexts.orders.service import checkout
 from shop.admin import ContextAdmin, each
 from shop.money import Money
 
-
 ADDRESS = ("name", "line1", "line2", "postal_code", "city", "region", "country")
 
 

@@ -21,7 +21,7 @@ from shop.money import Money
 from shop.rest import ANYONE, CUSTOMER, Email, Page, Quantity, Sku, Text, View, endpoint, respond
 
 MAX_LINES = 1000
-OrderToken = "X-Order-Token"
+ORDER_TOKEN = "X-Order-Token"
 
 
 class Address(msgspec.Struct, kw_only=True):
@@ -61,7 +61,7 @@ class PlaceOrder(msgspec.Struct, kw_only=True):
     payment_method: PaymentMethod
 
 
-class Amount(msgspec.Struct):
+class ItemQuantity(msgspec.Struct):
     """How many."""
 
     quantity: Quantity
@@ -89,7 +89,7 @@ class Shipment(msgspec.Struct, kw_only=True):
 
 
 class OrderView(msgspec.Struct, kw_only=True):
-    """An order as its customer sees it. `token` shows in X-Order-Token that somebody placed it as a guest."""
+    """An order as its customer sees it. `token` is a guest's key to it: sent as X-Order-Token, it shows the order again."""
 
     id: UUID
     number: str
@@ -125,7 +125,7 @@ class UnknownProvider(Invalid):
 
 
 class OrderWasCancelled(Conflict):
-    """The order was cancelled before it was confirmed."""
+    """The order was cancelled."""
 
 
 class OrdersView(View):
@@ -149,8 +149,8 @@ class CartDetail(OrdersView):
 
 
 class CartItemDetail(OrdersView):
-    @endpoint(who=ANYONE, body=Amount, answers={200: CartView})
-    def put(self, request: Request, cart_id: UUID, sku: str, body: Amount) -> CartView:
+    @endpoint(who=ANYONE, body=ItemQuantity, answers={200: CartView})
+    def put(self, request: Request, cart_id: UUID, sku: str, body: ItemQuantity) -> CartView:
         """Have so many of a SKU in the cart."""
         return carts.put_item(cart_id, sku, body.quantity)
 
@@ -171,18 +171,19 @@ class OrderList(OrdersView):
     def post(self, request: Request, body: PlaceOrder, key: Key) -> HttpResponse:
         """Place an order.
 
-        201: confirmed. 202: it waits for the customer or the payment provider; look at it again. 402: the payment was
-        declined. 409: out of stock. A repeat with the same key answers the same, or how far the order is by now.
+        201: confirmed (on_hold where the money could not be taken). 202: it waits for the customer or the payment
+        provider; look at it again. 402: the payment was declined. 409: out of stock, or the first request with this key
+        is still running. A repeat with the same key answers the same, or how far the order is by now.
         """
         known, reply = idempotency.find("orders", key), Reply(key)
         if known is None:
-            order = checkout.place(_wish(request, body), key=key, at_rest=reply)
+            order = checkout.place(_wish(request, body), key=key, before_release=reply)
         elif known.status is not None:
             return rest.repeat(known)
         elif checkout.is_busy(known.resource):
             raise idempotency.IdempotencyKeyInFlight
         else:
-            order = checkout.resume(known.resource, at_rest=reply)
+            order = checkout.resume(known.resource, before_release=reply)
         return reply.response or reply(order)
 
 
@@ -247,7 +248,7 @@ class Cancel(OrdersView):
 
 
 def _owned(request: Request, order_id: UUID) -> Any:
-    return checkout.owned(order_id, user_id=request.user.id, token=request.headers.get(OrderToken, ""))
+    return checkout.owned(order_id, user_id=request.user.id, token=request.headers.get(ORDER_TOKEN, ""))
 
 
 def answer(order: Any) -> HttpResponse:

@@ -4,9 +4,18 @@
                      undo_money → undo_stock → closed              the way back, money first, stock second
 
 Whoever carries an order on holds its lease, and every write here says `WHERE attempt = mine`: no row means that
-somebody else has taken over, and this worker stops (Fenced). The stored step is named before it is called. The steps
-from reserving to confirming are idempotent calls, so they are stored together unless one has to wait; undo from any of
-them starts with the money, whose cancel leaves a tombstone where there was none.
+somebody else has taken over, and this worker stops (Fenced). A step between idempotent calls is stored only where one
+has to wait, for repeating them from the last stored one is the same. So a cancel, or the end of the time to pay, undoes
+the money from whatever step is stored: payments leaves a tombstone where there was none.
+
+    what happens                  status      step on rest   POST orders answers   event
+    all is well                   confirmed   done           201                   OrderConfirmed, OrderPaid
+    customer or provider to say   pending     authorizing    202                   –
+    not enough in stock           rejected    closed         409 out_of_stock      OrderRejected
+    declined                      rejected    closed         402 declined          OrderRejected
+    not paid in time              rejected    closed         409 expired           OrderRejected
+    capture refused for good      on_hold     capturing      201                   OrderPutOnHold
+    cancel requested              cancelled   closed         409 order_was_cancelled, unless 201 was given
 """
 
 from collections.abc import Callable
@@ -33,8 +42,7 @@ from shop import clock
 from shop.database import rows, transaction
 from shop.errors import Closed, DomainError, Unavailable
 from shop.events import Event
-from shop.inbox import backoff
-from shop.leases import Fenced, renewing
+from shop.leases import Fenced, backoff, renewing
 from shop.money import Money
 from shop.outbox import publish
 
@@ -53,7 +61,7 @@ class Expired(DomainError):
 
 
 @dataclass(frozen=True)
-class Rest:
+class Pause:
     """Nothing more to do now: final, or to be looked at again after `delay`. With what is still to be written."""
 
     delay: timedelta | None = None
@@ -61,49 +69,49 @@ class Rest:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def carry_on(order: Order, *, at_rest: Callable[[Order], object] = lambda order: None) -> Order:
+def carry_on(order: Order, *, before_release: Callable[[Order], object] = lambda order: None) -> Order:
     """Carry an order whose lease is held on until it is final or has to wait, then give the lease back.
 
-    at_rest runs in the transaction that gives the lease back. Raises Fenced when somebody else has taken over.
+    before_release runs in the transaction that gives the lease back. Raises Fenced when somebody else has taken over.
     """
     with renewing(order, "orders"):
-        while not _give_back(order, _run(order), at_rest):
+        while not _give_back(order, _run(order), before_release):
             _read_again(order)
     return order
 
 
-def _run(order: Order) -> Rest:
+def _run(order: Order) -> Pause:
     """Step until nothing is left to do, or a step has to wait."""
     try:
         while True:
             _turn_round_if_wanted(order)
             if order.is_final:
-                return Rest()
-            if rest := STEPS[order.step](order):
-                return rest
+                return Pause()
+            if pause := STEPS[order.step](order):
+                return pause
             order.tries = 0
     except Unavailable as error:
         return _try_again(order, str(error))
 
 
-def _try_again(order: Order, why: str) -> Rest:
-    """Stay on the step: it may or may not have happened. Loud when it has been so for long."""
+def _try_again(order: Order, why: str) -> Pause:
+    """Stay on the step, which may or may not have happened. Loud when it has been so for long."""
     order.tries += 1
     tell = log.error if order.tries >= STUCK else log.warning
     tell("checkout_waits", order=str(order.id), step=order.step, tries=order.tries, why=why)
-    return Rest(backoff(order.tries))
+    return Pause(backoff(order.tries))
 
 
-def _give_back(order: Order, rest: Rest, at_rest: Callable[[Order], object]) -> bool:
+def _give_back(order: Order, pause: Pause, before_release: Callable[[Order], object]) -> bool:
     """Write what is left and give the lease back; False where somebody has said meanwhile that there is news."""
-    due = None if rest.delay is None else Now() + Value(rest.delay)
-    if order.step == Step.AUTHORIZING or order.status == Status.ON_HOLD:
+    due = None if pause.delay is None else Now() + Value(pause.delay)
+    if due and (order.step == Step.AUTHORIZING or order.status == Status.ON_HOLD):
         due = Least(due, "expires_at")
     remembered = {name: getattr(order, name) for name in REMEMBERED}
     with transaction("orders"):
-        changes = remembered | rest.changes | {"lease_until": None, "due_at": due}
-        if _update(order, rest.event, Q(woken=False), changes):
-            at_rest(order)
+        changes = remembered | pause.changes | {"lease_until": None, "due_at": due}
+        if _update(order, pause.event, Q(woken=False), changes):
+            before_release(order)
             return True
     return False
 
@@ -155,12 +163,12 @@ def reserve(order: Order) -> None:
     try:
         inventory.reserve(order_id=order.id, lines=lines, hold=timedelta(seconds=settings.RESERVATION_HOLD_SECONDS))
     except (OutOfStock, UnknownSku, Closed) as refused:
-        reject(order, refused, "Not enough of it in stock.", undo=Step.UNDO_STOCK)
+        reject(order, refused, undo=Step.UNDO_STOCK)
     else:
         order.step = Step.AUTHORIZING
 
 
-def authorize(order: Order) -> Rest | None:
+def authorize(order: Order) -> Pause | None:
     """Have the money set aside; wait where the customer or the provider still has to say something."""
     method = PaymentMethod(provider=order.payment_provider, token=order.payment_token)
     try:
@@ -168,16 +176,15 @@ def authorize(order: Order) -> Rest | None:
             order_id=order.id, amount=Money(order.total, order.currency), method=method, customer_id=order.user_id
         )
     except Closed as refused:
-        reject(order, refused, "The payment was called off.", undo=Step.UNDO_MONEY)
+        reject(order, refused, undo=Step.UNDO_MONEY)
         return None
     _remember(order, payment)
     if payment.status in ("processing", "unknown", "requires_action"):
-        return Rest(LOOK_AGAIN)
+        return Pause(LOOK_AGAIN)
     if payment.status in ("authorized", "capturing", "captured"):
         order.step = Step.CONFIRMING
     else:
-        declined = Declined(reason=payment.reason or payment.status)
-        reject(order, declined, "The payment was declined.", undo=Step.UNDO_MONEY)
+        reject(order, Declined(reason=payment.reason or payment.status), undo=Step.UNDO_MONEY)
     return None
 
 
@@ -199,33 +206,33 @@ def confirm(order: Order) -> None:
         _read_again(order)
 
 
-def capture(order: Order) -> Rest | None:
+def capture(order: Order) -> Pause | None:
     """Take the money. What is definitely refused puts the order on hold: nothing ships, staff and customer are told."""
     try:
         payment = payments.capture(order_id=order.id)
     except NotCapturable:
-        cancel(order, "The payment was called off.")
+        cancel(order, "payment_called_off", "The payment was called off.")
         return None
     _remember(order, payment)
     if payment.status == "captured":
         return _paid(order, payment)
     if payment.status == "capture_refused" and order.status != Status.ON_HOLD:
         _put_on_hold(order, payment)
-    return Rest(LOOK_AGAIN)
+    return Pause(LOOK_AGAIN)
 
 
-def _paid(order: Order, payment: Payment) -> Rest:
+def _paid(order: Order, payment: Payment) -> Pause:
     changes = {
         "status": Status.CONFIRMED,
         "step": Step.DONE,
         "payment_status": payment.status,
         "timeline": _told(order, "paid", "The payment was taken.", "payments"),
     }
-    return Rest(event=OrderPaid(**_who(order), total=payment.amount), changes=changes)
+    return Pause(event=OrderPaid(**_who(order), total=payment.amount), changes=changes)
 
 
 def _put_on_hold(order: Order, payment: Payment) -> None:
-    """Keep the stock while somebody finds another way to pay; ON_HOLD_SECONDS later the order is cancelled."""
+    """Keep the stock while staff and customer know of it; ON_HOLD_SECONDS later the order is cancelled."""
     _write(
         order,
         OrderPutOnHold(**_who(order), reason=payment.reason),
@@ -234,6 +241,7 @@ def _put_on_hold(order: Order, payment: Payment) -> None:
         expires_at=Now() + Value(timedelta(seconds=settings.ON_HOLD_SECONDS)),
         timeline=_told(order, "on_hold", "The payment could not be taken.", "payments"),
     )
+    order.refresh_from_db(fields=["expires_at"])  # the database's clock has set it
 
 
 # The way back.
@@ -244,14 +252,14 @@ def _turn_round_if_wanted(order: Order) -> None:
     if order.step in (Step.UNDO_MONEY, Step.UNDO_STOCK, Step.CLOSED):
         return
     if order.cancel_requested_at and order.status in (Status.PENDING, Status.CONFIRMED, Status.ON_HOLD):
-        cancel(order, "The order was cancelled.")
+        cancel(order, "requested", "The order was cancelled.")
     elif order.is_expired and order.step in (Step.RESERVING, Step.AUTHORIZING):
-        reject(order, Expired(), "It was not paid in time.", undo=Step.UNDO_MONEY)
+        reject(order, Expired(), undo=Step.UNDO_MONEY)
     elif order.is_expired and order.status == Status.ON_HOLD:
-        cancel(order, "No other payment came in time.")
+        cancel(order, "not_paid", "The payment could not be taken in time.")
 
 
-def reject(order: Order, refusal: DomainError, text: str, *, undo: str) -> None:
+def reject(order: Order, refusal: DomainError, *, undo: str) -> None:
     """The order comes to nothing; what it holds goes back."""
     _write(
         order,
@@ -263,15 +271,15 @@ def reject(order: Order, refusal: DomainError, text: str, *, undo: str) -> None:
         payment_status=order.payment_status,
         payment_action=None,
         payment_token="",
-        timeline=_told(order, "rejected", text),
+        timeline=_told(order, "rejected", str(refusal)),
     )
 
 
-def cancel(order: Order, text: str) -> None:
+def cancel(order: Order, reason: str, text: str) -> None:
     """The order is called off; money and stock go back."""
     _write(
         order,
-        OrderCancelled(**_who(order), reason=text),
+        OrderCancelled(**_who(order), reason=reason),
         status=Status.CANCELLED,
         step=Step.UNDO_MONEY,
         payment_action=None,
@@ -280,7 +288,7 @@ def cancel(order: Order, text: str) -> None:
     )
 
 
-def undo_money(order: Order) -> Rest | None:
+def undo_money(order: Order) -> Pause | None:
     """Void, refund or tombstone, as payments' own row says. Retried for ever."""
     payment = payments.cancel(order_id=order.id)
     if payment:
@@ -302,7 +310,7 @@ def _remember(order: Order, payment: Payment) -> None:
     order.payment_action = {"type": payment.action.type, "url": payment.action.url} if payment.action else None
 
 
-STEPS: dict[str, Callable[[Order], Rest | None]] = {
+STEPS: dict[str, Callable[[Order], Pause | None]] = {
     Step.RESERVING: reserve,
     Step.AUTHORIZING: authorize,
     Step.CONFIRMING: confirm,

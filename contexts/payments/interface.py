@@ -69,7 +69,9 @@ class Payments(Protocol):
     def authorize(
         self, *, order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None = None
     ) -> Payment:
-        """Have the amount set aside at the provider, for a customer, who may then look at the payment, or a guest. A repeat only reports the present state; it never charges again.
+        """Have the amount set aside at the provider, for a customer, who may then look at the payment, or a guest.
+
+        A repeat only reports the present state; it never charges again.
 
         `unknown` and `processing` are resolved by payments itself, which announces PaymentResolved. Raises Closed
         after a cancel.

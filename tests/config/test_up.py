@@ -11,7 +11,8 @@ import uuid
 import pytest
 
 from config.embedded import Server
-from tests.shopper import Shopper, eventually
+from tests.shopper import Shopper
+from tests.threads import eventually
 
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 

@@ -12,7 +12,7 @@ from shop.money import Money
 from shop.outbox import publish
 from tests.inventory.books import assert_stock_adds_up, facts, movements, status_of, stock_of
 from tests.inventory.stock import reserved, stocked
-from tests.shop.threads import at_once
+from tests.threads import at_once
 
 OVER = timedelta(seconds=-1)
 

@@ -16,8 +16,7 @@ from shop.database import changed, kernel_transaction, rows, transaction
 from shop.errors import Closed
 from tests.inventory.books import assert_stock_adds_up, facts, movements, status_of, stock_of
 from tests.inventory.stock import HOLD, lines, product, reserved, stocked
-from tests.shop.threads import at_once
-from tests.shopper import eventually
+from tests.threads import at_once, eventually
 
 BUYERS = 50
 

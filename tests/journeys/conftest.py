@@ -11,7 +11,8 @@ from typing import IO
 
 import pytest
 
-from tests.shopper import Shopper, eventually
+from tests.shopper import Shopper
+from tests.threads import eventually
 
 
 class RunningShop:

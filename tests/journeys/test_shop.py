@@ -12,7 +12,8 @@ from shop.database import rows
 from tests.inventory.stock import stocked
 from tests.journeys.conftest import RunningShop
 from tests.orders.books import charges, payment_of, stock_of, units_add_up
-from tests.shopper import ADDRESS, Shopper, eventually
+from tests.shopper import ADDRESS, Shopper
+from tests.threads import eventually
 
 
 def test_a_customer_buys_and_hears_of_it(shopper):

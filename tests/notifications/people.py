@@ -1,6 +1,5 @@
 """Customers and staff with signed tokens, and a reader of the tables that shares nothing with the application."""
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +7,6 @@ from uuid import UUID
 
 import jwt
 from django.conf import settings
-from django.db import connections
 from django.test import Client
 
 from contexts.notifications import handlers
@@ -17,6 +15,7 @@ from contexts.orders.interface import OrderSummary
 from shop import engine
 from shop.database import rows, transaction
 from shop.outbox import publish
+from tests.threads import eventually
 
 
 def token(user_id: UUID, *, kind: str = "access", permissions: tuple[str, ...] = ()) -> str:
@@ -87,29 +86,4 @@ def mail_of(order: OrderSummary) -> dict[str, Any]:
 
 def send_until(settled: Callable[[], bool], patience: float = 15.0) -> None:
     """Run the sender's timer until something is so: what was postponed comes back by itself."""
-    deadline = time.monotonic() + patience
-    while not settled():
-        assert time.monotonic() < deadline, "it did not come to that"
-        handlers.send_waiting_messages()
-        threading.Event().wait(0.02)
-
-
-def at_once(*work: Callable[[], Any]) -> list[Any]:
-    """Do several things at the same moment, each in a thread of its own. What they raise is in the list too."""
-    barrier, results = threading.Barrier(len(work)), [None] * len(work)
-
-    def run(index: int) -> None:
-        try:
-            barrier.wait()
-            results[index] = work[index]()
-        except BaseException as error:
-            results[index] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(work))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    eventually(settled, handlers.send_waiting_messages, patience=patience)

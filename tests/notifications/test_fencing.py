@@ -3,7 +3,8 @@
 from contexts.notifications import handlers
 from shop.database import changed, rows
 from tests.notifications import shelf
-from tests.notifications.people import at_once, confirm, mail_of
+from tests.notifications.people import confirm, mail_of
+from tests.threads import at_once
 
 
 def take_over(order) -> None:

@@ -16,7 +16,8 @@ from shop.database import changed, rows, transaction
 from shop.errors import InTransaction, Unavailable
 from shop.ids import uuid7
 from tests.notifications import shelf
-from tests.notifications.people import at_once, confirm, happened, mail_of, messages, send_until
+from tests.notifications.people import confirm, happened, mail_of, messages, send_until
+from tests.threads import at_once
 
 
 def sent(*orders) -> bool:

@@ -12,7 +12,8 @@ from shop.database import changed
 from shop.ids import uuid7
 from shop.outbox import publish
 from tests.notifications import shelf
-from tests.notifications.people import at_once, confirm, happened, messages
+from tests.notifications.people import confirm, happened, messages
+from tests.threads import at_once
 
 
 def confirmed(order) -> OrderConfirmed:

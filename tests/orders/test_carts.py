@@ -5,7 +5,8 @@ import uuid
 import pytest
 
 from tests.inventory.stock import stocked
-from tests.shopper import InProcess, at_once
+from tests.shopper import InProcess
+from tests.threads import crowd
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_a_cart_becomes_one_order(shopper, cart):
 
 def test_a_cart_ordered_twenty_times_at_once_is_one_order(shopper, cart):
     shopper.send("PUT", f"carts/{cart}/items/{stocked(50)}", {"quantity": 1})
-    answers = at_once(20, lambda _: shopper.order(items=None, cart_id=cart))
+    answers = crowd(20, lambda _: shopper.order(items=None, cart_id=cart))
     assert sorted(answer.status for answer in answers) == [201] + [409] * 19
 
 

@@ -14,8 +14,9 @@ from shop.errors import Closed
 from shop.money import Money
 from tests.inventory.stock import stocked
 from tests.orders.books import charges, payment_of, reservation_of, stock_of, units_add_up
-from tests.orders.clockwork import reconcile, sweep, until
+from tests.orders.clockwork import reconcile, sweep
 from tests.shopper import InProcess
+from tests.threads import eventually
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_an_unknown_outcome_waits_and_is_never_charged_twice(shopper):
     assert answer.status == 202
     assert answer.body["status"] == "pending"
     assert stock_of(sku) == (1, 1), "the stock stays held while the outcome is unknown"
-    until(lambda: shopper.look_at(answer.body)["status"] == "confirmed", reconcile, run_until_idle)
+    eventually(lambda: shopper.look_at(answer.body)["status"] == "confirmed", reconcile, run_until_idle)
     assert charges(answer.body["id"]) == 1
     assert stock_of(sku) == (0, 0)
 
@@ -103,7 +104,7 @@ def test_a_provider_that_never_answers_ends_in_nothing_charged(shopper, settings
     sku = stocked(1)
     order = shopper.order(sku, token="tok_error").body
     assert order["status"] == "pending"
-    until(lambda: stock_of(sku) == (1, 0), reconcile, sweep, run_until_idle)
+    eventually(lambda: stock_of(sku) == (1, 0), reconcile, sweep, run_until_idle)
     assert shopper.look_at(order)["status"] == "rejected"
     assert charges(order["id"]) == 0
 
@@ -112,11 +113,11 @@ def test_an_unpaid_order_expires_money_first_stock_second(shopper, settings):
     settings.RESERVATION_HOLD_SECONDS = 0.2
     sku = stocked(1)
     order = shopper.order(sku, token="tok_requires_action").body
-    until(lambda: stock_of(sku) == (1, 0), sweep, run_until_idle)
+    eventually(lambda: stock_of(sku) == (1, 0), sweep, run_until_idle)
     assert shopper.look_at(order)["status"] == "rejected"
     assert payment_of(order["id"]) == "voided"
-    kinds = [entry["kind"] for entry in shopper.get(f"orders/{order['id']}/timeline", X_Order_Token=order["token"]).body["results"]]
-    assert kinds == ["placed", "rejected"]
+    timeline = shopper.get(f"orders/{order['id']}/timeline", X_Order_Token=order["token"]).body["results"]
+    assert [entry["kind"] for entry in timeline] == ["placed", "rejected"]
 
 
 def test_a_capture_that_is_refused_puts_the_order_on_hold(shopper):
@@ -131,7 +132,7 @@ def test_an_order_on_hold_is_cancelled_in_the_end(shopper, settings):
     settings.ON_HOLD_SECONDS = 0.2
     sku = stocked(1)
     order = shopper.order(sku, token="tok_capture_refused").body
-    until(lambda: stock_of(sku) == (1, 0), sweep, run_until_idle)
+    eventually(lambda: stock_of(sku) == (1, 0), sweep, run_until_idle)
     assert shopper.look_at(order)["status"] == "cancelled"
     assert payment_of(order["id"]) == "voided"
 
@@ -157,7 +158,7 @@ def test_a_waiting_order_can_be_cancelled_and_its_payment_is_closed(shopper):
     assert payment_of(order["id"]) == "voided"
     approve = order["payment"]["action"]["url"]
     shopper.post("/" + approve.split("/", 3)[3])
-    until(lambda: True, reconcile, run_until_idle)
+    eventually(lambda: True, reconcile, run_until_idle)
     assert shopper.look_at(order)["status"] == "cancelled", "a final order never comes back"
     assert charges(order["id"]) == 0
 

@@ -16,8 +16,9 @@ from shop.engine import run_until_idle
 from shop.leases import Fenced
 from tests.inventory.stock import stocked
 from tests.orders.books import charges, payment_of, reservation_of, stock_of, units_add_up
-from tests.orders.clockwork import reconcile, sweep, until
-from tests.shopper import InProcess, at_once
+from tests.orders.clockwork import reconcile, sweep
+from tests.shopper import InProcess
+from tests.threads import crowd, eventually
 
 BUYERS = 50
 
@@ -37,7 +38,7 @@ def unique_email() -> str:
 
 def test_the_last_unit_is_sold_once_to_fifty_buyers(shopper):
     sku = stocked(1)
-    answers = at_once(BUYERS, lambda _: shopper.order(sku))
+    answers = crowd(BUYERS, lambda _: shopper.order(sku))
     assert sorted(answer.status for answer in answers) == [201] + [409] * (BUYERS - 1)
     run_until_idle()
     assert stock_of(sku) == (0, 0)
@@ -46,7 +47,7 @@ def test_the_last_unit_is_sold_once_to_fifty_buyers(shopper):
 
 def test_carts_with_opposite_orders_of_skus_do_not_deadlock(shopper):
     one, two = stocked(100), stocked(100)
-    answers = at_once(20, lambda n: shopper.order(*((one, two) if n % 2 else (two, one))))
+    answers = crowd(20, lambda n: shopper.order(*((one, two) if n % 2 else (two, one))))
     assert {answer.status for answer in answers} == {201}
     run_until_idle()
     assert stock_of(one) == stock_of(two) == (80, 0)
@@ -54,7 +55,7 @@ def test_carts_with_opposite_orders_of_skus_do_not_deadlock(shopper):
 
 def buy_with_one_key(shopper: InProcess) -> tuple[list, list]:
     sku, email, key = stocked(BUYERS), unique_email(), uuid.uuid4().hex
-    answers = at_once(BUYERS, lambda _: shopper.order(sku, key=key, email=email))
+    answers = crowd(BUYERS, lambda _: shopper.order(sku, key=key, email=email))
     return answers, orders_of(email)
 
 
@@ -115,12 +116,12 @@ def test_a_cancel_against_the_running_checkout_leaves_nothing_behind(shopper, at
     def buy_or_cancel(number: int):
         if number == 0:
             return shopper.order(sku, email=email)
-        until(lambda: orders_of(email))
+        eventually(lambda: orders_of(email))
         return checkout.request_cancel(orders_of(email)[0][0])
 
-    at_once(2, buy_or_cancel)
+    crowd(2, buy_or_cancel)
     [(order_id, _, _)] = orders_of(email)
-    until(lambda: orders_of(email)[0][2] == "closed", sweep, reconcile, run_until_idle)
+    eventually(lambda: orders_of(email)[0][2] == "closed", sweep, reconcile, run_until_idle)
     assert orders_of(email)[0][1] == "cancelled"
     assert payment_of(order_id) in (None, "voided", "refunded")
     assert stock_of(sku) == (1, 0)
@@ -136,14 +137,15 @@ def test_expiry_against_payment_ends_in_one_or_the_other(shopper, settings, mill
     due = timedelta(milliseconds=milliseconds)
 
     def pay_or_expire(number: int):
-        until(lambda: rows("orders", "SELECT now() >= created_at + %s FROM orders_order WHERE id = %s", [due, order["id"]])[0][0])
+        is_time = "SELECT now() >= created_at + %s FROM orders_order WHERE id = %s"
+        eventually(lambda: rows("orders", is_time, [due, order["id"]])[0][0])
         if number:
             shopper.post(approve)
         else:
             sweep()
 
-    at_once(2, pay_or_expire)
-    until(lambda: orders_of_id(order["id"])[1] in ("done", "closed"), sweep, reconcile, run_until_idle)
+    crowd(2, pay_or_expire)
+    eventually(lambda: orders_of_id(order["id"])[1] in ("done", "closed"), sweep, reconcile, run_until_idle)
     status, _ = orders_of_id(order["id"])
     if status == "confirmed":
         assert (payment_of(order["id"]), stock_of(sku)) == ("captured", (0, 0))
@@ -196,10 +198,40 @@ def test_a_busy_lease_is_told_that_there_is_news(shopper):
     assert saga.carry_on(holder).status == "cancelled", "the holder looked again before it went to wait"
 
 
+def captured_by_a_holder_while_a_cancel_is_noted(shopper: InProcess, *, wake: bool) -> tuple[str, str]:
+    """A worker is about to capture; somebody asks for the cancel, and dies before looking whether anybody is at it."""
+    order_id = uuid.UUID(shopper.order(stocked(1), token="tok_capture_timeout_then_ok").body["id"])
+    holder = leases.take(Order, "orders", order_id)
+    checkout.ask_to_cancel(order_id)
+    if not wake:
+        changed("orders", "UPDATE orders_order SET woken = false WHERE id = %s", [order_id])
+    eventually(lambda: payment_of(order_id) == "captured", reconcile)
+    saga.carry_on(holder)
+    return orders_of_id(str(order_id))
+
+
+def test_a_cancel_whose_requester_died_is_carried_out_by_the_holder(shopper):
+    assert captured_by_a_holder_while_a_cancel_is_noted(shopper, wake=True) == ("cancelled", "closed")
+
+
+def test_control_without_the_wake_up_the_cancel_is_lost(shopper):
+    assert captured_by_a_holder_while_a_cancel_is_noted(shopper, wake=False) == ("confirmed", "done")
+    sweep()
+
+
+def test_a_resumed_order_whose_capture_is_refused_goes_on_hold_though_there_is_news(shopper):
+    order_id = shopper.order(stocked(1), token="tok_capture_refused").body["id"]
+    changed("orders", "UPDATE orders_order SET status = 'confirmed' WHERE id = %s", [order_id])
+    holder = leases.take(Order, "orders", uuid.UUID(order_id))
+    assert leases.take(Order, "orders", uuid.UUID(order_id)) is None
+    assert saga.carry_on(holder).status == "on_hold"
+    assert orders_of_id(order_id) == ("on_hold", "capturing")
+
+
 def test_an_order_left_behind_by_a_dead_process_is_carried_on(shopper):
     order_id = waiting_order(shopper)
     order = leases.take(Order, "orders", order_id)
     Order.objects.filter(pk=order_id).update(step="reserving", due_at=order.taken_at)
     changed("orders", "UPDATE orders_order SET lease_until = now() - interval '1 second' WHERE id = %s", [order_id])
-    until(lambda: orders_of_id(order_id) == ("pending", "authorizing"), sweep)
+    eventually(lambda: orders_of_id(order_id) == ("pending", "authorizing"), sweep)
     assert charges(order_id) == 0

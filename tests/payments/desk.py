@@ -18,6 +18,7 @@ from shop.database import rows
 from shop.errors import Unavailable
 from shop.ids import uuid7
 from shop.money import Money
+from tests.threads import eventually
 
 EUR_20 = Money(2000, "EUR")
 
@@ -88,34 +89,8 @@ def reconciled(order_id: UUID, *statuses: str) -> Payment:
 
 
 def reconcile_until(settled: Callable[[], bool]) -> None:
-    """Run the timer until something is so. Fails after ten seconds."""
-    deadline = time.monotonic() + 10
-    while not settled():
-        assert time.monotonic() < deadline, "it did not come to that"
-        handlers.reconcile()
-        time.sleep(0.01)
-
-
-def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What `work` returned or raised in so many threads that started together."""
-    barrier = threading.Barrier(count)
-    results: list[Any] = [None] * count
-
-    def run(number: int) -> None:
-        try:
-            barrier.wait()
-            results[number] = work(number)
-        except Exception as error:
-            results[number] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    """Run the timer until something is so."""
+    eventually(settled, handlers.reconcile)
 
 
 class Beside:

@@ -11,7 +11,6 @@ from tests.payments.desk import (
     Beside,
     Held,
     announced,
-    at_once,
     authorize,
     column,
     intent,
@@ -19,6 +18,7 @@ from tests.payments.desk import (
     reconciled,
     seen,
 )
+from tests.threads import crowd
 
 OK = PaymentMethod(provider="sandbox", token="tok_ok")
 
@@ -90,7 +90,7 @@ def test_repeat_while_unknown_does_not_call_the_provider():
 
 def test_twenty_at_once_make_one_payment_and_one_charge():
     order_id = uuid7()
-    found = at_once(20, lambda _: payments.authorize(order_id=order_id, amount=EUR_20, method=OK))
+    found = crowd(20, lambda _: payments.authorize(order_id=order_id, amount=EUR_20, method=OK))
     assert {payment.id for payment in found} == {seen(order_id).id}
     assert {payment.status for payment in found} <= {"processing", "authorized"}
     assert intent(seen(order_id))["confirms"] == 1

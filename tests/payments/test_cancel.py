@@ -13,7 +13,6 @@ from tests.payments.desk import (
     Refusing,
     Unsteady,
     announced,
-    at_once,
     authorize,
     captured,
     intent,
@@ -22,6 +21,7 @@ from tests.payments.desk import (
     reconciled,
     seen,
 )
+from tests.threads import crowd
 
 
 def test_unseen_payment_gets_a_tombstone_and_a_repeat_says_the_same():
@@ -153,7 +153,7 @@ def test_cancel_waits_for_a_capture_in_flight_which_then_turns_round(use, after)
 
 def test_twenty_cancels_at_once_refund_once():
     payment = captured()
-    found = at_once(20, lambda _: payments.cancel(order_id=payment.order_id))
+    found = crowd(20, lambda _: payments.cancel(order_id=payment.order_id))
     assert {result.status for result in found} <= {"captured", "refunding", "refunded"}
     assert seen(payment.order_id).status == "refunded"
     assert provider_refunds(payment) == [2000]
@@ -162,7 +162,7 @@ def test_twenty_cancels_at_once_refund_once():
 def test_cancel_and_capture_at_once_leave_no_money_with_us():
     for _ in range(20):
         payment = authorize()
-        at_once(2, lambda n, key=payment.order_id: [payments.capture, payments.cancel][n](order_id=key))
+        crowd(2, lambda n, key=payment.order_id: [payments.capture, payments.cancel][n](order_id=key))
         settled = reconciled(payment.order_id, "voided", "refunded")
         there = intent(payment)
         assert there["captured"] == there["refunded"] == settled.refunded.amount
@@ -178,6 +178,6 @@ def test_cancel_and_authorize_at_once_leave_no_money_set_aside():
                 return payments.cancel(order_id=order_id)
             return payments.authorize(order_id=order_id, amount=EUR_20, method=method)
 
-        at_once(2, work)
+        crowd(2, work)
         left = payments.of_orders(order_ids=(order_id,))
         assert all(payment.status == "voided" and intent(payment)["status"] == "cancelled" for payment in left)

@@ -9,7 +9,6 @@ from tests.payments.desk import (
     Held,
     Unsteady,
     announced,
-    at_once,
     authorize,
     captured,
     intent,
@@ -17,6 +16,7 @@ from tests.payments.desk import (
     reconciled,
     seen,
 )
+from tests.threads import crowd
 
 
 def test_money_is_taken_booked_and_announced():
@@ -75,7 +75,7 @@ def test_unseen_and_voided_payments_cannot_be_captured():
 
 def test_twenty_at_once_take_the_money_once():
     payment = authorize()
-    found = at_once(20, lambda _: payments.capture(order_id=payment.order_id))
+    found = crowd(20, lambda _: payments.capture(order_id=payment.order_id))
     assert {result.status for result in found} <= {"capturing", "captured"}
     assert seen(payment.order_id).status == "captured"
     assert (intent(payment)["captures"], intent(payment)["captured"]) == (1, 2000)

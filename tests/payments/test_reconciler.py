@@ -12,7 +12,6 @@ from tests.payments.desk import (
     Held,
     Unsteady,
     announced,
-    at_once,
     authorize,
     captured,
     column,
@@ -22,6 +21,7 @@ from tests.payments.desk import (
     reconciled,
     seen,
 )
+from tests.threads import crowd
 
 
 def the_provider_is_well(payment, token):
@@ -93,7 +93,7 @@ def test_ten_reconcilers_at_once_resolve_a_payment_once():
     deadline = time.monotonic() + 10
     while seen(payment.order_id).status == "unknown":
         assert time.monotonic() < deadline
-        at_once(10, lambda _: handlers.reconcile())
+        crowd(10, lambda _: handlers.reconcile())
     assert announced(payment.order_id) == ["payment_authorized", "payment_resolved"]
 
 

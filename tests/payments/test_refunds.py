@@ -17,7 +17,6 @@ from tests.payments.desk import (
     Refusing,
     Unsteady,
     announced,
-    at_once,
     authorize,
     captured,
     intent,
@@ -26,6 +25,7 @@ from tests.payments.desk import (
     reconciled,
     seen,
 )
+from tests.threads import crowd
 
 FIVE = Money(500, "EUR")
 
@@ -161,7 +161,7 @@ def keep_asking(payment, amount):
 
 def test_fifty_refunds_at_once_stay_within_what_was_captured():
     payment = captured()
-    results = at_once(50, lambda _: keep_asking(payment, Money(200, "EUR")))
+    results = crowd(50, lambda _: keep_asking(payment, Money(200, "EUR")))
     done = [result for result in results if not isinstance(result, Exception)]
     refused = [result for result in results if isinstance(result, refunds.RefundTooLarge | refunds.NotRefundable)]
     assert (len(done), len(refused)) == (10, 40)
@@ -171,7 +171,7 @@ def test_fifty_refunds_at_once_stay_within_what_was_captured():
 
 def test_fifty_requests_with_one_key_are_one_refund():
     payment, key = captured(), a_key()
-    results = at_once(50, lambda _: refund(payment, FIVE, key))
+    results = crowd(50, lambda _: refund(payment, FIVE, key))
     assert len({result.id for result in results}) == 1
     assert provider_refunds(payment) == [500]
 
@@ -188,7 +188,7 @@ def test_without_the_guard_fifty_refunds_would_exceed_what_was_captured():
         return left >= 200 and changed("payments", "UPDATE unguarded SET refunded = refunded + 200")
 
     try:
-        at_once(20, look_then_write)
+        crowd(20, look_then_write)
         assert rows("payments", "SELECT refunded > captured FROM unguarded") == [(True,)]
     finally:
         changed("payments", "DROP TABLE unguarded")

@@ -10,7 +10,6 @@ from contexts.payments.interface import payments
 from tests.payments.desk import (
     Unsteady,
     announced,
-    at_once,
     authorize,
     captured,
     intent,
@@ -19,6 +18,7 @@ from tests.payments.desk import (
     seen,
     token,
 )
+from tests.threads import crowd
 
 REASON = {"reason": "Broken cup"}
 
@@ -85,7 +85,7 @@ def test_repeated_key_with_another_body_is_422_and_without_a_key_400(clerk):
 
 def test_fifty_posts_with_one_key_refund_once(clerk):
     payment, key = captured(), uuid4().hex
-    answers = at_once(50, lambda _: ask_refund(clerk, payment, five_euros(), key).status_code)
+    answers = crowd(50, lambda _: ask_refund(clerk, payment, five_euros(), key).status_code)
     assert set(answers) <= {201, 202}
     assert provider_refunds(payment) == [500]
 
@@ -169,7 +169,7 @@ def test_only_a_payment_that_waits_for_its_customer_can_be_decided(state):
 
 def test_approve_and_decline_at_once_have_one_outcome():
     payment = authorize("tok_requires_action")
-    answers = at_once(10, lambda n: decide(payment, ("approve", "decline")[n % 2]).status_code)
+    answers = crowd(10, lambda n: decide(payment, ("approve", "decline")[n % 2]).status_code)
     assert sorted(answers) == [200] + [409] * 9
     end = reconciled(payment.order_id, "authorized", "declined").status
     assert announced(payment.order_id) == [f"payment_{end}", "payment_resolved"]
@@ -182,6 +182,6 @@ def test_approve_and_cancel_at_once_leave_no_money_set_aside():
         def work(number, payment=payment):
             return decide(payment, "approve") if number else payments.cancel(order_id=payment.order_id)
 
-        at_once(2, work)
+        crowd(2, work)
         reconciled(payment.order_id, "voided")
         assert intent(payment)["status"] == "cancelled"

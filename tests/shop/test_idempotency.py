@@ -10,7 +10,7 @@ from shop.audit import trail
 from shop.database import changed, kernel_transaction, rows
 from shop.ids import uuid7
 from tests.shop.keys import token
-from tests.shop.threads import at_once, elsewhere
+from tests.threads import at_once, elsewhere
 
 pytestmark = pytest.mark.urls("tests.shop.urls")
 

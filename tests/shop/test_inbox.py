@@ -32,7 +32,7 @@ from tests.shop.post import (
     stream,
 )
 from tests.shop.server import cut_connection
-from tests.shop.threads import at_once, elsewhere
+from tests.threads import at_once, elsewhere
 
 
 def test_the_effect_and_its_mark_are_one_transaction(letter):

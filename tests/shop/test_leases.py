@@ -10,7 +10,7 @@ from shop.database import changed, rows
 from shop.ids import uuid7
 from shop.models import InboxRow
 from tests.shop.post import READER, deliveries, hurry, inbox_rows, listen, note, notes, send, stream
-from tests.shop.threads import at_once
+from tests.threads import at_once
 
 ALIAS = READER
 

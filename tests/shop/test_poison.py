@@ -3,7 +3,7 @@
 import pytest
 from django.db import OperationalError
 
-from shop import inbox
+from shop import inbox, leases
 from shop.database import changed
 from shop.engine import run_until_idle
 from shop.errors import Unavailable
@@ -140,7 +140,7 @@ def test_an_outage_is_not_an_attempt(letter, outage):
 
 
 def test_an_outage_is_waited_for_ten_seconds_at_most():
-    waits = [inbox.backoff(tries).total_seconds() for tries in range(200)]
+    waits = [leases.backoff(tries).total_seconds() for tries in range(200)]
     assert max(waits) <= 10
     assert min(waits[10:]) >= 5
     assert waits[0] < 0.2

@@ -14,7 +14,7 @@ from shop.database import OUTAGES, kernel_transaction, rows, transaction
 from shop.errors import InTransaction
 from shop.transactions import held
 from tests.shop.server import cut_connection, name_of, superuser
-from tests.shop.threads import at_once, elsewhere
+from tests.threads import at_once, elsewhere
 
 
 def atomic(alias):

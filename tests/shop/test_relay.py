@@ -28,7 +28,7 @@ from tests.shop.post import (
     stream,
 )
 from tests.shop.server import cut_connection
-from tests.shop.threads import at_once, elsewhere
+from tests.threads import at_once, elsewhere
 
 
 def ignore(event):

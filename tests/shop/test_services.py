@@ -13,7 +13,7 @@ from shop.errors import Closed, InTransaction, NotFound
 from shop.ids import uuid7
 from tests.shop import library as shelf
 from tests.shop.library import Book, NotOnShelf, UnknownBook, book
-from tests.shop.threads import at_once, elsewhere
+from tests.threads import at_once, elsewhere
 
 
 @pytest.fixture(autouse=True)

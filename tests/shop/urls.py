@@ -6,11 +6,11 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from config.health import health, ready
 from shop import idempotency
 from shop.audit import audit
 from shop.database import rows, transaction
 from shop.errors import TooManyRequests, Unavailable
-from shop.health import health, ready
 from shop.ids import uuid7
 from shop.rest import ANYONE, CUSTOMER, Quantity, Sku, Staff, Text, View, endpoint, respond
 

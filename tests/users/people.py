@@ -1,15 +1,11 @@
 """People and how they call: over HTTP, one after the other or all at once."""
 
 import secrets
-import threading
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
-from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
 
@@ -76,18 +72,3 @@ def code(answer: HttpResponse) -> tuple[int, str]:
     """What a problem says to a program."""
     assert answer.headers["Content-Type"] == "application/problem+json"
     return answer.status_code, answer.json()["code"]
-
-
-def at_once(number: int, do: Callable[[int], Any]) -> list:
-    """What `do(0)` to `do(number - 1)` return when as many threads start them together."""
-    together = threading.Barrier(number)
-
-    def run(index: int) -> Any:
-        try:
-            together.wait()
-            return do(index)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(number) as threads:
-        return list(threads.map(run, range(number)))

@@ -9,9 +9,9 @@ from django.test import Client
 
 from contexts.users.interface import Profile, users
 from shop.database import changed, rows
+from tests.threads import crowd
 from tests.users.people import (
     PASSWORD,
-    at_once,
     code,
     fresh_email,
     post,
@@ -78,7 +78,7 @@ def test_the_canonical_address_signs_in_however_it_is_written():
 
 def test_of_many_who_register_one_address_at_once_one_succeeds():
     email = fresh_email()
-    answers = at_once(10, lambda n: register(email=email.upper() if n % 2 else email).status_code)
+    answers = crowd(10, lambda n: register(email=email.upper() if n % 2 else email).status_code)
     assert sorted(answers) == [201] + [409] * 9
 
 

@@ -10,7 +10,8 @@ from contexts.users.interface import SignInFailed, users
 from contexts.users.service import attempts, staff
 from shop.database import changed, rows
 from shop.errors import TooManyRequests
-from tests.users.people import Person, at_once, code, fresh_address, fresh_email, register, sign_in, somebody
+from tests.threads import crowd
+from tests.users.people import Person, code, fresh_address, fresh_email, register, sign_in, somebody
 
 LIMIT = attempts.LIMITS["account"]
 WRONG = "not the password"
@@ -49,7 +50,7 @@ def expire(address: str = "", email: str = "") -> None:
 def test_a_burst_of_guesses_is_evaluated_up_to_the_limit_and_no_further(hashes):
     person, address = somebody(), fresh_address()
     hashes.clear()
-    answers = at_once(100, lambda _: code(sign_in(person, WRONG, REMOTE_ADDR=address)))
+    answers = crowd(100, lambda _: code(sign_in(person, WRONG, REMOTE_ADDR=address)))
     assert (answers.count(FAILED), answers.count(TOO_MANY)) == (LIMIT, 100 - LIMIT)
     assert len(hashes) == LIMIT
 
@@ -72,7 +73,7 @@ def test_a_counter_that_is_read_and_then_written_would_let_the_whole_burst_throu
         )
         return count < LIMIT
 
-    assert sum(at_once(30, evaluated)) == 30 > LIMIT
+    assert sum(crowd(30, evaluated)) == 30 > LIMIT
 
 
 def test_the_right_password_is_not_looked_at_once_the_limit_is_reached_and_is_after_the_window():
@@ -111,7 +112,7 @@ def test_signing_in_well_is_not_limited():
 def test_guesses_from_one_address_are_limited_over_all_accounts():
     address, limit = fresh_address(), attempts.LIMITS["address"]
     people = [stranger() for _ in range(limit)]
-    answers = at_once(30, lambda n: [code(sign_in(who, WRONG, REMOTE_ADDR=address)) for who in people[n::30]])
+    answers = crowd(30, lambda n: [code(sign_in(who, WRONG, REMOTE_ADDR=address)) for who in people[n::30]])
     assert {answer for some in answers for answer in some} == {FAILED}
     innocent = somebody()
     assert code(sign_in(innocent, REMOTE_ADDR=address)) == TOO_MANY

@@ -11,7 +11,8 @@ from contexts.users.handlers import forget_what_has_run_out
 from contexts.users.service import staff
 from contexts.users.service.sessions import ROTATE
 from shop.database import changed, rows, transaction
-from tests.users.people import at_once, code, post, refresh, send, sign_in, somebody, tokens
+from tests.threads import crowd
+from tests.users.people import code, post, refresh, send, sign_in, somebody, tokens
 
 REFUSED = (401, "users.refresh_refused")
 GUARD = "AND token.used_at IS NULL "
@@ -60,7 +61,7 @@ def test_bringing_a_used_token_again_ends_the_session_but_no_other():
 
 def test_of_twenty_who_bring_one_token_at_once_one_succeeds_and_then_the_session_is_over():
     _, token = tokens(somebody())
-    answers = at_once(20, lambda _: refresh(token))
+    answers = crowd(20, lambda _: refresh(token))
     assert sorted(answer.status_code for answer in answers) == [200] + [401] * 19
     [winner] = [answer for answer in answers if answer.status_code == 200]
     assert code(refresh(winner.json()["refresh"])) == REFUSED
@@ -71,7 +72,7 @@ def test_without_its_condition_the_rotation_would_let_all_twenty_through():
     _, token = tokens(somebody())
     assert GUARD in ROTATE
     unguarded = ROTATE.replace(GUARD, "")
-    winners = at_once(20, lambda _: len(rows("users", unguarded, [digest(token)])))
+    winners = crowd(20, lambda _: len(rows("users", unguarded, [digest(token)])))
     assert sum(winners) == 20
 
 
@@ -79,7 +80,7 @@ def test_a_session_that_is_ended_while_its_token_rotates_stays_ended():
     for _ in range(5):
         _, first = tokens(somebody())
         second = refresh(first).json()["refresh"]
-        rotated, reused = at_once(2, lambda n, used=first, live=second: refresh(used if n else live))
+        rotated, reused = crowd(2, lambda n, used=first, live=second: refresh(used if n else live))
         assert reused.status_code == 401
         last = rotated.json()["refresh"] if rotated.status_code == 200 else second
         assert code(refresh(last)) == REFUSED
@@ -100,7 +101,7 @@ def test_a_flag_on_each_token_would_miss_the_token_that_is_being_made():
         else:
             rotate_slowly(copy, rotated, revoking)
 
-    at_once(2, run)
+    crowd(2, run)
     assert rows("users", f"SELECT digest FROM {copy} WHERE NOT revoked") == [("new",)]
     changed("users", f"DROP TABLE {copy}")
 

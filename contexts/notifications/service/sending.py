@@ -24,8 +24,7 @@ from contexts.notifications.service.messages import ALIAS
 from contexts.orders.interface import OrderSummary, orders
 from shop import leases
 from shop.database import OUTAGES, changed, rows, transaction
-from shop.inbox import backoff
-from shop.leases import Fenced
+from shop.leases import Fenced, backoff
 from shop.outbox import publish
 
 BATCH = 50

@@ -73,7 +73,7 @@ class Wish(msgspec.Struct, kw_only=True):
 
 
 def place(
-    wish: Wish, *, key: idempotency.Key, at_rest: Callable[[Order], object] = lambda order: None
+    wish: Wish, *, key: idempotency.Key, before_release: Callable[[Order], object] = lambda order: None
 ) -> Order:
     """Place an order and carry it on until it is final or has to wait.
 
@@ -86,7 +86,7 @@ def place(
     offers = {offer.sku: offer for offer in inventory.quote(skus=tuple(dict.fromkeys(sku for sku, _ in wish.items)))}
     order, lines = _freeze(wish, email, offers)
     _store(order, lines, wish, key)
-    return _carried_on(order, at_rest)
+    return _carried_on(order, before_release)
 
 
 def _email_of(user_id: UUID | None) -> str:
@@ -150,15 +150,15 @@ def _take_cart(cart_id: UUID, version: int) -> bool:
     return bool(Cart.objects.filter(pk=cart_id, version=version).update(version=F("version") + 1))
 
 
-def _carried_on(order: Order, at_rest: Callable[[Order], object]) -> Order:
+def _carried_on(order: Order, before_release: Callable[[Order], object]) -> Order:
     """Carried on; or, where another worker has taken over, as it is now."""
     try:
-        return saga.carry_on(order, at_rest=at_rest)
+        return saga.carry_on(order, before_release=before_release)
     except Fenced:
         return get(order.id)
 
 
-def resume(order_id: UUID, *, at_rest: Callable[[Order], object] = lambda order: None) -> Order:
+def resume(order_id: UUID, *, before_release: Callable[[Order], object] = lambda order: None) -> Order:
     """Carry an order on if nobody does; who does is told to look once more. Raises OrderNotFound."""
     try:
         order = leases.take(Order, "orders", order_id)
@@ -166,7 +166,7 @@ def resume(order_id: UUID, *, at_rest: Callable[[Order], object] = lambda order:
         raise OrderNotFound from None
     if order is None:
         return get(order_id)
-    return _carried_on(order, at_rest)
+    return _carried_on(order, before_release)
 
 
 def carry_on_due() -> None:
@@ -183,16 +183,21 @@ def request_cancel(order_id: UUID, *, actor: str = "") -> Order:
 
     A repeat changes nothing. `actor` is the member of staff who asks, empty for the customer.
     """
-    with transaction("orders"):
-        asked = Order.objects.filter(pk=order_id, status__in=CANCELLABLE, cancel_requested_at=None).update(
-            cancel_requested_at=Now(), due_at=Now()
-        )
-        if asked and actor:
-            audit("orders", actor=actor, action="cancel", object_type="order", object_id=order_id)
+    ask_to_cancel(order_id, actor=actor)
     order = get(order_id)
     if order.cancel_requested_at is None:
         raise NotCancellable(present=order.status)
     return order if order.step == Step.CLOSED else resume(order_id)
+
+
+def ask_to_cancel(order_id: UUID, *, actor: str = "") -> None:
+    """Note that an order is to be cancelled, if it still can be."""
+    with transaction("orders"):
+        asked = Order.objects.filter(pk=order_id, status__in=CANCELLABLE, cancel_requested_at=None).update(
+            cancel_requested_at=Now(), due_at=Now(), woken=True
+        )  # woken: whoever holds the lease looks again, even if this process ends before it can say so
+        if asked and actor:
+            audit("orders", actor=actor, action="cancel", object_type="order", object_id=order_id)
 
 
 def is_busy(order_id: UUID) -> bool:

@@ -15,8 +15,7 @@ from contexts.payments import events
 from contexts.payments.models import Payment, Refund
 from contexts.payments.service.states import FINAL, RUNNING, Booking, Landing
 from shop.database import changed, transaction
-from shop.inbox import backoff
-from shop.leases import LEASE
+from shop.leases import LEASE, backoff
 from shop.money import Money
 from shop.outbox import publish
 
@@ -24,8 +23,8 @@ ALIAS = "payments"
 
 _INSERT = """
 INSERT INTO payments_payment
-    (id, order_id, customer_id, provider, token, status, amount, authorized, captured, refunded, pending, currency, reason, reference,
-     action_url, cancel_wanted, version, sequence, attempt, lease_until, due_at)
+    (id, order_id, customer_id, provider, token, status, amount, authorized, captured, refunded, pending, currency,
+     reason, reference, action_url, cancel_wanted, version, sequence, attempt, lease_until, due_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, 0, 0, 0, 0, %s, %s, %s, '', %s, 1, %s, 1, now() + %s::interval, now() + %s::interval)
 ON CONFLICT (order_id) DO NOTHING"""
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from shop.logs import redact
+from config.logs import redact
 
 
 @pytest.mark.parametrize(

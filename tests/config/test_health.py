@@ -6,12 +6,12 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from shop import health
+from config import health
 from shop.database import changed
 from shop.errors import Unavailable
 from tests.shop.post import LetterSent, listen, send
 from tests.shop.server import cut_connection, name_of, superuser
-from tests.shop.threads import elsewhere
+from tests.threads import elsewhere
 
 pytestmark = pytest.mark.urls("tests.shop.urls")
 

@@ -25,7 +25,7 @@ WRONG = {
     "LOG_FORMAT is 'xml'; it can be json, text": {"LOG_FORMAT": "xml"},
     "inventory is bound to https://inventory, but there is no remote transport": {"INVENTORY_URL": "https://inventory"},
     "EMAIL_PORT cannot be read": {"EMAIL_PORT": "smtp"},
-    "DATABASE_POOL_SIZE is 0.0; it has to be above 0": {"DATABASE_POOL_SIZE": "0"},
+    "DATABASE_POOL_SIZE is 0; it has to be above 0": {"DATABASE_POOL_SIZE": "0"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
     "ON_HOLD_SECONDS cannot be read": {"ON_HOLD_SECONDS": "a while"},
     "RECONCILE_SECONDS is -0.5; it has to be above 0": {"RECONCILE_SECONDS": "-0.5"},

@@ -16,7 +16,7 @@ def bindings_are_complete(**_: Any) -> list[Error]:
     try:
         services.bind_all()
     except (TypeError, ValueError, KeyError, ImportError, AttributeError) as error:
-        return [Error(f"A service binding is not usable: {error}", id="shop.E001")]
+        return [Error(f"A service binding is not usable: {error}", id="config.E001")]
     return []
 
 
@@ -24,7 +24,8 @@ def bindings_are_complete(**_: Any) -> list[Error]:
 def subscriptions_are_current(**_: Any) -> list[Error]:
     """The file that publishers read says what the handlers say."""
     if set(hosted()) == set(settings.SERVICES) and events.subscriptions() != settings.SUBSCRIPTIONS:
-        return [Error("config/subscriptions.json is not what the handlers say: run `manage.py subscriptions`", id="shop.E002")]
+        said = "config/subscriptions.json is not what the handlers say: run `manage.py subscriptions`"
+        return [Error(said, id="config.E002")]
     return []
 
 
@@ -38,7 +39,7 @@ def one_database_each(databases: Any = None, **_: Any) -> list[Error]:
             continue
         [identity] = rows(alias, "SELECT system_identifier::text, current_database() FROM pg_control_system()")
         if identity in found:
-            problems.append(Error(f"{alias} and {found[identity]} are on one database ({identity[1]})", id="shop.E003"))
+            problems.append(Error(f"{alias} and {found[identity]} are on one database ({identity[1]})", id="config.E003"))
         found[identity] = alias
         connections[alias].close()
     return problems

@@ -7,7 +7,8 @@ from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from shop import checks, services
+from config import checks
+from shop import services
 from shop.events import subscriptions
 
 
@@ -16,7 +17,7 @@ def errors(found, identifier):
 
 
 def test_the_shop_as_it_stands_passes_every_check(settings):
-    assert errors(run_checks(databases=settings.CONTEXTS), "shop.E003") == []
+    assert errors(run_checks(databases=settings.CONTEXTS), "config.E003") == []
 
 
 def test_two_contexts_on_one_database_are_refused(settings):
@@ -33,14 +34,14 @@ def test_two_contexts_on_one_database_are_refused(settings):
         connections["payments"].settings_dict = mine
         if pool:
             connections["payments"]._connection_pools["payments"] = pool
-    assert [one.id for one in found] == ["shop.E003"]
+    assert [one.id for one in found] == ["config.E003"]
     assert found[0].msg.startswith("payments and orders are on one database")
 
 
 def test_a_drifted_subscriptions_file_is_refused(settings):
     settings.SUBSCRIPTIONS = subscriptions() | {"orders.nobody_declared_it": ["users"]}
     [found] = checks.subscriptions_are_current()
-    assert (found.id, "run `manage.py subscriptions`" in found.msg) == ("shop.E002", True)
+    assert (found.id, "run `manage.py subscriptions`" in found.msg) == ("config.E002", True)
 
 
 def test_a_current_subscriptions_file_passes(settings):
@@ -59,7 +60,7 @@ def test_a_process_that_hosts_a_part_cannot_tell_whether_the_file_is_current(set
 )
 def test_a_binding_that_cannot_be_used_is_refused(library, target):
     services.configure({"library": target}, "local")
-    found = errors(checks.bindings_are_complete(), "shop.E001")
+    found = errors(checks.bindings_are_complete(), "config.E001")
     assert len(found) == 1
     assert found[0].startswith("A service binding is not usable")
 
