@@ -9,7 +9,8 @@ The struct that is decoded, or encoded, is also the schema that the OpenAPI docu
 
 import re
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -187,44 +188,51 @@ def endpoint(
     """
 
     def decorate(method: Callable) -> Callable:
-        posts = method.__name__ == "post"
+        use = key if method.__name__ == "post" else "none"
+        declared = _Endpoint(method, who, next(iter(answers)), body, query, use)
+        public = type(who) is Anyone
+        shown = description(method, public=public, answers=answers, problem=Problem, body=body, query=query, key=use)
 
-        @extend_schema(
-            **description(
-                method,
-                public=type(who) is Anyone,
-                answers=answers,
-                problem=Problem,
-                body=body,
-                query=query,
-                key=key if posts else "none",
-            )
-        )
+        @extend_schema(**shown)
         @wraps(method)
         def run(view: View, request: Request, **given: Any) -> HttpResponse:
-            who.check(request)
-            if query is not None:
-                given["query"] = read_query(request, query)
-            content = read_body(request, body) if body is not None else None
-            if body is not None:
-                given["body"] = content
-
-            def answer() -> HttpResponse:
-                result = method(view, request, **given)
-                return result if isinstance(result, HttpResponse) else respond(result, next(iter(answers)))
-
-            if not posts or key == "none":
-                return answer()
-            sent = idempotency.key_of(request, content, required=key == "required")
-            if key == "local":
-                return idempotency.answer_once(view.context, sent, answer) if sent else answer()
-            given["key"] = sent
-            return answer()
+            return declared.run(view, request, given)
 
         run.who = who  # type: ignore[attr-defined]
         return run
 
     return decorate
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    """What runs around an API method."""
+
+    method: Callable
+    who: Anyone
+    status: int
+    body: Any
+    query: Any
+    key: str
+
+    def run(self, view: View, request: Request, given: dict[str, Any]) -> HttpResponse:
+        self.who.check(request)
+        if self.query is not None:
+            given["query"] = read_query(request, self.query)
+        if self.body is not None:
+            given["body"] = read_body(request, self.body)
+        if self.key == "none":
+            return self.answer(view, request, given)
+        key = idempotency.key_of(request, given.get("body"), required=self.key == "required")
+        if self.key != "local":
+            return self.answer(view, request, given | {"key": key})
+        if key is None:
+            return self.answer(view, request, given)
+        return idempotency.answer_once(view.context, key, partial(self.answer, view, request, given))
+
+    def answer(self, view: View, request: Request, given: dict[str, Any]) -> HttpResponse:
+        result = self.method(view, request, **given)
+        return result if isinstance(result, HttpResponse) else respond(result, self.status)
 
 
 def respond(result: Any, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:

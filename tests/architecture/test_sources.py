@@ -75,13 +75,14 @@ def test_a_missing_and_an_extra_file_are_found(tree):
 
 
 def test_the_kernel_is_small():
-    assert sources.lines_of_code(ROOT / "shop") <= KERNEL_LINES
+    assert sources.lines(ROOT / "shop") <= KERNEL_LINES
 
 
-def test_lines_of_code_are_those_that_do_something(tmp_path):
-    source = '"""Doc.\n\nMore.\n"""\n\n# why\nx = [\n    1,\n]\n\n\ndef f():\n    """Doc."""\n    return 1\n'
-    (tmp_path / "one.py").write_text(source)
-    assert sources.lines_of_code(tmp_path) == 5
+def test_empty_lines_and_migrations_are_not_to_be_read(tmp_path):
+    (tmp_path / "one.py").write_text('"""Doc."""\n\n# why\nx = 1\n\n')
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "0001.py").write_text("x = 1\n")
+    assert sources.lines(tmp_path) == 3
 
 
 def test_no_function_is_long():
