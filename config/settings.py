@@ -111,6 +111,11 @@ DATABASE_PREFIX = setting("DATABASE_PREFIX", env.str, "satsuma")
 POOL_SIZE = positive("DATABASE_POOL_SIZE", 12, env.int)
 
 
+# How long one of our sessions may keep the others waiting: a process that was stopped or cut off in the middle of a
+# transaction loses it, and who waits for its locks is told of an outage and tries again.
+PATIENCE = {"lock_timeout": "5s", "statement_timeout": "15s", "idle_in_transaction_session_timeout": "4s"}
+
+
 def server(name: str) -> dict[str, Any]:
     """A postgres:// address; host, user and password may stand in its query too, as libpq has it for sockets."""
     parsed = setting(name, env.db_url)
@@ -126,12 +131,20 @@ def database(context: str) -> dict[str, Any]:
     """The alias of one context: `<CONTEXT>_DATABASE_URL`, or the context's database and role on DATABASE_URL's server."""
     own = f"{context.upper()}_DATABASE_URL"
     parsed = server(own) if own in env.ENVIRON else {**DATABASE_SERVER, **role(context)}
+    options = " ".join([parsed["OPTIONS"].get("options", ""), *(f"-c {name}={value}" for name, value in PATIENCE.items())])
     pool = {"min_size": 0, "max_size": POOL_SIZE, "timeout": 5, "num_workers": 1, "max_idle": 60}
     return parsed | {
         "ENGINE": "shop.postgres",
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {**parsed["OPTIONS"], "pool": pool, "application_name": f"satsuma {context}"},
+        "OPTIONS": {
+            **parsed["OPTIONS"],
+            "options": options,
+            "connect_timeout": 3,
+            "tcp_user_timeout": 5000,  # milliseconds, until a server that went away without a word counts as gone
+            "application_name": f"satsuma {context}",
+            "pool": pool,
+        },
         "TEST": {"DEPENDENCIES": []},
     }
 

@@ -9,4 +9,9 @@ class ShopConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.db import InterfaceError, OperationalError
+
+        from shop.database import drop_broken_connections
+
+        services.on_outage((OperationalError, InterfaceError), drop_broken_connections)
         services.configure(settings.SERVICES, settings.TRANSPORT)

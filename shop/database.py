@@ -38,11 +38,18 @@ def transaction(alias: str) -> Iterator[None]:
 def kernel_transaction(alias: str) -> Iterator[None]:
     """A transaction that the use cases of the same context join."""
     with transaction(alias):
-        held.joinable = alias
+        before, held.joinable = held.joinable, alias
         try:
             yield
         finally:
-            held.joinable = None
+            held.joinable = before
+
+
+def drop_broken_connections() -> None:
+    """Let go of this thread's connections that met an error outside a transaction; the next statement gets another."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred and not connection.in_atomic_block:
+            connection.close()
 
 
 def rows(alias: str, sql: str, parameters: Any = ()) -> list[tuple]:

@@ -12,7 +12,7 @@ import structlog
 from django.db import connections
 
 from shop import events, idempotency, inbox, outbox, relay, tracing
-from shop.database import OUTAGES, hosted
+from shop.database import OUTAGES, drop_broken_connections, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
 SWEEPERS = 2
@@ -29,8 +29,12 @@ def work_once() -> int:
 def forget() -> None:
     """Purge what is old enough to be forgotten, in every hosted context."""
     for context in hosted():
-        purged = {"events": relay.purge(context), "inbox": inbox.purge(context), "keys": idempotency.purge(context)}
-        log.info("forgotten", context=context, **purged)
+        try:
+            purged = {"events": relay.purge(context), "inbox": inbox.purge(context), "keys": idempotency.purge(context)}
+            log.info("forgotten", context=context, **purged)
+        except OUTAGES as error:  # an hour later again; the other contexts now
+            log.warning("not_forgotten", context=context, error=str(error))
+            drop_broken_connections()
 
 
 def run_until_idle(rounds: int = 1000) -> None:
@@ -39,6 +43,13 @@ def run_until_idle(rounds: int = 1000) -> None:
         if not work_once():
             return
     raise RuntimeError(f"still busy after {rounds} rounds: events chase each other")
+
+
+def _close_all() -> None:
+    try:
+        connections.close_all()
+    except Exception as error:  # what cannot be closed is broken; its thread has to go on
+        log.warning("connection_not_closed", error=str(error))
 
 
 class Engine:
@@ -51,8 +62,8 @@ class Engine:
         self.next_run = {timer.name: 0.0 for timer in self.timers}
         self.lock = threading.Lock()
         self.threads = [
-            self._thread("relay", self._loop, relay.deliver_due),
-            self._thread("handlers", self._loop, inbox.handle_due),
+            self._thread("relay", self._loop, relay.deliver_due, hosted()),
+            *(self._thread(f"handlers-{context}", self._loop, inbox.handle_due, (context,)) for context in hosted()),
             *(self._thread(f"timers-{n}", self._sweep) for n in range(SWEEPERS)),
         ]
 
@@ -81,15 +92,15 @@ class Engine:
         for bell in self.bells:
             bell.set()
 
-    def _loop(self, bell: threading.Event, work: Callable[[str], int]) -> None:
+    def _loop(self, bell: threading.Event, work: Callable[[str], int], contexts: tuple[str, ...]) -> None:
         while not self.stopping.is_set():
             bell.clear()
-            done = sum(self._survive(work, context) for context in hosted())
+            done = sum(self._survive(work, context) for context in contexts)
             if done:
                 self.ring()
             else:
                 bell.wait(IDLE)
-        connections.close_all()
+        _close_all()
 
     def _sweep(self, bell: threading.Event) -> None:
         while not self.stopping.is_set():
@@ -100,16 +111,16 @@ class Engine:
                 with tracing.following(tracing.new_story()):
                     self._survive(lambda _, run=timer.run: run(), timer.name)
                 self._finished(timer)
-        connections.close_all()
+        _close_all()
 
     def _due_timer(self) -> events.Timer | None:
         """A timer whose time has come and that no thread of this process runs."""
         with self.lock:
-            for timer in self.timers:
-                if self.next_run[timer.name] <= time.monotonic():
-                    self.next_run[timer.name] = float("inf")
-                    return timer
-        return None
+            timer = min(self.timers, key=lambda timer: self.next_run[timer.name])
+            if self.next_run[timer.name] > time.monotonic():
+                return None
+            self.next_run[timer.name] = float("inf")
+            return timer
 
     def _finished(self, timer: events.Timer) -> None:
         with self.lock:
@@ -121,7 +132,7 @@ class Engine:
             return work(subject) or 0
         except OUTAGES as error:
             log.warning("engine_outage", subject=subject, error=str(error))
-            connections.close_all()
+            _close_all()
             self.stopping.wait(IDLE)
         except Exception:
             log.exception("engine_error", subject=subject)

@@ -76,18 +76,19 @@ def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
     )
 
 
-_CLAIM = """
+_CLAIM_DUE = """
 UPDATE shop_inboxrow SET attempt = attempt + 1, starts = starts + 1, lease_until = now() + %s
 WHERE id IN (
     SELECT id FROM shop_inboxrow row
     WHERE handled_at IS NULL AND parked_at IS NULL AND due_at <= now()
-      AND (lease_until IS NULL OR lease_until <= now()) AND (starts > 0) = %s
+      AND (lease_until IS NULL OR lease_until <= now()) AND {started}
       AND (NOT ordered OR NOT EXISTS (
             SELECT 1 FROM shop_inboxrow earlier
             WHERE earlier.handler = row.handler AND earlier.stream = row.stream
               AND earlier.sequence < row.sequence AND earlier.handled_at IS NULL))
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING *"""
+_CLAIM = {False: _CLAIM_DUE.format(started="starts = 0"), True: _CLAIM_DUE.format(started="starts > 0")}
 
 
 def handle_due(context: str) -> int:
@@ -99,7 +100,7 @@ def handle_due(context: str) -> int:
 
 
 def _handle(context: str, limit: int, *, started_before: bool) -> int:
-    claimed = list(InboxRow.objects.using(context).raw(_CLAIM, [LEASE, started_before, limit]))
+    claimed = list(InboxRow.objects.using(context).raw(_CLAIM[started_before], [LEASE, limit]))
     with ExitStack() as leases:
         for row in claimed:
             leases.enter_context(renewing(row, context))

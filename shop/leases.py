@@ -7,7 +7,7 @@ holder's writes all say `WHERE attempt = mine`: no row means that somebody else 
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from django.db import connections, models
 
-from shop.database import changed
+from shop.database import OUTAGES, changed, drop_broken_connections
 
 LEASE = timedelta(seconds=5)
 RENEWAL = 1.0  # seconds
@@ -46,6 +46,7 @@ class Fenced(Exception):
 def take(model: type[M], alias: str, pk: Any) -> M | None:
     """The row, with its lease taken; or None when another worker holds it, who is then told to look once more.
 
+    It is due again when the lease has run out, behind all that is due by then, in case its holder ends without a word.
     The row's `taken_at` is the database's time: what its TTLs are compared with.
     Raises model.DoesNotExist for an unknown key.
     """
@@ -55,9 +56,10 @@ def take(model: type[M], alias: str, pk: Any) -> M | None:
                 f"""UPDATE {model._meta.db_table} SET
                         woken = coalesce(lease_until > now(), false),
                         attempt = attempt + (lease_until IS NULL OR lease_until <= now())::int,
+                        due_at = CASE WHEN lease_until > now() THEN due_at ELSE now() + %s END,
                         lease_until = CASE WHEN lease_until > now() THEN lease_until ELSE now() + %s END
                     WHERE {model._meta.pk.column} = %s RETURNING *, now() AS taken_at""",
-                [LEASE, pk],
+                [LEASE, LEASE, pk],
             )
         ),
         None,
@@ -73,7 +75,7 @@ def due(model: type[Leased], alias: str, limit: int = 20) -> list[Any]:
         cursor.execute(
             f"""SELECT {model._meta.pk.column} FROM {model._meta.db_table}
                 WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
-                ORDER BY due_at LIMIT %s""",
+                ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED""",  # who is writing to it now is at it
             [limit],
         )
         return [key for (key,) in cursor.fetchall()]
@@ -84,8 +86,20 @@ def backoff(tries: int, first: float = 0.1) -> timedelta:
     return timedelta(seconds=min(BACKOFF_CAP, first * 2**min(tries, 20)) * random.uniform(0.5, 1))
 
 
+def work_off(model: type[Leased], alias: str, work: Callable[[Any], object]) -> None:
+    """Do `work` for each key that is due. One row's trouble is logged and does not keep the others waiting."""
+    for key in due(model, alias):
+        try:
+            work(key)
+        except OUTAGES as error:
+            log.warning("work_postponed", table=model._meta.db_table, key=str(key), why=str(error))
+            drop_broken_connections()
+        except Exception:
+            log.exception("work_failed", table=model._meta.db_table, key=str(key))
+
+
 class _Keeper:
-    """Renews what this process holds, from a thread that starts with the first lease."""
+    """Renews what this process holds on one alias, from a thread that starts with the first lease."""
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str, str], dict[Any, int]] = {}
@@ -95,7 +109,7 @@ class _Keeper:
     def add(self, table: tuple[str, str, str], pk: Any, attempt: int) -> None:
         with self.lock:
             self.held.setdefault(table, {})[pk] = attempt
-            if self.thread is None:
+            if self.thread is None or not self.thread.is_alive():
                 self.thread = threading.Thread(target=self.run, name="leases", daemon=True)
                 self.thread.start()
 
@@ -111,33 +125,34 @@ class _Keeper:
             with self.lock:
                 work = {table: dict(rows) for table, rows in self.held.items() if rows}
             for table, rows in work.items():
-                self.renew(table, rows)
-            connections.close_all()
+                try:
+                    self.renew(table, rows)
+                    connections.close_all()
+                except Exception as error:  # a lease may run out, which fencing keeps safe; the thread may not end
+                    log.warning("leases_not_renewed", table=table[1], error=str(error))
 
     def renew(self, table: tuple[str, str, str], rows: dict[Any, int]) -> None:
         alias, name, key = table
-        try:
-            changed(
-                alias,
-                f"""UPDATE {name} SET lease_until = now() + %s WHERE {key} IN (
-                      SELECT {key} FROM {name} JOIN unnest(%s, %s::int[]) AS mine(key, attempt)
-                        ON {name}.{key} = mine.key AND {name}.attempt = mine.attempt
-                      WHERE lease_until IS NOT NULL FOR UPDATE OF {name} SKIP LOCKED)""",
-                [LEASE, list(rows), list(rows.values())],
-            )
-        except Exception as error:  # the leases may run out; fencing keeps that safe
-            log.warning("leases_not_renewed", table=name, error=str(error))
+        changed(
+            alias,
+            f"""UPDATE {name} SET lease_until = now() + %s WHERE {key} IN (
+                  SELECT {key} FROM {name} JOIN unnest(%s, %s::int[]) AS mine(key, attempt)
+                    ON {name}.{key} = mine.key AND {name}.attempt = mine.attempt
+                  WHERE lease_until IS NOT NULL FOR UPDATE OF {name} SKIP LOCKED)""",
+            [LEASE, list(rows), list(rows.values())],
+        )
 
 
-_keeper = _Keeper()
+_keepers: dict[str, _Keeper] = {}  # one for each alias: a database that is away costs the others no lease
 
 
 @contextmanager
 def renewing(row: Leased, alias: str) -> Iterator[None]:
     """Keep the row's lease alive for as long as this block works on it."""
     table = (alias, row._meta.db_table, row._meta.pk.column)
-    _keeper.add(table, row.pk, row.attempt)
+    keeper = _keepers.setdefault(alias, _Keeper())
+    keeper.add(table, row.pk, row.attempt)
     try:
         yield
     finally:
-        _keeper.remove(table, row.pk, row.attempt)
+        keeper.remove(table, row.pk, row.attempt)

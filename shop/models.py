@@ -83,6 +83,9 @@ class InboxRow(Leased):
         constraints = [models.UniqueConstraint(fields=["event_id", "handler"], name="one_inbox_row_per_handler")]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(handled_at=None, parked_at=None), name="inbox_due"),
+            models.Index(
+                fields=["id"], condition=Q(starts__gt=0, handled_at=None, parked_at=None), name="inbox_started_before"
+            ),
             models.Index(fields=["handler", "stream", "sequence"], condition=Q(handled_at=None), name="inbox_in_order"),
             models.Index(fields=["parked_at"], condition=Q(parked_at__isnull=False), name="inbox_parked"),
         ]

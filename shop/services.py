@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 import msgspec
 
-from shop.errors import DomainError, error_class
+from shop.errors import DomainError, Unavailable, error_class
 from shop.transactions import held, refuse
 
 P = TypeVar("P")
@@ -51,7 +51,9 @@ class Method:
         self.name = f"{service_name}.{function.__name__}"
         self.repeat: Repeat = function.__repeat__  # type: ignore[attr-defined]
         self.answer = msgspec.json.Decoder(hints.pop("return"))
-        self.arguments = msgspec.json.Decoder(msgspec.defstruct(function.__name__, list(hints.items()), kw_only=True))
+        given = inspect.signature(function).parameters
+        fields = [(name, hint, *_default(given[name])) for name, hint in hints.items()]
+        self.arguments = msgspec.json.Decoder(msgspec.defstruct(function.__name__, fields, kw_only=True))
 
     def serve(self, implementation: Send, request: bytes) -> bytes:
         """The callee's side: decode, call, encode the answer or the domain error."""
@@ -59,7 +61,9 @@ class Method:
         try:
             reply = Reply(value=msgspec.Raw(msgspec.json.encode(implementation(**arguments))))
         except DomainError as error:
-            reply = Reply(code=error.code, facts=msgspec.Raw(msgspec.json.encode(error.facts)))
+            reply = Reply.of(error)
+        except _outages:
+            reply = Reply.of(_unavailable(self.name))
         return msgspec.json.encode(reply)
 
     def receive(self, data: bytes) -> Any:
@@ -72,12 +76,20 @@ class Method:
         raise cls(**{name: msgspec.convert(fact, hints[name]) for name, fact in facts.items()})
 
 
+def _default(parameter: inspect.Parameter) -> tuple:
+    return () if parameter.default is inspect.Parameter.empty else (parameter.default,)
+
+
 class Reply(msgspec.Struct, omit_defaults=True):
     """What comes back over the wire."""
 
     value: msgspec.Raw = msgspec.Raw(b"null")
     code: str | None = None
     facts: msgspec.Raw = msgspec.Raw(b"{}")
+
+    @classmethod
+    def of(cls, error: DomainError) -> "Reply":
+        return cls(code=error.code, facts=msgspec.Raw(msgspec.json.encode(error.facts)))
 
 
 _reply = msgspec.json.Decoder(Reply)
@@ -90,7 +102,10 @@ def local(method: Method, implementation: Send) -> Send:
     def call(**arguments: Any) -> Any:
         if held.aliases:
             refuse(f"{name} was called")
-        return implementation(**arguments)
+        try:
+            return implementation(**arguments)
+        except _outages as error:
+            raise _unavailable(name) from error
 
     return call
 
@@ -116,6 +131,21 @@ def loopback(method: Method, implementation: Send) -> Send:
         return method.receive(reply)
 
     return call
+
+
+_outages: tuple[type[Exception], ...] = ()
+_after_outage: Callable[[], object] = tuple  # nothing
+
+
+def _unavailable(name: str) -> Unavailable:
+    _after_outage()
+    return Unavailable(what=name)
+
+
+def on_outage(outages: tuple[type[Exception], ...], then: Callable[[], None]) -> None:
+    """Say what means, in a callee, that it may or may not have happened: its caller sees Unavailable, wherever it runs."""
+    global _outages, _after_outage
+    _outages, _after_outage = outages, then
 
 
 TRANSPORTS = {"local": local, "loopback": loopback}

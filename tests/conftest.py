@@ -26,10 +26,10 @@ def repeat_idempotent_calls():
     services.journal = []
     yield
     calls, services.journal = services.journal, None
-    before = announced()
+    before = announced() if calls else {}
     for call in calls:
         call()
-    assert announced() == before, "a repeated call announced something again"
+    assert not calls or announced() == before, "a repeated call announced something again"
 
 
 def announced() -> dict[str, int]:

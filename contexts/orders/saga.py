@@ -49,6 +49,7 @@ from shop.outbox import publish
 Status, Step = Order.Status, Order.Step
 REMEMBERED = ("step", "tries", "payment_id", "payment_status", "payment_action")
 LOOK_AGAIN = timedelta(seconds=30)  # while waiting for an event that says when: in case it is late
+PAID = ("authorized", "capturing", "captured")
 STUCK = 10  # tries without an answer, after which somebody should look
 
 log = structlog.get_logger(__name__)
@@ -162,8 +163,10 @@ def reserve(order: Order) -> None:
     lines = tuple(Line(sku=line.sku, quantity=line.quantity) for line in order.lines.all())
     try:
         inventory.reserve(order_id=order.id, lines=lines, hold=timedelta(seconds=settings.RESERVATION_HOLD_SECONDS))
-    except (OutOfStock, UnknownSku, Closed) as refused:
+    except (OutOfStock, UnknownSku) as refused:
         reject(order, refused, undo=Step.UNDO_STOCK)
+    except Closed as refused:
+        reject(order, refused, undo=Step.UNDO_MONEY)
     else:
         order.step = Step.AUTHORIZING
 
@@ -181,7 +184,7 @@ def authorize(order: Order) -> Pause | None:
     _remember(order, payment)
     if payment.status in ("processing", "unknown", "requires_action"):
         return Pause(LOOK_AGAIN)
-    if payment.status in ("authorized", "capturing", "captured"):
+    if payment.status in PAID:
         order.step = Step.CONFIRMING
     else:
         reject(order, Declined(reason=payment.reason or payment.status), undo=Step.UNDO_MONEY)
@@ -216,6 +219,9 @@ def capture(order: Order) -> Pause | None:
     _remember(order, payment)
     if payment.status == "captured":
         return _paid(order, payment)
+    if payment.status in ("refunding", "refunded"):
+        cancel(order, "refunded", "The payment was given back.")
+        return None
     if payment.status == "capture_refused" and order.status != Status.ON_HOLD:
         _put_on_hold(order, payment)
     return Pause(LOOK_AGAIN)
@@ -254,9 +260,19 @@ def _turn_round_if_wanted(order: Order) -> None:
     if order.cancel_requested_at and order.status in (Status.PENDING, Status.CONFIRMED, Status.ON_HOLD):
         cancel(order, "requested", "The order was cancelled.")
     elif order.is_expired and order.step in (Step.RESERVING, Step.AUTHORIZING):
-        reject(order, Expired(), undo=Step.UNDO_MONEY)
+        confirm_or_expire(order)
     elif order.is_expired and order.status == Status.ON_HOLD:
         cancel(order, "not_paid", "The payment could not be taken in time.")
+
+
+def confirm_or_expire(order: Order) -> None:
+    """The time to pay is over. Who has paid meanwhile gets the goods; nothing new is authorized."""
+    for payment in payments.of_orders(order_ids=(order.id,)):
+        if payment.status in PAID:
+            _remember(order, payment)
+            order.step = Step.CONFIRMING
+            return
+    reject(order, Expired(), undo=Step.UNDO_MONEY)
 
 
 def reject(order: Order, refusal: DomainError, *, undo: str) -> None:

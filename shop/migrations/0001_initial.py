@@ -1,5 +1,4 @@
 
-
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import uuid
@@ -74,7 +73,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'event received',
                 'verbose_name_plural': 'events received',
-                'indexes': [models.Index(condition=models.Q(('handled_at', None), ('parked_at', None)), fields=['due_at'], name='inbox_due'), models.Index(condition=models.Q(('handled_at', None)), fields=['handler', 'stream', 'sequence'], name='inbox_in_order'), models.Index(condition=models.Q(('parked_at__isnull', False)), fields=['parked_at'], name='inbox_parked')],
+                'indexes': [models.Index(condition=models.Q(('handled_at', None), ('parked_at', None)), fields=['due_at'], name='inbox_due'), models.Index(condition=models.Q(('handled_at', None), ('parked_at', None), ('starts__gt', 0)), fields=['id'], name='inbox_started_before'), models.Index(condition=models.Q(('handled_at', None)), fields=['handler', 'stream', 'sequence'], name='inbox_in_order'), models.Index(condition=models.Q(('parked_at__isnull', False)), fields=['parked_at'], name='inbox_parked')],
                 'constraints': [models.UniqueConstraint(fields=('event_id', 'handler'), name='one_inbox_row_per_handler')],
             },
         ),

@@ -18,13 +18,13 @@ from tests.threads import eventually
 class RunningShop:
     """`granian config.wsgi` on a free port, and the environment that it started with."""
 
-    def __init__(self, output: IO | None = None, patience: float = 30, **environment: str) -> None:
+    def __init__(self, output: IO | None = None, **environment: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.site = f"http://127.0.0.1:{self.port}"
         self.environment = os.environ | {"ENGINE": "embedded", "SITE_URL": self.site} | environment
-        self.output, self.patience = output, patience
+        self.output = output
         self.start()
 
     def start(self) -> None:
@@ -33,7 +33,8 @@ class RunningShop:
              "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application"],
             env=self.environment, start_new_session=True, stdout=self.output, stderr=self.output,
         )  # fmt: skip
-        eventually(self.is_ready, patience=self.patience)
+        eventually(lambda: self.is_ready() or self.process.poll() is not None, patience=30)
+        assert self.process.poll() is None, "it ended while it was starting"
 
     def is_ready(self) -> bool:
         try:

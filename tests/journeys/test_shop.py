@@ -217,5 +217,5 @@ def test_every_log_line_is_json_and_tells_whose_story_it_is(tmp_path):
 
 
 def test_a_shop_without_its_secret_does_not_start():
-    with pytest.raises(AssertionError):
-        RunningShop(SECRET_KEY="short", patience=3)
+    with pytest.raises(AssertionError, match="ended while it was starting"):
+        RunningShop(SECRET_KEY="short")

@@ -44,7 +44,9 @@ def test_while_one_sends_another_leaves_the_message_alone(postbox):
 def test_negative_control_without_the_lease_the_other_sends_it_too(postbox):
     def drop_lease(order):
         changed(
-            "notifications", "UPDATE notifications_message SET lease_until = NULL WHERE subject_id = %s", [order.id]
+            "notifications",
+            "UPDATE notifications_message SET lease_until = NULL, due_at = now() WHERE subject_id = %s",
+            [order.id],
         )
 
     assert send_while_another_sends(postbox, drop_lease) == 2

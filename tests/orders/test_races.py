@@ -1,24 +1,28 @@
 """Races on the order path. Each guard has a negative control: with it off, the same run goes wrong."""
 
+import threading
 import uuid
 from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from django.conf import settings as configured
 from django.db import connections
 
+from contexts.inventory.service import LocalInventory
 from contexts.orders import saga
 from contexts.orders.models import Order
 from contexts.orders.service import checkout
-from shop import leases
-from shop.database import changed, rows
+from contexts.payments.interface import payments
+from shop import leases, services
+from shop.database import changed, rows, transaction
 from shop.engine import run_until_idle
 from shop.leases import Fenced
 from tests.inventory.stock import stocked
 from tests.orders.books import charges, payment_of, reservation_of, stock_of, units_add_up
 from tests.orders.clockwork import reconcile, sweep
 from tests.shopper import InProcess
-from tests.threads import crowd, eventually
+from tests.threads import at_once, crowd, eventually
 
 BUYERS = 50
 
@@ -226,6 +230,78 @@ def test_a_resumed_order_whose_capture_is_refused_goes_on_hold_though_there_is_n
     assert leases.take(Order, "orders", uuid.UUID(order_id)) is None
     assert saga.carry_on(holder).status == "on_hold"
     assert orders_of_id(order_id) == ("on_hold", "capturing")
+
+
+def test_who_has_paid_when_the_time_is_over_gets_the_goods(shopper, settings):
+    settings.RESERVATION_HOLD_SECONDS = 0.1
+    sku = stocked(1)
+    order = shopper.order(sku, token="tok_requires_action").body
+    shopper.post("/" + order["payment"]["action"]["url"].split("/", 3)[3])
+    eventually(lambda: orders_of_id(order["id"])[1] == "done", sweep)  # before the event of the payment is delivered
+    run_until_idle()
+    assert (orders_of_id(order["id"])[0], payment_of(order["id"]), stock_of(sku)) == ("confirmed", "captured", (0, 0))
+
+
+def test_an_order_whose_payment_was_given_back_before_it_knew_is_cancelled(shopper):
+    sku = stocked(1)
+    order_id = uuid.UUID(shopper.order(sku).body["id"])
+    run_until_idle()
+    payments.cancel(order_id=order_id)
+    changed("orders", "UPDATE orders_order SET step = 'capturing', due_at = now() WHERE id = %s", [order_id])
+    eventually(lambda: orders_of_id(str(order_id)) == ("cancelled", "closed"), sweep)
+    assert stock_of(sku) == (1, 0)
+
+
+def test_an_order_that_somebody_is_writing_to_does_not_stop_the_sweep(shopper, settings):
+    settings.RESERVATION_HOLD_SECONDS = 0.1
+    stuck, other = waiting_order(shopper), waiting_order(shopper)
+    written, done = threading.Event(), threading.Event()
+
+    def writer() -> None:
+        with transaction("orders"):
+            changed("orders", "UPDATE orders_order SET tries = tries WHERE id = %s", [stuck])
+            written.set()
+            done.wait(10)
+
+    def sweeper() -> None:
+        written.wait(10)
+        eventually(lambda: orders_of_id(str(other))[0] == "rejected", sweep)
+        done.set()
+
+    assert at_once(writer, sweeper) == [None, None]
+    eventually(lambda: orders_of_id(str(stuck))[0] == "rejected", sweep)
+
+
+def test_a_database_that_is_away_after_the_order_exists_is_waited_for(shopper):
+    """Inventory's own connection is cut off in the middle: the order waits, and nothing is half-done."""
+    sku, email = stocked(1), unique_email()
+    services.configure({"inventory": "tests.orders.test_races.CutOffInventory"}, "local")
+    try:
+        answer = shopper.order(sku, email=email)
+    finally:
+        services.configure(configured.SERVICES, configured.TRANSPORT)
+    assert (answer.status, answer.body["status"]) == (202, "pending")
+    eventually(lambda: orders_of(email)[0][1] == "confirmed", sweep)
+    assert charges(orders_of(email)[0][0]) == 1
+
+
+class CutOffInventory(LocalInventory):
+    """Inventory on a server that goes away while it reserves: its session is ended by the server itself."""
+
+    def quote(self, *, skus: tuple[str, ...]) -> tuple:
+        return super().quote(skus=skus)
+
+    def reserve(self, **arguments) -> None:
+        rows("inventory", "SELECT pg_terminate_backend(pg_backend_pid())")
+
+    def release(self, **arguments) -> None:
+        rows("inventory", "SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@pytest.mark.parametrize("alias", configured.CONTEXTS)
+def test_no_session_keeps_the_others_waiting_for_ever(alias):
+    for name, value in (("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "4s")):
+        assert rows(alias, f"SHOW {name}") == [(value,)]
 
 
 def test_an_order_left_behind_by_a_dead_process_is_carried_on(shopper):

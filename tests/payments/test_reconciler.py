@@ -133,7 +133,7 @@ def test_without_the_guard_it_would_be_written(stale):
 
 def test_reconciler_that_lost_its_lease_writes_nothing(stale):
     payment, held, paused = stale
-    expired = "UPDATE payments_payment SET lease_until = now() - interval '1 second' WHERE id = %s"
+    expired = "UPDATE payments_payment SET lease_until = now() - interval '1 second', due_at = now() WHERE id = %s"
     changed("payments", expired, [payment.id])
     reconciled(payment.order_id, "authorized")
     version = column(payment, "version")
@@ -151,7 +151,7 @@ def test_reconciler_writes_nothing_while_another_is_at_it(stale):
     held.go.set()
     paused.wait()
     assert (seen(payment.order_id).status, column(payment, "version")) == ("unknown", version)
-    changed("payments", "UPDATE payments_payment SET lease_until = now() WHERE id = %s", [payment.id])
+    changed("payments", "UPDATE payments_payment SET lease_until = now(), due_at = now() WHERE id = %s", [payment.id])
     reconciled(payment.order_id, "authorized")
 
 

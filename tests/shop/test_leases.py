@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 
 from shop import inbox, leases
 from shop.database import changed, rows
@@ -28,7 +29,7 @@ def take(row):
 
 
 def let_run_out(row):
-    changed(ALIAS, "UPDATE shop_inboxrow SET lease_until = now() WHERE id = %s", [row.pk])
+    changed(ALIAS, "UPDATE shop_inboxrow SET lease_until = now(), due_at = now() WHERE id = %s", [row.pk])
 
 
 def seconds_left(row):
@@ -109,6 +110,33 @@ def test_due_are_the_free_rows_whose_time_has_come(row):
     assert row.pk in due()
 
 
+def overdue(row):
+    changed(ALIAS, "UPDATE shop_inboxrow SET due_at = now() - interval '1 day' WHERE id = %s", [row.pk])
+
+
+@pytest.mark.parametrize("trouble", [OperationalError("away"), TypeError("a bug")])
+def test_a_row_in_trouble_does_not_keep_the_others_waiting(row, trouble):
+    """And the next time it comes after them, for to take a row is to put it at the end of the line."""
+    overdue(row)
+    other = InboxRow.objects.using(ALIAS).create(
+        event_id=uuid7(), handler="orders.test", ordered=False, name="n", stream="s", sequence=1, envelope={}
+    )
+    overdue(other)
+    seen = []
+
+    def work(key):
+        if leases.take(InboxRow, ALIAS, key) and key == row.pk:
+            raise trouble
+        seen.append(key)
+
+    leases.work_off(InboxRow, ALIAS, work)
+    assert other.pk in seen
+    assert row.pk not in seen
+    changed(ALIAS, "UPDATE shop_inboxrow SET lease_until = NULL WHERE id = %s", [row.pk])
+    assert row.pk not in due()
+    InboxRow.objects.using(ALIAS).filter(pk=other.pk).delete()
+
+
 def wait_until(condition, seconds=5.0):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
@@ -154,8 +182,11 @@ def test_the_end_of_a_fenced_holder_leaves_its_successor_in_the_same_process_ren
 
 
 def test_renewal_outlives_a_table_that_cannot_be_written(row):
-    leases._keeper.renew((ALIAS, "no_such_table", "id"), {1: 1})
+    nowhere = (ALIAS, "no_such_table", "id")
+    keeper = leases._keepers.setdefault(ALIAS, leases._Keeper())
+    keeper.add(nowhere, 1, 1)
     test_a_lease_is_renewed_while_its_holder_works(row)
+    keeper.remove(nowhere, 1, 1)
 
 
 def test_what_was_claimed_together_is_renewed_together(letter):

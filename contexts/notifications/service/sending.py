@@ -56,7 +56,7 @@ def _take(message_ids: Iterable[UUID], held: ExitStack) -> Iterator[Message]:
         elif message:  # somebody was quicker, and has finished
             changed(
                 ALIAS,
-                "UPDATE notifications_message SET lease_until = NULL WHERE id = %s AND attempt = %s",
+                "UPDATE notifications_message SET lease_until = NULL, due_at = NULL WHERE id = %s AND attempt = %s",
                 [message.id, message.attempt],
             )
 

@@ -171,11 +171,7 @@ def resume(order_id: UUID, *, before_release: Callable[[Order], object] = lambda
 
 def carry_on_due() -> None:
     """Carry on what waits for its time or was left behind by a worker that died."""
-    for order_id in leases.due(Order, "orders"):
-        try:
-            resume(order_id)
-        except Exception:
-            log.exception("checkout_failed", order=str(order_id))
+    leases.work_off(Order, "orders", resume)
 
 
 def request_cancel(order_id: UUID, *, actor: str = "") -> Order:

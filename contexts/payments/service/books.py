@@ -20,6 +20,7 @@ from shop.money import Money
 from shop.outbox import publish
 
 ALIAS = "payments"
+SELDOM = 15  # times as long as for an unknown outcome: of what its customer decides, the provider tells us
 
 _INSERT = """
 INSERT INTO payments_payment
@@ -132,7 +133,9 @@ def _applied(row: Payment, landing: Landing) -> Payment:
 
 def _values(after: Payment, landing: Landing, version: int) -> tuple:
     again = None
-    if landing.status in RUNNING:
+    if landing.status == "requires_action":
+        again = timedelta(seconds=SELDOM * settings.RECONCILE_SECONDS)
+    elif landing.status in RUNNING:
         again = backoff(after.attempt - 1, first=settings.RECONCILE_SECONDS)
     return (
         after.status, after.token, after.authorized, after.captured, after.refunded, after.pending, after.refund_id,

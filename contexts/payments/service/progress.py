@@ -123,14 +123,8 @@ def look(payment_id: UUID) -> Payment | None:
 
 
 def reconcile() -> None:
-    """Look at what was left open and is due. One payment's trouble does not keep the others waiting."""
-    for payment_id in leases.due(Payment, books.ALIAS):
-        try:
-            look(payment_id)
-        except OUTAGES:
-            raise
-        except Exception:
-            log.exception("payment_not_reconciled", payment=str(payment_id))
+    """Look at what was left open and is due."""
+    leases.work_off(Payment, books.ALIAS, look)
 
 
 def _amount(row: Payment) -> Money:
