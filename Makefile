@@ -24,7 +24,7 @@ $(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Satsuma needs Python 3.11 or later on the PATH."; exit 1; }
 	@echo "Creating $(VENV) with $(PYTHON) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 
 lock:  ## resolve pyproject.toml into the hashed requirements (needs uv)
 	@for set in "run" "up --group embedded" "dev --group embedded --group test"; do set -- $$set; file=$$1; shift; \
