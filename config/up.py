@@ -45,7 +45,8 @@ def step(text: str) -> Iterator[None]:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts its background jobs with it ignored
+        signal.signal(stop, _interrupt)
     folder = Path(os.environ.get("DATA_DIR") or ".data").resolve()
     try:
         port = _port()

@@ -51,7 +51,7 @@ class ContextAdmin(admin.ModelAdmin):
 
     def changeform_view(self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None):
         """As Django's, but without its transaction, and with a domain error shown as a message."""
-        saves = bool(self.editable) or object_id is None
+        saves = type(self).save_model is not ContextAdmin.save_model
         extra_context = {**(extra_context or {}), "show_save": saves, "show_save_and_continue": saves}
         try:
             return self._changeform_view(request, object_id, form_url, extra_context)

@@ -43,8 +43,8 @@ class Launched:
         assert self.process.poll() is None, self.said()
         return Shopper(f"http://127.0.0.1:{self.port}")
 
-    def stop(self) -> int:
-        self.process.terminate()
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
         return self.process.wait(30)
 
 
@@ -77,7 +77,8 @@ def test_a_shop_from_nothing_goes_on_with_its_data_after_a_stop_and_after_a_kill
     third = Launched(tmp_path)
     shopper = third.sells()
     assert shopper.look_at(killed)["status"] == "confirmed"
-    assert third.stop() == 0
+    assert third.stop(signal.SIGINT) == 0
+    assert not Server(tmp_path).running()
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "eighty"])
