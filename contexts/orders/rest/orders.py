@@ -1,4 +1,4 @@
-"""HTTP of orders: carts, orders."""
+"""HTTP of orders: placed, looked at, cancelled."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -8,12 +8,11 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.http import HttpResponse
-from django.urls import path, register_converter
 from rest_framework.request import Request
 
 from contexts.orders.interface import OrderLine, Status
 from contexts.orders.service import carts, checkout, to_line
-from contexts.orders.service.carts import CartView, Totals
+from contexts.orders.service.carts import Totals
 from shop import idempotency, rest
 from shop.errors import Conflict, Invalid, error_class
 from shop.idempotency import Key
@@ -59,12 +58,6 @@ class PlaceOrder(msgspec.Struct, kw_only=True):
     shipping_address: Address
     billing_address: Address | None = None
     payment_method: PaymentMethod
-
-
-class ItemQuantity(msgspec.Struct):
-    """How many."""
-
-    quantity: Quantity
 
 
 class Action(msgspec.Struct):
@@ -132,32 +125,6 @@ class OrdersView(View):
     """What every view of orders stands on."""
 
     context = "orders"
-
-
-class CartList(OrdersView):
-    @endpoint(who=ANYONE, answers={201: CartView})
-    def post(self, request: Request) -> CartView:
-        """Open a cart."""
-        return carts.create(request.user.id)
-
-
-class CartDetail(OrdersView):
-    @endpoint(who=ANYONE, answers={200: CartView})
-    def get(self, request: Request, cart_id: UUID) -> CartView:
-        """Show a cart at present prices."""
-        return carts.show(cart_id)
-
-
-class CartItemDetail(OrdersView):
-    @endpoint(who=ANYONE, body=ItemQuantity, answers={200: CartView})
-    def put(self, request: Request, cart_id: UUID, sku: str, body: ItemQuantity) -> CartView:
-        """Have so many of a SKU in the cart."""
-        return carts.put_item(cart_id, sku, body.quantity)
-
-    @endpoint(who=ANYONE, answers={200: CartView})
-    def delete(self, request: Request, cart_id: UUID, sku: str) -> CartView:
-        """Take a SKU out of the cart."""
-        return carts.remove_item(cart_id, sku)
 
 
 class OrderList(OrdersView):
@@ -291,27 +258,3 @@ def _totals(order: Any) -> Totals:
     parts = ("items", "discount", "shipping", "tax")
     money = {part: Money(getattr(order, f"{part}_total"), order.currency) for part in parts}
     return Totals(**money, total=Money(order.total, order.currency))
-
-
-class SkuConverter:
-    """A SKU in an address."""
-
-    regex = r"[A-Za-z0-9._-]{1,64}"
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    to_url = to_python
-
-
-register_converter(SkuConverter, "sku")
-
-urlpatterns = [
-    path("carts", CartList.as_view()),
-    path("carts/<uuid:cart_id>", CartDetail.as_view()),
-    path("carts/<uuid:cart_id>/items/<sku:sku>", CartItemDetail.as_view()),
-    path("orders", OrderList.as_view()),
-    path("orders/<uuid:order_id>", OrderDetail.as_view()),
-    path("orders/<uuid:order_id>/timeline", Timeline.as_view()),
-    path("orders/<uuid:order_id>/cancel", Cancel.as_view()),
-]
