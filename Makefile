@@ -13,8 +13,10 @@ up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA
 test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback binding
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/lint-imports >.lint-imports.log 2>&1 || { cat .lint-imports.log; exit 1; }
-	@TRANSPORT=local $(RUN) -m pytest $(ARGS)
-	@TRANSPORT=loopback $(RUN) -m pytest $(ARGS)
+	@echo "With both bindings side by side, each on a PostgreSQL of its own; what local says follows loopback ..."
+	@TRANSPORT=local $(RUN) -m pytest $(ARGS) >.local.log 2>&1 & local=$$!; \
+		TRANSPORT=loopback $(RUN) -m pytest $(ARGS); loopback=$$?; wait $$local; local=$$?; \
+		cat .local.log; exit $$((local | loopback))
 
 $(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
 	@echo "Installing $< ..."

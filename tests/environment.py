@@ -27,7 +27,7 @@ def _start() -> None:
         atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
         atexit.register(server.stop)
         os.environ["DATABASE_URL"] = server.url
-    os.environ["DATABASE_PREFIX"] = "test_satsuma"
+    os.environ["DATABASE_PREFIX"] = f"test_satsuma_{os.environ.get('TRANSPORT', 'local')}"  # two runs may share a server
     os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 40
     os.environ["JWT_SIGNING_KEY"] = signing_key()
     os.environ["PASSWORD_HASHERS"] = "django.contrib.auth.hashers.MD5PasswordHasher"

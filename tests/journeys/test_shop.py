@@ -75,7 +75,7 @@ def test_the_catalogue_is_browsed_page_by_page(shopper):
     assert len(seen) == len(set(seen)) >= 3
 
 
-def test_events_are_handled_half_a_second_after_they_are_announced(shopper):
+def test_every_order_of_many_reaches_inventory(shopper):
     email = f"{uuid.uuid4().hex}@example.com"
     sku = stocked(60)
     with ThreadPoolExecutor(4) as pool:
@@ -83,20 +83,9 @@ def test_events_are_handled_half_a_second_after_they_are_announced(shopper):
     assert {answer.status for answer in answers} == {201}
     ids = [answer.body["id"] for answer in answers]
     streams = [f"orders.order:{order_id}" for order_id in ids]
-    eventually(lambda: len(lags("inventory", streams)) == 50)
-    slowest = sorted(lags("inventory", streams))
-    assert slowest[-1] < 5, "a bound on what is broken, not a measure; the bench measures"
-
-
-def lags(context: str, streams: list[str]) -> list[float]:
-    """Seconds from what an order announced to its being handled."""
-    found = rows(
-        context,
-        """SELECT extract(epoch FROM handled_at - (envelope->>'occurred_at')::timestamptz)::float
-           FROM shop_inboxrow WHERE stream = ANY(%s) AND handled_at IS NOT NULL""",
-        [streams],
-    )
-    return [lag for (lag,) in found]
+    handled = "SELECT count(*) FROM shop_inboxrow WHERE stream = ANY(%s) AND handled_at IS NOT NULL"
+    eventually(lambda: rows("inventory", handled, [streams]) == [(50,)])
+    eventually(lambda: stock_of(sku) == (10, 0))
 
 
 def test_a_shop_killed_under_load_loses_and_doubles_nothing():
@@ -159,25 +148,23 @@ def test_a_shop_that_is_asked_to_stop_finishes_what_it_has_in_hand():
 
     def buy() -> None:
         while not stop.is_set():
+            email = f"{uuid.uuid4().hex}@example.com"
             try:
-                answers.append(shopper.order(sku).status)
-            except ConnectionRefusedError:
-                return  # it no longer listens: nothing was begun
-            except OSError as error:
-                failed.append(error)
+                answers.append(shopper.order(sku, email=email).status)
+            except OSError:
+                failed.append(email)  # it does not listen, or not any more
 
     buyers = [threading.Thread(target=buy) for _ in range(3)]
     for buyer in buyers:
         buyer.start()
     eventually(lambda: len(answers) >= 6)
-    began = time.monotonic()
     assert shop.stop() == 0
     stop.set()
     for buyer in buyers:
         buyer.join()
-    assert time.monotonic() - began < 20
     assert set(answers) <= {201, 409}
-    assert not failed, "a request that was begun was answered"
+    begun = rows("orders", "SELECT count(*) FROM orders_order WHERE email = ANY(%s)", [failed])
+    assert begun == [(0,)], "a request that was begun was answered"
 
 
 def test_two_processes_share_the_work(running_shop):

@@ -112,7 +112,7 @@ def test_a_pool_whose_connections_were_all_cut_is_back_within_seconds():
     superuser("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name_of("orders")])
     began = time.monotonic()
     assert rows("orders", "SELECT 1") == [(1,)]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15  # by default: minutes
 
 
 class ATestsOwnTransaction(TestCase):
