@@ -243,7 +243,7 @@ LOGGING = configuration(
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "shop.rest.handle",
+    "EXCEPTION_HANDLER": "shop.problems.handle",
     "UNAUTHENTICATED_USER": "shop.rest.Nobody",
     "UNAUTHENTICATED_TOKEN": None,
 }

@@ -23,7 +23,7 @@ for context in settings.CONTEXTS:
     urlpatterns.append(path("api/v1/", include((rest.urlpatterns, context))))
     urlpatterns += getattr(rest, "site_urlpatterns", [])  # at a fixed place of the site, such as /.well-known/
 
-handler400 = "shop.rest.bad_request"
-handler403 = "shop.rest.forbidden"
-handler404 = "shop.rest.not_found"
-handler500 = "shop.rest.server_error"
+handler400 = "shop.problems.bad_request"
+handler403 = "shop.problems.forbidden"
+handler404 = "shop.problems.not_found"
+handler500 = "shop.problems.server_error"

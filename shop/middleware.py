@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from shop import rest, tracing
+from shop import problems, tracing
 from shop.ids import uuid7
 
 log = structlog.get_logger("shop.requests")
@@ -40,4 +40,4 @@ class Story:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """What a view outside of DRF raised, except in the admin, whose pages show their own errors."""
-        return None if request.path.startswith("/admin") else rest.handle(error)
+        return None if request.path.startswith("/admin") else problems.handle(error)

@@ -132,8 +132,8 @@ def bare_bug(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("SELECT secret FROM inside")
 
 
-handler400, handler403 = "shop.rest.bad_request", "shop.rest.forbidden"
-handler404, handler500 = "shop.rest.not_found", "shop.rest.server_error"
+handler400, handler403 = "shop.problems.bad_request", "shop.problems.forbidden"
+handler404, handler500 = "shop.problems.not_found", "shop.problems.server_error"
 urlpatterns = [
     path("health", health),
     path("ready", ready),

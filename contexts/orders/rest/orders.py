@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from contexts.orders.interface import OrderLine, Status
 from contexts.orders.service import carts, checkout, to_line
 from contexts.orders.service.carts import Totals
-from shop import idempotency, rest
+from shop import idempotency, problems, rest
 from shop.errors import Conflict, Invalid, error_class
 from shop.idempotency import Key
 from shop.money import Money
@@ -224,9 +224,9 @@ def answer(order: Any) -> HttpResponse:
         return respond(to_view(order), 202)
     if order.refusal:
         refusal = error_class(order.refusal["code"])(**order.refusal["facts"])
-        return rest.problem(refusal, order_id=str(order.id), status=ANSWERED_AS.get(refusal.code))
+        return problems.problem(refusal, order_id=str(order.id), status=ANSWERED_AS.get(refusal.code))
     if order.status == "cancelled":
-        return rest.problem(OrderWasCancelled(), order_id=str(order.id))
+        return problems.problem(OrderWasCancelled(), order_id=str(order.id))
     return respond(to_view(order), 201)
 
 
