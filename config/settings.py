@@ -108,7 +108,7 @@ TEMPLATES = [
 
 # A database for each context, each with a role of its own that has no rights elsewhere.
 DATABASE_PREFIX = setting("DATABASE_PREFIX", env.str, "satsuma")
-POOL_SIZE = positive("DATABASE_POOL_SIZE", 12, env.int)
+POOL_SIZE = positive("DATABASE_POOL_SIZE", 16, env.int)
 
 
 # How long one of our sessions may keep the others waiting: a process that was stopped or cut off in the middle of a

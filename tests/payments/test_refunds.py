@@ -1,5 +1,6 @@
 """Refunds by staff: never more than was captured, once per key."""
 
+import threading
 import time
 
 import pytest
@@ -182,9 +183,11 @@ def test_without_the_guard_fifty_refunds_would_exceed_what_was_captured():
     copy = "CREATE TABLE unguarded AS SELECT captured, refunded FROM payments_payment WHERE id = %s"
     changed("payments", copy, [payment.id])
 
+    all_have_looked = threading.Barrier(20)
+
     def look_then_write(_):
         [(left,)] = rows("payments", "SELECT captured - refunded FROM unguarded")
-        time.sleep(0.2)
+        all_have_looked.wait(10)
         return left >= 200 and changed("payments", "UPDATE unguarded SET refunded = refunded + 200")
 
     try:

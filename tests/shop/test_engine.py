@@ -14,6 +14,7 @@ from shop.events import every
 from shop.ids import uuid7
 from tests.shop.post import LetterSent, listen, note, notes, send
 from tests.shop.server import cut_connection
+from tests.threads import eventually
 
 
 def read(event):
@@ -35,13 +36,6 @@ def engines(letter):
     for engine in started:
         if not engine.stopping.is_set():
             engine.stop()
-
-
-def wait_until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 def test_an_engine_starts_and_stops_its_threads(engines):
@@ -77,7 +71,7 @@ def test_facts_are_handled_as_they_come(engines, letter):
     for _ in range(50):
         one = uuid7()
         send(one, "hello")
-        assert wait_until(lambda awaited=one: awaited in handled)
+        assert eventually(lambda awaited=one: awaited in handled)
 
 
 def test_what_another_process_announced_is_found_without_a_doorbell(engines, letter):
@@ -86,7 +80,7 @@ def test_what_another_process_announced_is_found_without_a_doorbell(engines, let
     outbox.doorbell.remove(engine.ring)
     try:
         send(letter, "hello")
-        assert wait_until(lambda: notes(letter) == ["hello"], seconds=2)
+        assert eventually(lambda: notes(letter) == ["hello"], patience=2)
     finally:
         outbox.doorbell.append(engine.ring)
 
@@ -97,7 +91,7 @@ def test_several_engines_handle_each_fact_once_and_in_order(engines, letter):
     engines(3)
     for one in letters:
         send(one, "1", "2", "3", "4")
-    assert wait_until(lambda: all(len(notes(one)) >= 4 for one in letters))
+    assert eventually(lambda: all(len(notes(one)) >= 4 for one in letters))
     assert all(notes(one) == ["1", "2", "3", "4"] for one in letters)
 
 
@@ -111,7 +105,7 @@ def test_a_bug_in_a_handler_does_not_stop_the_others(engines, letter):
     send(letter, "hello")
     other = uuid7()
     send(other, "hello")
-    assert wait_until(lambda: notes(letter) == notes(other) == ["hello"])
+    assert eventually(lambda: notes(letter) == notes(other) == ["hello"])
 
 
 def timer(run, seconds=0.05, context="orders"):
@@ -123,7 +117,7 @@ def test_a_timer_runs_again_and_again(engines, letter):
     runs = []
     timer(lambda: runs.append(1))
     engines()
-    assert wait_until(lambda: len(runs) >= 3)
+    assert eventually(lambda: len(runs) >= 3)
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError("bug"), OperationalError("outage")])
@@ -138,18 +132,18 @@ def test_a_timer_that_fails_runs_again_and_stops_nothing_else(engines, letter, b
     listen(read)
     engines()
     send(letter, "hello")
-    assert wait_until(lambda: len(runs) >= 3 and notes(letter) == ["hello"])
+    assert eventually(lambda: len(runs) >= 3 and notes(letter) == ["hello"])
 
 
 def test_an_engine_goes_on_after_its_connections_were_lost(engines, letter):
     listen(read)
     engines()
     send(letter, "before")
-    assert wait_until(lambda: notes(letter) == ["before"])
+    assert eventually(lambda: notes(letter) == ["before"])
     for alias in hosted():
         cut_all_but_mine(alias)
     send(letter, "after", first=2)
-    assert wait_until(lambda: notes(letter) == ["before", "after"])
+    assert eventually(lambda: notes(letter) == ["before", "after"])
 
 
 def cut_all_but_mine(alias):
@@ -165,7 +159,7 @@ def test_a_thread_of_a_test_is_not_in_the_engines_way(engines, letter):
     connections.close_all()
     engines()
     send(letter, "hello")
-    assert wait_until(lambda: notes(letter) == ["hello"])
+    assert eventually(lambda: notes(letter) == ["hello"])
 
 
 def test_facts_that_chase_each_other_are_noticed(letter):

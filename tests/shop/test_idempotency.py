@@ -1,6 +1,6 @@
 """Idempotency-Key: the same key and body is the same request, however often and however fast it comes."""
 
-import time
+import threading
 
 import pytest
 from django.test import Client
@@ -116,9 +116,11 @@ def test_fifty_requests_with_one_key_are_one_execution(sku, key):
 def test_looking_for_the_key_first_would_execute_more_than_once(sku, key):
     wanted = idempotency.Key(scope="test", key=key, fingerprint="x")
 
+    all_have_looked = threading.Barrier(10)
+
     def look_then_execute():
         if idempotency.find("orders", wanted) is None:
-            time.sleep(0.05)
+            all_have_looked.wait(10)
             post(sku)
 
     at_once(*[look_then_execute] * 10)

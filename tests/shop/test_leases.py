@@ -11,7 +11,7 @@ from shop.database import changed, rows
 from shop.ids import uuid7
 from shop.models import InboxRow
 from tests.shop.post import READER, deliveries, hurry, inbox_rows, listen, note, notes, send, stream
-from tests.threads import at_once
+from tests.threads import at_once, eventually
 
 ALIAS = READER
 
@@ -137,11 +137,15 @@ def test_a_row_in_trouble_does_not_keep_the_others_waiting(row, trouble):
     InboxRow.objects.using(ALIAS).filter(pk=other.pk).delete()
 
 
-def wait_until(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
+def renewed(row):
+    return seconds_left(row) > 3
+
+
+def is_renewed_within_two_turns(row):
+    deadline = time.monotonic() + 2 * leases.RENEWAL
+    while not renewed(row) and time.monotonic() < deadline:
+        time.sleep(0.02)  # what must not happen can only be waited for
+    return renewed(row)
 
 
 def nearly_over(row):
@@ -152,7 +156,7 @@ def test_a_lease_is_renewed_while_its_holder_works(row):
     mine = take(row)
     with leases.renewing(mine, ALIAS):
         nearly_over(row)
-        assert wait_until(lambda: seconds_left(row) > 3)
+        assert eventually(lambda: renewed(row))
 
 
 def test_a_lease_is_not_renewed_after_its_holder_has_ended(row):
@@ -160,7 +164,7 @@ def test_a_lease_is_not_renewed_after_its_holder_has_ended(row):
     with leases.renewing(mine, ALIAS):
         pass
     nearly_over(row)
-    assert not wait_until(lambda: seconds_left(row) > 3, seconds=2 * leases.RENEWAL)
+    assert not is_renewed_within_two_turns(row)
 
 
 def test_who_was_fenced_renews_nothing(row):
@@ -168,7 +172,7 @@ def test_who_was_fenced_renews_nothing(row):
     with leases.renewing(mine, ALIAS):
         changed(ALIAS, "UPDATE shop_inboxrow SET attempt = attempt + 1 WHERE id = %s", [row.pk])
         nearly_over(row)
-        assert not wait_until(lambda: seconds_left(row) > 3, seconds=2 * leases.RENEWAL)
+        assert not is_renewed_within_two_turns(row)
 
 
 def test_the_end_of_a_fenced_holder_leaves_its_successor_in_the_same_process_renewed(row):
@@ -177,7 +181,7 @@ def test_the_end_of_a_fenced_holder_leaves_its_successor_in_the_same_process_ren
         successor = leases.renewing(take(row), ALIAS)
         successor.__enter__()
     nearly_over(row)
-    assert wait_until(lambda: seconds_left(row) > 3)
+    assert eventually(lambda: renewed(row))
     successor.__exit__(None, None, None)
 
 
@@ -198,7 +202,7 @@ def test_what_was_claimed_together_is_renewed_together(letter):
         if event.letter_id == letter:
             changed(READER, "UPDATE shop_inboxrow SET lease_until = now() + interval '3 seconds' WHERE stream = %s",
                     [stream(last)])  # fmt: skip
-            seen.append(wait_until(lambda: seconds_left(inbox_rows(last)[0]) > 3))
+            seen.append(eventually(lambda: renewed(inbox_rows(last)[0])))
         note(event.letter_id)
 
     listen(slow, atomic=False)
