@@ -16,6 +16,7 @@ from shop.errors import Conflict, Unavailable
 from shop.events import MAX_AGE, MAX_HOPS, Envelope, Handler
 from shop.leases import LEASE, Fenced, backoff, renewing
 from shop.models import InboxRow
+from shop.postgres.base import Prepared
 
 MAX_FAILURES = 5
 MAX_STARTS = 5
@@ -91,7 +92,7 @@ WHERE id IN (
               AND earlier.sequence < row.sequence AND earlier.handled_at IS NULL))
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING {columns(InboxRow)}"""
-_CLAIM = {False: _CLAIM_DUE.format(started="starts = 0"), True: _CLAIM_DUE.format(started="starts > 0")}
+_CLAIM = {started: Prepared(_CLAIM_DUE.format(started=how)) for started, how in ((False, "starts = 0"), (True, "starts > 0"))}
 
 
 def handle_due(context: str) -> int:
