@@ -21,11 +21,11 @@ def django_db_setup(django_db_blocker):
 
 
 @pytest.fixture
-def verified():
+def verified(request):
     """Check after the test that it left the books of the five contexts right: see tests/verify/watch.py."""
     from tests.verify.watch import watched
 
-    with watched():
+    with watched(request):
         yield
 
 

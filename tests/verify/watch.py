@@ -9,6 +9,8 @@ or a fact that a test announced by hand, is half of a story; its own context's b
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from config.verify import INVARIANTS, Violation, check
 from shop.database import rows
 from shop.engine import run_until_idle
@@ -28,6 +30,7 @@ class Watch:
 
     def __init__(self, before: set[tuple[str, str]]) -> None:
         self.before = before
+        self.last: dict[tuple[str, str], Violation] = {}
         [(self.began,)] = rows("orders", "SELECT clock_timestamp()")
 
     def placed(self) -> set[str]:
@@ -35,34 +38,43 @@ class Watch:
         placed = "SELECT payload ->> 'order_id' FROM shop_outboxevent WHERE name = %s AND occurred_at >= %s"
         return {order_id for (order_id,) in rows("orders", placed, ["orders.order_placed", self.began])}
 
-    def found(self) -> tuple[list[Violation], list[Violation]]:
-        """What the test is to blame for: what may never be, and what has not come to its end yet."""
-        new = [found for key, found in broken().items() if key not in self.before]
-        never = [found for found in new if found.invariant not in IN_THE_END]
-        orders = self.placed() if len(never) < len(new) else set()
-        unfinished = [
-            found for found in new if found.invariant in IN_THE_END and any(one in found.subject for one in orders)
-        ]
-        return never, unfinished
+    def found(self) -> list[Violation]:
+        """What the test is to blame for."""
+        self.last = broken()
+        new = [found for key, found in self.last.items() if key not in self.before]
+        orders = self.placed() if any(found.invariant in IN_THE_END for found in new) else set()
+        return [
+            found for found in new
+            if found.invariant not in IN_THE_END or any(order in found.subject for order in orders)
+        ]  # fmt: skip
 
-    def settle(self) -> None:
-        """Let everything come to its end. AssertionError if it does not, or if something may never be so."""
-        last: list[list[Violation]] = [[], []]
+    def settled(self) -> list[Violation]:
+        """What is wrong once everything has come to its end, or will never be right."""
+        found: list[Violation] = []
 
         def at_rest() -> bool:
-            last[:] = self.found()
-            return bool(last[0]) or not last[1]
+            found[:] = self.found()
+            return all(one.invariant not in IN_THE_END for one in found)
 
         try:
             eventually(at_rest, *([run_until_idle, sweep, reconcile] if self.placed() else []))
         except AssertionError:
-            raise AssertionError(f"not at rest: {last[1]}") from None
-        assert not last[0], f"the books are wrong: {last[0]}"
+            return found
+        return found
+
+
+_previous: tuple[str, set[tuple[str, str]]] = ("", set())  # the test that was verified last, and what was wrong after it
 
 
 @contextmanager
-def watched(before: set[tuple[str, str]] | None = None) -> Iterator[Watch]:
-    """Check that what happens within leaves the books right. `before`: what was wrong already, if that is known."""
-    watch = Watch(set(broken()) if before is None else before)
-    yield watch
-    watch.settle()
+def watched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check that the test leaves the books right; or, if it says so by `breaks`, breaks exactly these invariants."""
+    global _previous
+    items = request.session.items
+    before_it = items[items.index(request.node) - 1].nodeid
+    watch = Watch(_previous[1] if _previous[0] == before_it else set(broken()))
+    yield
+    found = watch.settled()
+    _previous = (request.node.nodeid, set(watch.last))
+    marker = request.node.get_closest_marker("breaks")
+    assert {one.invariant for one in found} == set(marker.args if marker else ()), found
