@@ -35,7 +35,8 @@ CROSS JOIN generate_series(1, %s) AS copy
 CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, pg_temp.renamed(was, %s, copy)::jsonb) AS copied
 WHERE was ~ %s"""
 _COLUMNS = """
-SELECT string_agg(quote_ident(column_name), ', '), string_agg('copied.' || quote_ident(column_name), ', ') FROM information_schema.columns
+SELECT string_agg(quote_ident(column_name), ', '), string_agg('copied.' || quote_ident(column_name), ', ')
+FROM information_schema.columns
 WHERE table_name = %s AND is_generated = 'NEVER' AND is_identity = 'NO'"""
 TABLES = {
     "orders": ("orders_order", "orders_orderline", "shop_idempotencykey"),
