@@ -1,6 +1,8 @@
 """The web process, with the embedded engine inside."""
 
 import os
+import signal
+import threading
 from multiprocessing.util import Finalize
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -10,6 +12,11 @@ from django.core.wsgi import get_wsgi_application
 application = get_wsgi_application()
 
 from django.conf import settings
+
+from config import health
+
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGUSR1, lambda *_: health.draining.set())  # config/serve.py is about to stop this process
 
 if settings.ENGINE == "embedded":
     from shop.engine import Engine
