@@ -3,7 +3,13 @@
 import os
 import signal
 import threading
+from multiprocessing import current_process
 from multiprocessing.util import Finalize
+
+if current_process().name == "granian-worker":
+    # Forked with its parent's handlers, which would swallow a SIGTERM until the server, after this file, sets its own.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 

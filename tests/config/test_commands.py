@@ -1,5 +1,6 @@
 """Commands: databases, migrations, and what handlers gave up on."""
 
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
 import psycopg
@@ -7,11 +8,13 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from config.management.commands.migrate import TURN
 from shop.audit import trail
 from shop.database import rows
 from shop.engine import run_until_idle
 from tests.shop.post import READER, hurry, inbox_rows, listen, note, notes, send
 from tests.shop.server import name_of, superuser
+from tests.threads import elsewhere, eventually
 
 ALIASES = settings.CONTEXTS
 
@@ -67,6 +70,22 @@ def test_migrate_is_on_every_alias_and_again_changes_nothing():
 
 def test_migrate_may_name_one_alias():
     assert run("migrate", database="orders", verbosity=1).count("No migrations to apply") == 1
+
+
+def waiting_for_a_turn(alias):
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+    return superuser(waiting, [TURN], database=name_of(alias)) == [(1,)]
+
+
+def test_two_who_migrate_a_database_take_turns():
+    with connect("orders", "orders") as first, ThreadPoolExecutor(1) as pool:
+        first.execute("SELECT pg_advisory_lock(%s)", [TURN])
+        second = pool.submit(elsewhere, lambda: run("migrate", database="orders", verbosity=1))
+        eventually(lambda: waiting_for_a_turn("orders"))
+        assert not second.done()
+        first.execute("SELECT pg_advisory_unlock(%s)", [TURN])
+        assert second.result(30).count("No migrations to apply") == 1
+    run("migrate", database="orders")  # and it gave its turn back
 
 
 @pytest.mark.parametrize("alias", ALIASES)
