@@ -15,9 +15,9 @@ COPY config config
 COPY shop shop
 COPY contexts contexts
 # The static files need settings, but none of their values: these secrets are made here and end here.
-RUN /opt/venv/bin/python -m config.keys /tmp/keys --database nowhere \
- && SECRET_KEY_FILE=/tmp/keys/SECRET_KEY JWT_SIGNING_KEY_FILE=/tmp/keys/JWT_SIGNING_KEY \
-    DATABASE_URL_FILE=/tmp/keys/DATABASE_URL STATIC_ROOT=/srv/static \
+RUN /opt/venv/bin/python -m config.keys /tmp/keys \
+ && SECRET_KEY_FILE=/tmp/keys/keys/SECRET_KEY JWT_SIGNING_KEY_FILE=/tmp/keys/keys/JWT_SIGNING_KEY \
+    DATABASE_URL=postgres://nowhere/postgres STATIC_ROOT=/srv/static \
     /opt/venv/bin/python manage.py collectstatic --no-input --verbosity 0 \
  && rm -r /tmp/keys \
  && /opt/venv/bin/python -m compileall -q . \
@@ -28,10 +28,11 @@ FROM docker.io/library/python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="Satsuma" \
       org.opencontainers.image.description="A shop back end in segments that peel"
 ENV PATH=/srv/satsuma:/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STATIC_ROOT=/srv/static PORT=8000
-# The folder of `python -m config.keys`: a volume that is mounted there takes its owner over.
+# The folders of `python -m config.keys`: a volume that is mounted there takes over whose they are.
 RUN groupadd --gid 10001 satsuma \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin satsuma \
- && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/satsuma
+ && install --directory --owner=10001 --group=10001 --mode=0700 \
+      /var/lib/satsuma /var/lib/satsuma/keys /var/lib/satsuma/database
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv /srv
 WORKDIR /srv/satsuma

@@ -1,7 +1,8 @@
 """The secrets of a shop, each made once and different in every installation: nobody has to invent one.
 
-`python -m config.keys <folder>` writes a file for each that is missing there. The settings read a value from a file
-where its name with _FILE behind it says which (SECRET_KEY_FILE), as Docker and Kubernetes hand over secrets.
+`python -m config.keys <folder>` writes a file for each that is missing there: in `keys` what every process needs, in
+`database` what makes a superuser. The settings read a value from a file where its name with _FILE behind it says which
+(SECRET_KEY_FILE), as Docker and Kubernetes hand over secrets.
 """
 
 import argparse
@@ -40,11 +41,13 @@ def main() -> int:
 
 def keep(folder: Path, database: str) -> None:
     """Write what is missing; what is there stays."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _keep(folder / "SECRET_KEY", secret_key)
-    _keep(folder / "JWT_SIGNING_KEY", signing_key)
-    password = _keep(folder / "POSTGRES_PASSWORD", lambda: secrets.token_urlsafe(24))
-    _keep(folder / "DATABASE_URL", lambda: f"postgres://postgres:{password}@{database}/postgres")
+    shared, superuser = folder / "keys", folder / "database"
+    for kept in (folder, shared, superuser):
+        kept.mkdir(mode=0o700, exist_ok=True)
+    _keep(shared / "SECRET_KEY", secret_key)
+    _keep(shared / "JWT_SIGNING_KEY", signing_key)
+    password = _keep(superuser / "POSTGRES_PASSWORD", lambda: secrets.token_urlsafe(24))
+    _keep(superuser / "DATABASE_URL", lambda: f"postgres://postgres:{password}@{database}/postgres")
 
 
 def _keep(file: Path, make: Callable[[], str]) -> str:

@@ -67,10 +67,10 @@ class Tree:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._asked_to_stop)
 
-    def run(self, command: list[str]) -> int:
+    def run(self, command: list[str], output: int | None = None) -> int:
         """Run it until it and its descendants have ended. Its exit status; 128 and more for a signal."""
         signal.signal(signal.SIGALRM, lambda *_: self._terminate())
-        self.child = child = subprocess.Popen(command, preexec_fn=in_a_group_of_its_own)
+        self.child = child = subprocess.Popen(command, stdout=output, preexec_fn=in_a_group_of_its_own)
         if self.stopping:  # before there was anybody to be told
             self._terminate()
         pid = status = 0
@@ -122,10 +122,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     tree = Tree(drain)
-    for step in (*preparations, command):
-        if (code := tree.run(step)) or tree.stopping:
+    for step in preparations:
+        if (code := tree.run(step, output=subprocess.DEVNULL)) or tree.stopping:  # what is wrong goes to stderr
             return code
-    return 0
+    return tree.run(command)
 
 
 def _preparations() -> list[list[str]]:

@@ -37,6 +37,13 @@ def test_the_databases_can_be_made_again():
     assert run("databases") == ""
 
 
+def test_a_server_that_lets_nobody_create_is_said_to(settings):
+    nobody = settings.DATABASES["orders"]
+    settings.DATABASE_SERVER = settings.DATABASE_SERVER | {"USER": nobody["USER"], "PASSWORD": nobody["PASSWORD"]}
+    with pytest.raises(CommandError, match="The server of DATABASE_URL: "):
+        run("databases")
+
+
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_role_reaches_its_own_database(alias):
     with connect(alias, alias) as connection:
@@ -72,20 +79,21 @@ def test_migrate_may_name_one_alias():
     assert run("migrate", database="orders", verbosity=1).count("No migrations to apply") == 1
 
 
-def waiting_for_a_turn(alias):
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-    return superuser(waiting, [TURN], database=name_of(alias)) == [(1,)]
+def turns(alias):
+    """Whether each session that has or wants the turn has it."""
+    asked = "SELECT granted FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE objid = %s AND datname = %s"
+    return sorted(granted for (granted,) in superuser(asked, [TURN, name_of(alias)]))
 
 
 def test_two_who_migrate_a_database_take_turns():
     with connect("orders", "orders") as first, ThreadPoolExecutor(1) as pool:
         first.execute("SELECT pg_advisory_lock(%s)", [TURN])
         second = pool.submit(elsewhere, lambda: run("migrate", database="orders", verbosity=1))
-        eventually(lambda: waiting_for_a_turn("orders"))
+        eventually(lambda: turns("orders") == [False, True])
         assert not second.done()
         first.execute("SELECT pg_advisory_unlock(%s)", [TURN])
         assert second.result(30).count("No migrations to apply") == 1
-    run("migrate", database="orders")  # and it gave its turn back
+    assert turns("orders") == [], "it gave its turn back"
 
 
 @pytest.mark.parametrize("alias", ALIASES)

@@ -70,29 +70,34 @@ def test_a_context_may_be_hosted_alone():
     assert done.returncode == 0, done.stderr
 
 
+def made_in(folder):
+    return {file.name: file for file in folder.rglob("*") if file.is_file() and file.suffix != ".new"}
+
+
 def test_secrets_are_read_from_files_where_their_names_say_so(tmp_path):
     keys.keep(tmp_path, "database:5432")
-    (tmp_path / "SECRET_KEY").write_text((tmp_path / "SECRET_KEY").read_text() + "\n")
-    files = {f"{name}_FILE": str(tmp_path / name) for name in ("SECRET_KEY", "JWT_SIGNING_KEY", "DATABASE_URL")}
+    made = made_in(tmp_path)
+    made["SECRET_KEY"].write_text(made["SECRET_KEY"].read_text() + "\n")
+    files = {f"{name}_FILE": str(made[name]) for name in ("SECRET_KEY", "JWT_SIGNING_KEY", "DATABASE_URL")}
     show = "from config import settings as s; print(s.SECRET_KEY, s.DATABASE_SERVER['PASSWORD'], s.DATABASE_SERVER['HOST'])"
     done = subprocess.run(
         [sys.executable, "-c", show], cwd=settings.BASE_DIR, env=os.environ | files, capture_output=True, text=True, check=True
     )
-    secret_key, password, host = done.stdout.split()
-    assert (secret_key, host) == ((tmp_path / "SECRET_KEY").read_text().strip(), "database")
-    assert password == (tmp_path / "POSTGRES_PASSWORD").read_text()
+    expected = [made["SECRET_KEY"].read_text().strip(), made["POSTGRES_PASSWORD"].read_text(), "database"]
+    assert done.stdout.split() == expected
 
 
 def test_secrets_are_made_once_and_for_their_owner_only(tmp_path):
     folder = tmp_path / "secrets"
     keys.keep(folder, "database:5432")
-    made = {file.name: file.read_text() for file in folder.iterdir()}
-    (folder / "POSTGRES_PASSWORD.new").write_text("cut off while it was wri")
-    (folder / "SECRET_KEY").unlink()
+    first = {name: file.read_text() for name, file in made_in(folder).items()}
+    assert set(first) == {"SECRET_KEY", "JWT_SIGNING_KEY", "POSTGRES_PASSWORD", "DATABASE_URL"}
+    (folder / "database" / "POSTGRES_PASSWORD.new").write_text("cut off while it was wri")
+    made_in(folder)["SECRET_KEY"].unlink()
     keys.keep(folder, "database:5432")
-    again = {file.name: file.read_text() for file in folder.iterdir() if file.suffix != ".new"}
-    assert {name for name in made if made[name] != again[name]} == {"SECRET_KEY"}
-    assert {file.stat().st_mode & 0o077 for file in folder.iterdir() if file.suffix != ".new"} == {0}
+    again = {name: file.read_text() for name, file in made_in(folder).items()}
+    assert {name for name in first if first[name] != again[name]} == {"SECRET_KEY"}
+    assert {file.stat().st_mode & 0o077 for file in made_in(folder).values()} == {0}
 
 
 def test_secrets_that_cannot_be_kept_are_said_to_be():

@@ -58,22 +58,22 @@ def test_a_misspelt_key_in_the_compose_file_is_found(tmp_path):
 
 
 def given_secrets(compose):
-    """Secrets that stand in the file, where only the name of a file or of a variable may stand."""
+    """Secrets that stand in the file, where only the name of a file may stand."""
     services = yaml.safe_load(compose)["services"]
     values = [(name, str(v)) for service in services.values() for name, v in service.get("environment", {}).items()]
-    secret = re.compile(r"SECRET|PASSWORD|KEY|DATABASE_URL")
-    return [name for name, value in values if secret.search(name) and not (name.endswith("_FILE") or value == f"${{{name}}}")]
+    named = [name for name, _ in values if re.search("SECRET|PASSWORD|KEY", name) and not name.endswith("_FILE")]
+    return named + [name for name, value in values if re.search("//.*:.*@", value)]
 
 
 def test_the_compose_file_gives_no_secret_away():
     assert given_secrets((ROOT / "docker-compose.yml").read_text()) == []
 
 
-@pytest.mark.parametrize("value", ["swordfish", "${POSTGRES_PASSWORD:-swordfish}"])
-def test_a_planted_secret_in_the_compose_file_is_found(value):
-    file = "POSTGRES_PASSWORD_FILE: /run/satsuma/POSTGRES_PASSWORD"
-    planted = (ROOT / "docker-compose.yml").read_text().replace(file, f"POSTGRES_PASSWORD: {value}")
-    assert given_secrets(planted) == ["POSTGRES_PASSWORD"]
+def test_a_planted_secret_in_the_compose_file_is_found():
+    compose = (ROOT / "docker-compose.yml").read_text()
+    file, url = "POSTGRES_PASSWORD_FILE: /run/satsuma/POSTGRES_PASSWORD", "postgres://database:5432"
+    assert given_secrets(compose.replace(file, "POSTGRES_PASSWORD: ${PASSWORD:-swordfish}")) == ["POSTGRES_PASSWORD"]
+    assert "DATABASE_URL" in given_secrets(compose.replace(url, "postgres://postgres:swordfish@database:5432"))
 
 
 def test_what_the_image_copies_is_all_that_the_build_gets_to_see():
@@ -112,6 +112,12 @@ def read_by_launcher(source):
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
     readers = [call for call in calls if ast.unparse(call.func) in ("number", "serve.number", "os.environ.get")]
     return {call.args[0].value for call in readers if isinstance(call.args[0], ast.Constant)}
+
+
+def test_only_what_prepares_the_databases_may_be_their_superuser():
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    reached = {name for name, service in services.items() if any("superuser:" in v for v in service.get("volumes", []))}
+    assert reached == {"secrets", "database", "prepare"}
 
 
 def read_by_compose(compose):

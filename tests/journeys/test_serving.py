@@ -1,5 +1,6 @@
 """The process tree of a container: it serves, survives its workers, and stops without failing anybody."""
 
+import json
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 
@@ -42,8 +44,8 @@ class ServedShop(RunningShop):
 
 
 @contextmanager
-def served(**environment: str) -> Iterator[ServedShop]:
-    shop = ServedShop(**environment)
+def served(output: IO | None = None, **environment: str) -> Iterator[ServedShop]:
+    shop = ServedShop(output, **environment)
     try:
         yield shop
     finally:
@@ -116,8 +118,8 @@ def test_without_a_drain_gateways_knock_in_vain_but_nothing_that_was_begun_is_lo
     assert begun == [(0,)]
 
 
-def test_a_worker_that_is_killed_is_replaced_and_a_server_that_is_killed_ends_the_tree():
-    with served(WEB_WORKERS="2") as shop:
+def test_a_worker_that_is_killed_is_replaced_and_a_server_that_is_killed_ends_the_tree(tmp_path):
+    with (tmp_path / "log").open("w") as output, served(output, WEB_WORKERS="2", LOG_LEVEL="INFO") as shop:
         before = eventually(lambda: len(found := shop.workers()) == 2 and found)
         os.kill(before[0], signal.SIGKILL)
         eventually(lambda: len(found := shop.workers()) == 2 and before[0] not in found, patience=30)
@@ -126,6 +128,8 @@ def test_a_worker_that_is_killed_is_replaced_and_a_server_that_is_killed_ends_th
         os.kill(server, signal.SIGKILL)
         assert shop.process.wait(40) == 128 + signal.SIGKILL
         assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+    said = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["event"] for line in said if line["logger"] == "server" and line["level"] == "error"]
 
 
 def test_a_container_may_migrate_when_it_starts():
