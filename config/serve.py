@@ -61,7 +61,7 @@ class Tree:
 
     def __init__(self, drain: int = 0) -> None:
         self.drain = drain
-        self.stopping = False
+        self.stopping = self.told = False
         self.child: subprocess.Popen | None = None
         _prctl(ADOPT_ORPHANS, 1)  # process 1 of a container is asked for that anyway
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -69,7 +69,8 @@ class Tree:
 
     def run(self, command: list[str], output: int | None = None) -> int:
         """Run it until it and its descendants have ended. Its exit status; 128 and more for a signal."""
-        signal.signal(signal.SIGALRM, lambda *_: self._terminate())
+        signal.signal(signal.SIGALRM, self._drain_on)
+        self.told = False
         self.child = child = subprocess.Popen(command, stdout=output, preexec_fn=in_a_group_of_its_own)
         if self.stopping:  # before there was anybody to be told
             self._terminate()
@@ -94,16 +95,25 @@ class Tree:
 
     def _asked_to_stop(self, *_: Any) -> None:
         """Not ready any more, but serving, for as long as gateways need to look elsewhere; asked twice, at once."""
-        if self.drain and self.child and not self.stopping:
-            os.killpg(self.child.pid, signal.SIGUSR1)
-            signal.alarm(self.drain)
-        else:
-            self._terminate()
+        if self.stopping:
+            self.drain = 0
         self.stopping = True
+        self._drain_on()
+
+    def _drain_on(self, *_: Any) -> None:
+        """Said again each second: a worker that has just come has not heard it."""
+        if not self.drain or not self.child:
+            return self._terminate()
+        self.drain -= 1
+        with suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGUSR1)
+        signal.alarm(1)
 
     def _terminate(self) -> None:
-        """The server alone: it is the one that asks its workers."""
-        if self.child:
+        """The server alone, which asks its workers; and once, since a second signal could meet it without a handler."""
+        if self.child and not self.told:
+            self.told = True
+            signal.alarm(0)
             with suppress(ProcessLookupError):
                 os.kill(self.child.pid, signal.SIGTERM)
 

@@ -92,30 +92,50 @@ class Gateway:
         eventually(lambda: len(self.answers) >= enough, patience=30)
 
 
-def stopped_under_load(running_shop, **environment: str) -> Gateway:
-    with served(**environment) as shop, Gateway(running_shop, shop) as gateway:
-        gateway.has_sold(10)
-        shop.process.terminate()
-        if "DRAIN_SECONDS" in environment:
-            eventually(lambda: not shop.is_ready())
-            assert Shopper(shop.site).get("categories").status == 200, "it goes on serving"
-        assert shop.process.wait(40) == 0
-        gateway.has_sold(10)
+def begun(log: Path) -> int:
+    """How many workers have loaded."""
+    return log.read_text().count('"engine_started"')
+
+
+def stopped_under_load(running_shop, log: Path, **environment: str) -> Gateway:
+    with log.open("w") as output, served(output, WEB_WORKERS="2", LOG_LEVEL="INFO", **environment) as shop:
+        eventually(lambda: begun(log) == 2, patience=30)
+        with Gateway(running_shop, shop) as gateway:
+            gateway.has_sold(10)
+            shop.process.terminate()
+            if "DRAIN_SECONDS" in environment:
+                eventually(lambda: not shop.is_ready())
+                assert Shopper(shop.site).get("categories").status == 200, "it goes on serving"
+            assert shop.process.wait(40) == 0
+            gateway.has_sold(10)
     return gateway
 
 
-def test_a_stop_under_load_fails_no_request(running_shop):
-    gateway = stopped_under_load(running_shop, DRAIN_SECONDS="6", WEB_WORKERS="2")
+def test_a_stop_under_load_fails_no_request(running_shop, tmp_path):
+    gateway = stopped_under_load(running_shop, tmp_path / "log", DRAIN_SECONDS="6")
     assert (set(gateway.answers), gateway.failures) == ({201}, [])
 
 
-def test_without_a_drain_gateways_knock_in_vain_but_nothing_that_was_begun_is_lost(running_shop):
+def test_without_a_drain_gateways_knock_in_vain_but_nothing_that_was_begun_is_lost(running_shop, tmp_path):
     """The control."""
-    gateway = stopped_under_load(running_shop)
+    gateway = stopped_under_load(running_shop, tmp_path / "log")
     assert set(gateway.answers) == {201}
     assert gateway.failures
-    begun = rows("orders", "SELECT count(*) FROM orders_order WHERE email = ANY(%s)", [gateway.failures])
-    assert begun == [(0,)]
+    known = rows("orders", "SELECT count(*) FROM orders_order WHERE email = ANY(%s)", [gateway.failures])
+    assert known == [(0,)]
+
+
+def test_a_worker_that_comes_during_a_drain_is_not_ready_either_and_a_second_wish_to_stop_is_heeded_at_once(tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as output, served(output, WEB_WORKERS="2", LOG_LEVEL="INFO", DRAIN_SECONDS="600") as shop:
+        eventually(lambda: begun(log) == 2, patience=30)
+        shop.process.terminate()
+        eventually(lambda: not shop.is_ready())
+        os.kill(shop.workers()[0], signal.SIGKILL)
+        eventually(lambda: begun(log) == 3, patience=30)
+        eventually(lambda: not any(shop.is_ready() for _ in range(20)))  # whichever of the two answers
+        shop.process.terminate()
+        assert shop.process.wait(40) == 0
 
 
 def test_a_worker_that_is_killed_is_replaced_and_a_server_that_is_killed_ends_the_tree(tmp_path):
