@@ -29,6 +29,15 @@ def subscriptions_are_current(**_: Any) -> list[Error]:
     return []
 
 
+@register()
+def somebody_ends_tls(**_: Any) -> list[Error]:
+    """Our server speaks http: whether a request came by https is what a trusted proxy says."""
+    if settings.HTTPS and not settings.TRUSTED_PROXIES:
+        said = "SITE_URL is https, but TRUSTED_PROXIES names no proxy that ends TLS: every request would be redirected for ever"
+        return [Error(said, id="config.E004")]
+    return []
+
+
 @register(Tags.database)
 def one_database_each(databases: Any = None, **_: Any) -> list[Error]:
     """No two contexts share a database: then a join could creep in, and no context could leave."""
