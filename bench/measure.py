@@ -1,0 +1,98 @@
+"""One round: load on one system, and what it cost."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from statistics import median
+
+from bench.machine import Failed
+from bench.postgres import Statement, is_check, is_frame
+from bench.systems import ROOT, Satsuma, System
+
+SETTLING = 0.3  # seconds after a thaw
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one round came to. CPU in milliseconds, SQL and transactions in numbers, each per operation."""
+
+    per_second: float
+    p50: float
+    p95: float
+    p99: float
+    app_cpu: float
+    database_cpu: float
+    loader_cpu: float
+    statements: float  # that the shop sent, transactions' frames and PostgreSQL's own checks of foreign keys aside
+    frame: float  # BEGIN, COMMIT and the like
+    writes: float  # transactions that wrote something
+    drain: float  # seconds from the last answer until every event was handled
+    count: int
+
+
+def load(system: System, operation: str, clients: int, seconds: float, seed: int) -> dict[str, float]:
+    """Run the loader. Raises Failed with its sentence where any answer was wrong."""
+    job = {
+        "port": system.port, "operation": operation, "clients": clients, "seconds": seconds, "seed": seed,
+        "products": system.products,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.load"], input=json.dumps(job), capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    if done.returncode:
+        raise Failed(f"{system.name}, {operation}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def measured(
+    system: System, operation: str, clients: int, seconds: float, seed: int
+) -> tuple[Figures, list[Statement]]:
+    """One round on a thawed system, to the end of all that follows it."""
+    postgres = system.postgres
+    sold, app, database, writes = system.orders(), system.cpu(), postgres.cpu(), postgres.writes()
+    postgres.forget()
+    loaded = load(system, operation, clients, seconds, seed)
+    ended = system.settle() if operation == "orders" else loaded["ended"]
+    if isinstance(system, Satsuma) and operation == "orders":
+        system.receipts()
+    statements = postgres.statements()
+    n = loaded["count"]
+    if operation == "orders" and system.orders() - sold != n:
+        raise Failed(f"{system.name} answered 201 to {n} orders, and has {system.orders() - sold} more")
+    frame = sum(one.calls for one in statements if is_frame(one.text))
+    asked = sum(one.calls for one in statements if not is_frame(one.text) and not is_check(one.text))
+    return Figures(
+        per_second=n / (ended - loaded["began"]),
+        p50=loaded["p50"], p95=loaded["p95"], p99=loaded["p99"],
+        app_cpu=1000 * (system.cpu() - app) / n,
+        database_cpu=1000 * (postgres.cpu() - database) / n,
+        loader_cpu=1000 * loaded["cpu"] / n,
+        statements=asked / n,
+        frame=frame / n,
+        writes=(postgres.writes() - writes) / n,
+        drain=ended - loaded["ended"],
+        count=int(n),
+    ), statements  # fmt: skip
+
+
+def rounds(
+    systems: list[System], operation: str, clients: int, seconds: float, times: int
+) -> dict[str, list[Figures]]:
+    """The systems in turn, again and again, each frozen while another is measured."""
+    found: dict[str, list[Figures]] = {system.name: [] for system in systems}
+    for number in range(times):
+        for system in systems:
+            system.thaw()
+            time.sleep(SETTLING)
+            try:
+                found[system.name].append(measured(system, operation, clients, seconds, number)[0])
+            finally:
+                system.freeze()
+    return found
+
+
+def middle(found: list[Figures]) -> Figures:
+    """The median of each figure."""
+    return Figures(**{name: median(getattr(one, name) for one in found) for name in asdict(found[0])})
