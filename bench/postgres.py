@@ -17,14 +17,16 @@ class Statement(NamedTuple):
 
     text: str
     calls: int
-    milliseconds: float
+    execution: float
+    planning: float  # 0 unless it is tracked
 
 
 class Postgres:
     """One durable server for all that is measured, with pg_stat_statements."""
 
-    def __init__(self, folder: Path) -> None:
-        self.server = Server(folder, options=OPTIONS)
+    def __init__(self, folder: Path, *, track_planning: bool = False) -> None:
+        planning = f" -c pg_stat_statements.track_planning={'on' if track_planning else 'off'}"
+        self.server = Server(folder, options=OPTIONS + planning)
         self.socket = str(self.server.socket)
 
     def start(self) -> None:
@@ -55,8 +57,8 @@ class Postgres:
     def statements(self) -> list[Statement]:
         """What everybody but the superuser has run, the dearest first."""
         found = self.connection.execute(
-            """SELECT query, sum(calls)::bigint, sum(total_exec_time) FROM pg_stat_statements
-               WHERE userid <> 'postgres'::regrole GROUP BY query ORDER BY 3 DESC"""
+            """SELECT query, sum(calls)::bigint, sum(total_exec_time), sum(total_plan_time) FROM pg_stat_statements
+               WHERE userid <> 'postgres'::regrole GROUP BY query ORDER BY sum(total_exec_time + total_plan_time) DESC"""
         )
         return [Statement(*row) for row in found]
 
