@@ -1,24 +1,79 @@
-"""python -m bench: see docs/performance.md."""
+"""python -m bench [operation …]: see docs/performance.md."""
 
 import argparse
+import json
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from bench import measure
+import psycopg
+
+from bench import history, measure, picture, profile, report
 from bench.machine import Failed
+from bench.operations import OPERATIONS
+from bench.plan import COMPARED, SCALED_AT, Plan, plan_of
 from bench.postgres import Postgres
-from bench.systems import ROOT, Control, Layout, Satsuma, System
+from bench.report import Row
+from bench.systems import ROOT, Control, Satsuma, System
+from config.embedded import NoPostgres
 
-HEAD = "{:<8} {:>3}  {:<10} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8} {:>6} {:>6} {:>6} {:>6} {:>7}"
+WARMING = 1.0  # seconds
+WARMING_CLIENTS = 8
+
+
+def main() -> int:
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _interrupt)
+    return run(sys.argv[1:])
+
+
+def run(arguments: list[str]) -> int:
+    """The command, and its exit status."""
+    try:
+        plan = plan_of(_understood(arguments))
+        with tempfile.TemporaryDirectory(prefix="satsuma-bench-") as folder, ExitStack() as stack:
+            return (_profile if plan.profile else _measure)(plan, Path(folder), stack)
+    except (Failed, NoPostgres, psycopg.Error) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _understood(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure Satsuma beside one flat Django view. See docs/performance.md."
+    )
+    whole = f"{', '.join(OPERATIONS)}, calls, scale; `profile` before one of them shows where its time goes"
+    parser.add_argument("only", nargs="*", help=f"what to measure, without which it is everything: {whole}")
+    parser.add_argument("--only", dest="chosen", default="", help="the same, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="about a minute: less data, fewer rounds, 8 clients")
+    parser.add_argument("--clients", help="numbers of clients, separated by commas")
+    parser.add_argument("--seconds", type=float, help="of load for each system, split over the rounds")
+    parser.add_argument("--rounds", type=int, help="rounds in turn, of which the median counts")
+    parser.add_argument("--products", type=int, help="in the catalogue")
+    parser.add_argument("--orders", type=int, help="that are over, in the databases")
+    parser.add_argument("--workers", type=int, default=2, help="web workers of each system")
+    parser.add_argument("--threads", type=int, default=4, help="blocking threads of each worker")
+    parser.add_argument("--engine", choices=["embedded", "separate"], default="embedded", help="who runs Satsuma's engine")
+    parser.add_argument("--out", type=Path, help="folder for results.json and results.svg")
+    parser.add_argument("--check", action="store_true", help="exit status 1 where a target is missed")
+    return parser.parse_args(arguments)
 
 
 @contextmanager
 def sink() -> Iterator[int]:
-    """A mail server; its port."""
+    """A mail server in a process of its own, whose CPU counts nowhere; its port."""
     child = subprocess.Popen([sys.executable, "-m", "bench.sink"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         yield int(child.stdout.readline())  # type: ignore[union-attr]
@@ -27,52 +82,77 @@ def sink() -> Iterator[int]:
         child.wait()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("operations", nargs="*")
-    parser.add_argument("--clients", default="8")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--products", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--engine", choices=["embedded", "separate"], default="embedded")
-    given = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory(prefix="satsuma-bench-") as folder, ExitStack() as stack:
-            run(given, Path(folder), stack)
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def run(given: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
-    postgres = Postgres(folder)
-    postgres.start()
+def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool = False) -> list[System]:
+    """What the plan needs, prepared, started, with its past, warm, and frozen."""
+    postgres = Postgres(folder, track_planning=track_planning)
     stack.callback(postgres.stop)
-    layout = Layout(given.workers, given.threads, given.engine)
-    satsuma = Satsuma("satsuma", postgres, layout, folder, given.products, mail_port=stack.enter_context(sink()))
-    control = Control("control", postgres, layout, folder, given.products)
-    systems: list[System] = [satsuma, control]
+    postgres.start()
+    port = stack.enter_context(sink())
+    shared = (postgres, plan.layout, folder)
+    systems: list[System] = [Satsuma("satsuma", *shared, plan.products, mail_port=port)]
+    systems += [Control("control", *shared, plan.products)] if plan.compares else []
+    systems += [Satsuma("small", *shared, plan.small, mail_port=port)] if plan.scale else []
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda system: system.prepare(), systems))
     for system in systems:
-        system.prepare()
         stack.callback(system.stop)
         system.start()
-        for operation in given.operations:
-            measure.load(system, operation, 8, 1.0, 99)
+        history.fill(system, plan.small if system.name == "small" else plan.orders)
+        for operation in plan.operations if system.name != "control" else plan.compared:
+            measure.load(system, operation, WARMING_CLIENTS, WARMING, seed=99)
         system.settle()
         system.freeze()
-    print(HEAD.format("", "c", "", "per s", "p50 ms", "p95", "p99", "app CPU", "PG CPU", "SQL", "+txn", "writes", "drain", "loader"))
-    for operation in given.operations:
-        for clients in map(int, given.clients.split(",")):
-            found = measure.rounds(systems, operation, clients, given.seconds, given.rounds)
-            for name, all_of_it in found.items():
-                m = measure.middle(all_of_it)
-                print(HEAD.format(
-                    operation, clients, name, f"{m.per_second:.1f}", f"{m.p50:.1f}", f"{m.p95:.1f}", f"{m.p99:.1f}",
-                    f"{m.app_cpu:.2f}", f"{m.database_cpu:.2f}", f"{m.statements:.1f}", f"{m.frame:.1f}", f"{m.writes:.1f}",
-                    f"{m.drain:.2f}", f"{m.loader_cpu:.2f}"), flush=True)
+    return systems
+
+
+def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
+    report.say(plan.title())
+    systems = _systems(plan, folder, stack) if plan.operations else []
+    rows: list[Row] = []
+    report.say(report.HEADINGS)
+    for operation in plan.operations:
+        for clients in plan.clients:
+            wanted = [s for s in systems if _takes_part(s, operation, clients)]
+            found = measure.rounds(wanted, operation, clients, plan.seconds / plan.rounds, plan.rounds)
+            fresh = [Row(operation, clients, name, measure.middle(figures)) for name, figures in found.items()]
+            report.say(report.lines(fresh))
+            rows += fresh
+    calls = _calls() if plan.calls else {}
+    verdicts = report.verdicts(rows, calls)
+    report.say(report.verdict_lines(verdicts, calls))
+    if plan.out:
+        _write(plan, rows, calls, verdicts)
+    return int(plan.check and not all(verdict.reached for verdict in verdicts))
+
+
+def _takes_part(system: System, operation: str, clients: int) -> bool:
+    if system.name == "control":
+        return operation in COMPARED
+    return system.name == "satsuma" or clients == SCALED_AT
+
+
+def _calls() -> dict[str, float]:
+    done = subprocess.run([sys.executable, "-m", "bench.calls"], capture_output=True, text=True, cwd=ROOT, check=False)
+    if done.returncode:
+        raise Failed(done.stderr)
+    return json.loads(done.stdout)
+
+
+def _write(plan: Plan, rows: list[Row], calls: dict[str, float], verdicts: list[report.Verdict]) -> None:
+    plan.out.mkdir(parents=True, exist_ok=True)
+    results = report.document(plan, rows, calls, verdicts)
+    (plan.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (plan.out / "results.svg").write_text(picture.draw(results))
+    report.say(f"\nWritten to {plan.out / 'results.json'} and {plan.out / 'results.svg'}")
+
+
+def _profile(plan: Plan, folder: Path, stack: ExitStack) -> int:
+    for system in _systems(plan, folder, stack, track_planning=True):
+        for operation in plan.operations:
+            system.thaw()
+            report.say(profile.profile(system, operation, plan.clients[0], plan.seconds, folder))
+            system.freeze()
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from config.up import die_with_parent
+
 TICK = os.sysconf("SC_CLK_TCK")
 STOP_PATIENCE = 20.0  # seconds
 
@@ -20,7 +22,9 @@ class Process:
     """A child in a group of its own, with all that it starts."""
 
     def __init__(self, command: list[str], environment: dict[str, str], **options: Any) -> None:
-        self.child = subprocess.Popen(command, env=environment, start_new_session=True, **options)
+        self.child = subprocess.Popen(
+            command, env=environment, start_new_session=True, preexec_fn=die_with_parent, **options
+        )
         self.pid = self.child.pid
 
     def signal(self, number: int) -> None:

@@ -36,14 +36,12 @@ def _watch(system: System, folder: Path) -> list[Process]:
     spy = shutil.which("py-spy")
     if not spy:
         return []
+    how = ["--subprocesses", "--gil", "--function", "--nonblocking", "--rate", str(RATE), "--format", "raw"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return [
-        Process(
-            [spy, "record", "--pid", str(process.pid), "--subprocesses", "--gil", "--function", "--rate", str(RATE), "--format", "raw",
-             "--output", str(folder / f"stacks-{process.pid}"), "--duration", "unlimited", "--nonblocking"],
-            {}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
-        for process in system.processes
-    ]  # fmt: skip
+        Process([spy, "record", *how, "--pid", str(pid), "--output", str(folder / f"stacks-{pid}")], {}, **quiet)
+        for pid in (process.pid for process in system.processes)
+    ]
 
 
 def _title(operation: str, clients: int, figures: Figures) -> str:

@@ -19,10 +19,11 @@ import psycopg
 from bench import catalogue, machine
 from bench.machine import Failed, Process
 from bench.postgres import Postgres
-from config.up import _signing_key as signing_key
+from config.up import signing_key
 
 CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
 ROOT = Path(__file__).resolve().parent.parent
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing that configures a shop
 DRAIN_PATIENCE = 120.0  # seconds until all that follows the last order has to be done
 
 
@@ -50,7 +51,7 @@ class System:
         self.processes: list[Process] = []
         self.connections: dict[str, psycopg.Connection] = {}
         self.environment = {
-            **os.environ,
+            **{name: os.environ[name] for name in INHERITED if name in os.environ},
             "PYTHONPATH": str(ROOT),
             "SECRET_KEY": secrets.token_urlsafe(48),
             "DATABASE_POOL_SIZE": "16",
@@ -108,9 +109,16 @@ class System:
         """Seconds of CPU that the processes of the shop have used."""
         return sum(machine.cpu(process.pid) for process in self.processes)
 
+    def prepare(self) -> None:
+        """Databases, tables and catalogue."""
+        raise NotImplementedError
+
     def settle(self) -> float:
         """Wait until everything that followed the requests is done; the monotonic time at which it was."""
         return time.monotonic()
+
+    def receipts(self) -> None:
+        """Wait until every receipt is sent, where any is."""
 
     def orders(self) -> int:
         """How many orders are confirmed, by the shop's own tables."""
@@ -127,7 +135,6 @@ class Control(System):
     application = "bench.control.wsgi:application"
 
     def prepare(self) -> None:
-        """Database, tables and catalogue."""
         self.databases = (f"bench_{self.name}",)
         role = self.databases[0]
         self.postgres.connection.execute(f"CREATE ROLE {role} LOGIN")
@@ -162,7 +169,7 @@ class Satsuma(System):
         }
 
     def prepare(self) -> None:
-        """Databases, tables and catalogue, by the shop's own commands."""
+        """By the shop's own commands."""
         self.run("manage.py", "databases")
         self.run("manage.py", "migrate", "--verbosity", "0")
         file = Path(self.output.name).with_suffix(".json")
@@ -189,7 +196,6 @@ class Satsuma(System):
             yield waits
 
     def receipts(self) -> None:
-        """Wait until every receipt is sent too."""
         waiting = "SELECT count(*) FROM notifications_message WHERE status = 'waiting'"
         machine.wait_until(lambda: not self._count(self.databases[4], waiting), "receipts", patience=DRAIN_PATIENCE)
 

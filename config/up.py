@@ -101,7 +101,7 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     kept = folder / "secrets.json"
     if not kept.exists():
         draft = kept.with_suffix(".new")
-        draft.write_text(json.dumps({"SECRET_KEY": secrets.token_urlsafe(48), "JWT_SIGNING_KEY": _signing_key()}))
+        draft.write_text(json.dumps({"SECRET_KEY": secrets.token_urlsafe(48), "JWT_SIGNING_KEY": signing_key()}))
         draft.chmod(0o600)
         draft.replace(kept)
     mail = {} if "EMAIL_HOST" in os.environ else {
@@ -112,7 +112,7 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     return {**site, **mail, **json.loads(kept.read_text()), **os.environ}
 
 
-def _signing_key() -> str:
+def signing_key() -> str:
     """A fresh EC P-256 private key in PEM."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -136,7 +136,7 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
         "--blocking-threads", environment.get("WEB_THREADS", "4"), "--no-ws", "--workers-kill-timeout", "15",
         "--log-level", "warning", "config.wsgi:application",
     ]  # fmt: skip
-    server = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent, start_new_session=True)
+    server = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent, start_new_session=True)
     try:
         with step("Starting the shop"):
             _await_ready(server, port)
@@ -146,7 +146,7 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
         _stop(server)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux: SIGTERM when the launcher is killed, so that no server is left behind with the port."""
     set_parent_death_signal = 1
     load: Callable[..., Any] = ctypes.CDLL

@@ -1,0 +1,98 @@
+"""A past: so many orders that are over, in both shops.
+
+Satsuma's are copies of real ones. Some are placed through the shop's front door, and then every row that they left in
+any table of the five databases is written again and again, each time with other ids and another number. So whatever
+belongs to an order is there, in the shape that the shop itself gave it, and the books still balance.
+"""
+
+import psycopg
+from psycopg import sql
+
+from bench import measure
+from bench.operations import LINES, VARIANTS
+from bench.systems import Control, Satsuma, System
+
+PATTERNS = 50  # orders that are placed for real; all others are copies of these
+CATALOGUE = ("inventory_category", "inventory_product", "inventory_variant", "inventory_stock")
+
+# The end of each UUID, with or without hyphens, makes room for the number of the copy: the same in each table, so that
+# whoever named whom still does. The same for the last characters of what people read out as the order's number.
+_MARKED = r"""
+SELECT regexp_replace(regexp_replace(to_jsonb(pattern)::text,
+    '(?<![0-9a-f])([0-9a-f]{{8}}-?[0-9a-f]{{4}}-?[47][0-9a-f]{{3}}-?[89ab][0-9a-f]{{3}}-?[0-9a-f]{{7}})[0-9a-f]{{5}}(?![0-9a-f])',
+    '\1<id>', 'g'),
+    '"number": "(\w{{5}})\w{{5}}"', '"number": "\1<no>"', 'g') AS marked
+FROM {table} pattern"""
+
+_COPY = """
+INSERT INTO {table} ({columns})
+SELECT {ours} FROM (""" + _MARKED + """) patterns
+     CROSS JOIN (SELECT lpad(to_hex(n), 5, '0') AS id, translate(lpad(to_hex(n), 5, '0'), '01', 'XY') AS no
+                 FROM generate_series(1, %s) AS n OFFSET 0) copies
+     CROSS JOIN LATERAL jsonb_populate_record(NULL::{table},
+         replace(replace(marked, '<id>', copies.id), '<no>', upper(copies.no))::jsonb) AS ours"""  # fmt: skip
+
+_TABLES = """
+SELECT table_name, array_agg(column_name::text) FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name NOT LIKE 'django\\_%%' AND table_name <> ALL(%s)
+      AND table_name NOT LIKE 'pg\\_stat%%' AND is_identity = 'NO' AND is_generated = 'NEVER'
+GROUP BY table_name"""
+
+# What was sold in the copies was on the shelf before.
+_BALANCE = """
+UPDATE inventory_stock SET initial = on_hand - moved
+FROM (SELECT sku, sum(quantity) AS moved FROM inventory_stockmovement GROUP BY sku) movements
+WHERE movements.sku = inventory_stock.sku"""
+
+_CONTROL = (
+    """INSERT INTO control_order (id, number, email, status, total, currency, shipping_address, created_at)
+       SELECT n, 'H' || n, 'guest@example.com', 'confirmed', 4500, 'EUR', '{"city": "Berlin"}', now()
+       FROM generate_series(1, %(orders)s) n""",
+    """INSERT INTO control_orderline (order_id, variant_id, name, quantity, unit_price, total)
+       SELECT n, 1 + (n * 31 + line * 7) %% %(variants)s, 'Product, Size', 1, 1500, 1500
+       FROM generate_series(1, %(orders)s) n, generate_series(1, %(lines)s) line""",
+    """INSERT INTO control_payment (order_id, provider, token, status, amount)
+       SELECT n, 'sandbox', 'tok_ok', 'captured', 4500 FROM generate_series(1, %(orders)s) n""",
+    """INSERT INTO control_notification (order_id, "to", template, is_sent)
+       SELECT n, 'guest@example.com', 'order_confirmed', false FROM generate_series(1, %(orders)s) n""",
+    "SELECT setval(pg_get_serial_sequence('control_order', 'id'), %(orders)s)",
+)
+
+
+def fill(system: System, orders: int) -> None:
+    """Have at least so many orders in a system that runs; it is left with fresh statistics."""
+    if orders and isinstance(system, Satsuma):
+        _place_patterns(system)
+        for database, connection in system.connections.items():
+            _multiply(connection, orders // PATTERNS - 1, stock=database == system.databases[1])
+    elif orders and isinstance(system, Control):
+        connection = system.connections[system.databases[0]]
+        for statement in _CONTROL:
+            connection.execute(
+                statement, {"orders": orders, "variants": system.products * VARIANTS, "lines": LINES}
+            )
+    for connection in system.connections.values():
+        connection.execute("VACUUM ANALYZE")
+
+
+def _place_patterns(system: Satsuma) -> None:
+    measure.load(system, "orders", clients=2, seconds=60, seed=7, limit=PATTERNS)
+    system.settle()
+    system.receipts()
+
+
+def _multiply(connection: psycopg.Connection, copies: int, *, stock: bool) -> None:
+    """One transaction; triggers and foreign keys wait outside, as what is copied has passed them."""
+    tables = connection.execute(_TABLES, [list(CATALOGUE)]).fetchall()
+    with connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for table, columns in tables:
+            names = [sql.Identifier(column) for column in columns]
+            statement = sql.SQL(_COPY).format(
+                table=sql.Identifier(table),
+                columns=sql.SQL(", ").join(names),
+                ours=sql.SQL(", ").join(sql.SQL("ours.{}").format(name) for name in names),
+            )
+            connection.execute(statement, [copies])
+        if stock:
+            connection.execute(_BALANCE)
