@@ -13,7 +13,7 @@ import select
 from typing import Any
 
 import psycopg
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from django.db.transaction import TransactionManagementError
@@ -51,10 +51,16 @@ class _Blocks(list):
             held.aliases.remove(self.alias)
 
 
+class NothingChanged(DatabaseError):
+    """A statement that had to change a row found none, and so nothing of its transaction happened. Says which."""
+
+
 class _Errors(DatabaseErrorWrapper):
     """A server that is read-only for now is an outage like any other; psycopg calls it an internal error."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if isinstance(exc_value, psycopg.Error) and exc_value.sqlstate == "NC001":
+            raise NothingChanged(exc_value.diag.message_primary) from None
         if isinstance(exc_value, ReadOnlySqlTransaction):
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
@@ -68,7 +74,7 @@ class Prepared(str):
         numbers = {f"%({name})s": f"${n}" for n, name in enumerate(self.names, 1)}
         count = itertools.count(1)
         numbered = re.sub(r"%(?:\(\w+\))?s", lambda mark: numbers.get(mark[0]) or f"${next(count)}", sql)
-        name = f"prepared_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
+        name = f"{sql.split()[0].lower()}_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
         self.plan = f"PREPARE {name} AS {numbered}".replace("%%", "%").encode()
         self.call = f"EXECUTE {name} ({', '.join(['%s'] * (len(self.names) or next(count) - 1))})"
 
@@ -179,8 +185,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """As Django's, but back at once after an outage: by default a pool waits up to minutes between two tries."""
         if self.alias not in self._connection_pools and self.settings_dict["OPTIONS"].get("pool"):
             pool = ConnectionPool(
-                connection_class=Connection, kwargs=self.get_connection_params() | {"autocommit": True}, configure=self._configure_connection,
-                check=self._check, reconnect_timeout=RECONNECT, open=False, **self.settings_dict["OPTIONS"]["pool"],
+                connection_class=Connection, kwargs=self.get_connection_params() | {"autocommit": True},
+                configure=self._configure_connection, check=self._check, reconnect_timeout=RECONNECT, open=False,
+                **self.settings_dict["OPTIONS"]["pool"],
             )  # fmt: skip
             self._connection_pools.setdefault(self.alias, pool)
         return self._connection_pools.get(self.alias)
