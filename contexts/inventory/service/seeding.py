@@ -13,6 +13,8 @@ from shop.database import transaction
 from shop.money import MAX_AMOUNT
 from shop.rest import Sku
 
+BATCH = 1000  # rows of a statement: to put together many more takes longer than a transaction may be idle
+
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -61,7 +63,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 def seed(catalogue: Catalogue) -> Counts:
-    """Add what is missing of the catalogue, in one transaction and a handful of statements whatever its size."""
+    """Add what is missing of the catalogue, in one transaction and a handful of statements for each thousand rows."""
     with transaction("inventory"):
         categories = _add_missing("slug", _categories(catalogue))
         products = _add_missing("slug", _products(catalogue))
@@ -80,7 +82,7 @@ def _add_missing(key: str, found: Iterable[Model]) -> int:
     table = type(next(iter(wanted.values()))).objects
     existing = set(table.filter(**{f"{key}__in": wanted}).values_list(key, flat=True))
     missing = [row for value, row in wanted.items() if value not in existing]
-    table.bulk_create(missing, ignore_conflicts=True)
+    table.bulk_create(missing, ignore_conflicts=True, batch_size=BATCH)
     return len(missing)
 
 
