@@ -16,21 +16,21 @@ PATTERNS = 50  # orders that are placed for real; all others are copies of these
 CATALOGUE = ("inventory_category", "inventory_product", "inventory_variant", "inventory_stock")
 
 # The end of each UUID, with or without hyphens, makes room for the number of the copy: the same in each table, so that
-# whoever named whom still does. The same for the last characters of what people read out as the order's number.
+# whoever named whom still does. Its version becomes 8 ("custom", RFC 9562), which no real one has. The same goes for the
+# last characters of the number that people read out, with a 0, which is not in its alphabet.
 _MARKED = r"""
 SELECT regexp_replace(regexp_replace(to_jsonb(pattern)::text,
-    '(?<![0-9a-f])([0-9a-f]{{8}}-?[0-9a-f]{{4}}-?[47][0-9a-f]{{3}}-?[89ab][0-9a-f]{{3}}-?[0-9a-f]{{7}})[0-9a-f]{{5}}(?![0-9a-f])',
-    '\1<id>', 'g'),
+    '(?<![0-9a-f])([0-9a-f]{{8}}-?[0-9a-f]{{4}}-?)[47]([0-9a-f]{{3}}-?[89ab][0-9a-f]{{3}}-?[0-9a-f]{{7}})[0-9a-f]{{5}}(?![0-9a-f])',
+    '\18\2<id>', 'g'),
     '"number": "(\w{{5}})\w{{5}}"', '"number": "\1<no>"', 'g') AS marked
 FROM {table} pattern"""
 
 _COPY = """
 INSERT INTO {table} ({columns})
 SELECT {ours} FROM (""" + _MARKED + """) patterns
-     CROSS JOIN (SELECT lpad(to_hex(n), 5, '0') AS id, translate(lpad(to_hex(n), 5, '0'), '01', 'XY') AS no
-                 FROM generate_series(1, %s) AS n OFFSET 0) copies
+     CROSS JOIN (SELECT lpad(to_hex(n), 5, '0') AS id FROM generate_series(1, %s) AS n OFFSET 0) copies
      CROSS JOIN LATERAL jsonb_populate_record(NULL::{table},
-         replace(replace(marked, '<id>', copies.id), '<no>', upper(copies.no))::jsonb) AS ours"""  # fmt: skip
+         replace(replace(marked, '<id>', copies.id), '<no>', upper(copies.id))::jsonb) AS ours"""  # fmt: skip
 
 _TABLES = """
 SELECT table_name, array_agg(column_name::text) FROM information_schema.columns
