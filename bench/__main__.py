@@ -16,13 +16,14 @@ import psycopg
 
 from bench import history, measure, picture, profile, report
 from bench.machine import Failed
-from bench.operations import OPERATIONS
+from bench.operations import OPERATIONS, READS
 from bench.plan import COMPARED, SCALED_AT, Plan, plan_of
 from bench.postgres import Postgres
 from bench.report import Row
 from bench.systems import ROOT, Control, Satsuma, System
 from config.embedded import NoPostgres
 
+DATA = ROOT / ".data"  # on a disk, where fsync costs what it costs; a folder for temporary files may lie in memory
 WARMING = 1.0  # seconds
 WARMING_CLIENTS = 8
 
@@ -37,7 +38,8 @@ def run(arguments: list[str]) -> int:
     """The command, and its exit status."""
     try:
         plan = plan_of(_understood(arguments))
-        with tempfile.TemporaryDirectory(prefix="satsuma-bench-") as folder, ExitStack() as stack:
+        DATA.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=DATA) as folder, ExitStack() as stack:
             return (_profile if plan.profile else _measure)(plan, Path(folder), stack)
     except (Failed, NoPostgres, psycopg.Error) as error:
         print(f"\n{error}", file=sys.stderr)
@@ -65,6 +67,7 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--orders", type=int, help="that are over, in the databases")
     parser.add_argument("--workers", type=int, default=2, help="web workers of each system")
     parser.add_argument("--threads", type=int, default=4, help="blocking threads of each worker")
+    parser.add_argument("--changes", type=float, default=10, help="of stock, a second, while customers only read")
     parser.add_argument("--engine", choices=["embedded", "separate"], default="embedded", help="who runs Satsuma's engine")
     parser.add_argument("--out", type=Path, help="folder for results.json and results.svg")
     parser.add_argument("--check", action="store_true", help="exit status 1 where a target is missed")
@@ -113,7 +116,8 @@ def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
     for operation in plan.operations:
         for clients in plan.clients:
             wanted = [s for s in systems if _takes_part(s, operation, clients)]
-            found = measure.rounds(wanted, operation, clients, plan.seconds / plan.rounds, plan.rounds)
+            changes = plan.changes if operation in READS else 0
+            found = measure.rounds(wanted, operation, clients, plan.seconds / plan.rounds, plan.rounds, changes)
             fresh = [Row(operation, clients, name, measure.middle(figures)) for name, figures in found.items()]
             report.say(report.lines(fresh))
             rows += fresh

@@ -1,13 +1,19 @@
 """One round: load on one system, and what it cost."""
 
 import json
+import random
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
 
 from bench.machine import Failed
+from bench.operations import VARIANTS, sku
 from bench.postgres import Statement, is_check, is_frame
 from bench.systems import ROOT, System
 
@@ -48,14 +54,34 @@ def load(
     return json.loads(done.stdout)
 
 
+@contextmanager
+def changing(system: System, per_second: float) -> Iterator[None]:
+    """Meanwhile, change the stock of some SKU so often: a catalogue at rest flatters whoever keeps answers."""
+    ended, dice = threading.Event(), random.Random(per_second)
+
+    def change() -> None:
+        while not ended.wait(1 / per_second):
+            system.restock(sku(dice.randrange(system.products), dice.randrange(VARIANTS)))
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(change) if per_second else None
+        try:
+            yield
+        finally:
+            ended.set()
+        if running:
+            running.result()  # or what went wrong
+
+
 def measured(
-    system: System, operation: str, clients: int, seconds: float, seed: int
+    system: System, operation: str, clients: int, seconds: float, seed: int, changes: float = 0
 ) -> tuple[Figures, list[Statement]]:
     """One round on a thawed system, to the end of all that follows it."""
     postgres = system.postgres
     sold, app, database, writes = system.orders(), system.cpu(), postgres.cpu(), postgres.writes()
     postgres.forget()
-    loaded = load(system, operation, clients, seconds, seed)
+    with changing(system, changes):
+        loaded = load(system, operation, clients, seconds, seed)
     ended, n = loaded["ended"], loaded["count"]
     if operation == "orders":
         ended = system.settle()
@@ -80,7 +106,7 @@ def measured(
 
 
 def rounds(
-    systems: list[System], operation: str, clients: int, seconds: float, times: int
+    systems: list[System], operation: str, clients: int, seconds: float, times: int, changes: float = 0
 ) -> dict[str, list[Figures]]:
     """The systems in turn, again and again, each frozen while another is measured."""
     found: dict[str, list[Figures]] = {system.name: [] for system in systems}
@@ -89,7 +115,7 @@ def rounds(
             system.thaw()
             time.sleep(SETTLING)
             try:
-                found[system.name].append(measured(system, operation, clients, seconds, number)[0])
+                found[system.name].append(measured(system, operation, clients, seconds, number, changes)[0])
             finally:
                 system.freeze()
     return found

@@ -90,6 +90,7 @@ def orders(products: int, dice: random.Random) -> Script:
         yield Request(_request("POST", "/api/v1/orders", wish, key), 201, b'"confirmed"')
 
 
+READS = ("list", "detail", "search")
 OPERATIONS: dict[str, Callable[[int, random.Random], Script]] = {
     "list": listing, "detail": detail, "search": search, "cart": cart, "orders": orders,
 }  # fmt: skip

@@ -30,6 +30,7 @@ class Plan:
     layout: Layout
     out: Path | None
     check: bool
+    changes: float
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -45,6 +46,7 @@ class Plan:
         return (
             f"{self.layout.workers} workers of {self.layout.threads} threads, engine {self.layout.engine}; "
             f"{self.products:,} products and {self.orders:,} orders; {self.seconds:g} s in {self.rounds} rounds"
+            f"; {self.changes:g} changes of stock a second"
         )
 
 
@@ -69,6 +71,7 @@ def plan_of(given: argparse.Namespace) -> Plan:
         orders=_or(given.orders, 100_000 if full or (scale and not given.quick) else 10_000 if scale else 0),
         small=100, layout=Layout(given.workers, given.threads, given.engine),
         out=given.out or (ROOT / "bench" if full else None), check=given.check,
+        changes=given.changes,
     )  # fmt: skip
     return _sane(plan)
 
@@ -87,7 +90,7 @@ def _clients(given: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
 def _sane(plan: Plan) -> Plan:
     at_least = {"clients": (min(plan.clients), 1), "seconds": (plan.seconds, 0.1), "rounds": (plan.rounds, 1),
                 "products": (plan.products, 100), "orders": (plan.orders, 0), "workers": (plan.layout.workers, 1),
-                "threads": (plan.layout.threads, 1)}  # fmt: skip
+                "threads": (plan.layout.threads, 1), "changes": (plan.changes, 0)}  # fmt: skip
     for name, (value, least) in at_least.items():
         if value < least:
             raise Failed(f"--{name} is {value}; it has to be {least} or more.")

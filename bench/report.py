@@ -36,6 +36,7 @@ class Verdict:
     value: float
     limit: float
     at_least: bool
+    note: str = ""
 
     @property
     def reached(self) -> bool:
@@ -62,11 +63,13 @@ def _line(row: Row) -> str:
 def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
     """Each target that this run can speak to."""
     speed = {(r.operation, r.system): r.figures.per_second for r in rows if r.clients == SCALED_AT}
-    found = [
-        Verdict(f"{name}: throughput, of the control's", speed[name, "satsuma"] / speed[name, "control"], least, True)
-        for name, least in RATIOS.items()
-        if (name, "control") in speed
-    ]
+    cpu = {(r.operation, r.system): r.figures.app_cpu + r.figures.database_cpu for r in rows if r.clients == SCALED_AT}
+    found = []
+    for name, least in RATIOS.items():
+        ours, theirs = (name, "satsuma"), (name, "control")
+        if theirs in speed:
+            note = f"{cpu[ours] / cpu[theirs]:.2f} times the CPU"
+            found.append(Verdict(f"{name}: throughput, of the control's", speed[ours] / speed[theirs], least, True, note))
     if calls:
         found.append(Verdict("interface call: µs more than a plain one", calls["local"] - calls["plain"], CALL, False))
     for operation, system in speed:
@@ -77,12 +80,13 @@ def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
 
 
 def verdict_lines(found: list[Verdict], calls: dict[str, float]) -> str:
-    told = [f"\n{'Targets':<48} {'found':>6}   {'wanted':>7}"] if found else []
+    told = [f"\n{'Targets':<50} {'found':>6}   {'wanted':>7}"] if found else []
     for one in found:
         wanted = f"{'≥' if one.at_least else '≤'} {one.limit:>5g}"
-        told.append(f"{one.name:<48} {one.value:>6.2f}   {wanted}   {'' if one.reached else 'missed'}".rstrip())
+        missed = "" if one.reached else "missed"
+        told.append(f"{one.name:<50} {one.value:>6.2f}   {wanted}   {missed:<6}   {one.note}".rstrip())
     if calls:
-        told.append(f"{'':<48} " + ", ".join(f"{name} {value:.2f} µs" for name, value in calls.items()))
+        told.append(f"{'':<50} " + ", ".join(f"{name} {value:.2f} µs" for name, value in calls.items()))
     return "\n".join(told)
 
 
@@ -92,6 +96,7 @@ def document(plan: Plan, rows: list[Row], calls: dict[str, float], found: list[V
         "machine": {"cpus": os.cpu_count(), "model": _model(), "python": platform.python_version()},
         "layout": asdict(plan.layout),
         "data": {"products": plan.products, "orders": plan.orders, "small": plan.small},
+        "changes": plan.changes,
         "seconds": plan.seconds,
         "rounds": plan.rounds,
         "rows": [

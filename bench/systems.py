@@ -120,6 +120,10 @@ class System:
     def receipts(self) -> None:
         """Wait until every receipt is sent, where any is."""
 
+    def restock(self, sku: str) -> None:
+        """One unit more of a SKU, as a delivery of goods or a sale elsewhere would change it."""
+        raise NotImplementedError
+
     def orders(self) -> int:
         """How many orders are confirmed, by the shop's own tables."""
         return self._count(self.databases[0], "SELECT count(*) FROM control_order WHERE status = 'confirmed'")
@@ -133,6 +137,9 @@ class Control(System):
     """One Django app on one database."""
 
     application = "bench.control.wsgi:application"
+
+    def restock(self, sku: str) -> None:
+        self.connections[self.databases[0]].execute("UPDATE control_variant SET stock = stock + 1 WHERE sku = %s", [sku])
 
     def prepare(self) -> None:
         self.databases = (f"bench_{self.name}",)
@@ -175,6 +182,10 @@ class Satsuma(System):
         file = Path(self.output.name).with_suffix(".json")
         file.write_text(json.dumps(catalogue.satsuma(self.products)))
         self.run("manage.py", "seed_catalogue", str(file))
+
+    def restock(self, sku: str) -> None:
+        statement = "UPDATE inventory_stock SET on_hand = on_hand + 1, initial = initial + 1 WHERE sku = %s"
+        self.connections[self.databases[1]].execute(statement, [sku])
 
     def start(self) -> None:
         super().start()

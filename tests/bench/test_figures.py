@@ -108,7 +108,7 @@ def test_an_interface_call_is_measured_through_each_transport():
 
 def test_the_picture_shows_every_number_and_target():
     found = rows(orders=(41, 100), list=(2_345, 1_000))
-    plan = SimpleNamespace(layout=Layout(), products=10, orders=20, small=5, seconds=1, rounds=1)
+    plan = SimpleNamespace(layout=Layout(), products=10, orders=20, small=5, seconds=1, rounds=1, changes=10)
     document = report.document(plan, found, {}, report.verdicts(found, {}))
     text = [element.text for element in ET.fromstring(picture.draw(document)).iter() if element.text]
     for shown in ("41.0", "2,345", "Orders per second, every event handled", "0.41, wanted ≥ 0.35"):

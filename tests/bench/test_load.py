@@ -11,6 +11,7 @@ from bench import measure
 from bench.machine import Failed
 from bench.operations import OPERATIONS, UNITS
 from tests.bench.conftest import PRODUCTS
+from tests.threads import eventually
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -73,6 +74,16 @@ def sold_out(control):
     connection.execute("UPDATE control_variant SET stock = 0 WHERE sku LIKE '%-2'")
     yield
     connection.execute("UPDATE control_variant SET stock = %s WHERE sku LIKE '%%-2'", [UNITS])
+
+
+def test_the_stock_changes_while_customers_read(satsuma, control):
+    for shop, database, statement in (
+        (satsuma, satsuma.databases[1], "SELECT sum(on_hand)::bigint FROM inventory_stock"),
+        (control, control.databases[0], "SELECT sum(stock)::bigint FROM control_variant"),
+    ):
+        before = shop._count(database, statement)
+        with measure.changing(shop, per_second=1000):
+            eventually(lambda: shop._count(database, statement) > before + 10)  # noqa: B023
 
 
 def test_a_wrong_status_fails_the_run(control, sold_out):
