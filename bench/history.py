@@ -13,7 +13,6 @@ from bench.operations import LINES, VARIANTS
 from bench.systems import Control, Satsuma, System
 
 PATTERNS = 50  # orders that are placed for real; all others are copies of these
-CATALOGUE = ("inventory_category", "inventory_product", "inventory_variant", "inventory_stock")
 
 # The end of each UUID, with or without hyphens, makes room for the number of the copy: the same in each table, so that
 # whoever named whom still does. Its version becomes 8 ("custom", RFC 9562), which no real one has. The same goes for the
@@ -32,11 +31,10 @@ SELECT {ours} FROM (""" + _MARKED + """) patterns
      CROSS JOIN LATERAL jsonb_populate_record(NULL::{table},
          replace(replace(marked, '<id>', copies.id), '<no>', upper(copies.id))::jsonb) AS ours"""  # fmt: skip
 
-_TABLES = """
-SELECT table_name, array_agg(column_name::text) FROM information_schema.columns
-WHERE table_schema = 'public' AND table_name NOT LIKE 'django\\_%%' AND table_name <> ALL(%s)
-      AND table_name NOT LIKE 'pg\\_stat%%' AND is_identity = 'NO' AND is_generated = 'NEVER'
-GROUP BY table_name"""
+_TABLES = "SELECT relname FROM pg_stat_user_tables"
+_COLUMNS = """
+SELECT column_name FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'"""
 
 # What was sold in the copies was on the shelf before.
 _BALANCE = """
@@ -62,9 +60,12 @@ _CONTROL = (
 def fill(system: System, orders: int) -> None:
     """Have at least so many orders in a system that runs; it is left with fresh statistics."""
     if orders and isinstance(system, Satsuma):
+        before = _sizes(system)
         _place_patterns(system)
+        grown = [place for place, rows in _sizes(system).items() if rows > before[place]]
         for database, connection in system.connections.items():
-            _multiply(connection, orders // PATTERNS - 1, stock=database == system.databases[1])
+            tables = [table for where, table in grown if where == database]
+            _multiply(connection, tables, orders // PATTERNS - 1, stock=database == system.databases[1])
     elif orders and isinstance(system, Control):
         connection = system.connections[system.databases[0]]
         for statement in _CONTROL:
@@ -75,19 +76,24 @@ def fill(system: System, orders: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
+def _sizes(system: Satsuma) -> dict[tuple[str, str], int]:
+    """How many rows each table of each database has."""
+    tables = [(name, table) for name, link in system.connections.items() for (table,) in link.execute(_TABLES).fetchall()]
+    return {place: system.count(place[0], f'SELECT count(*) FROM "{place[1]}"') for place in tables}
+
+
 def _place_patterns(system: Satsuma) -> None:
     measure.load(system, "orders", clients=2, seconds=60, seed=7, limit=PATTERNS)
     system.settle()
     system.receipts()
 
 
-def _multiply(connection: psycopg.Connection, copies: int, *, stock: bool) -> None:
+def _multiply(connection: psycopg.Connection, tables: list[str], copies: int, *, stock: bool) -> None:
     """One transaction; triggers and foreign keys wait outside, as what is copied has passed them."""
-    tables = connection.execute(_TABLES, [list(CATALOGUE)]).fetchall()
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
-        for table, columns in tables:
-            names = [sql.Identifier(column) for column in columns]
+        for table in tables:
+            names = [sql.Identifier(column) for (column,) in connection.execute(_COLUMNS, [table]).fetchall()]
             statement = sql.SQL(_COPY).format(
                 table=sql.Identifier(table),
                 columns=sql.SQL(", ").join(names),

@@ -22,11 +22,11 @@ class Statement(NamedTuple):
 
 
 class Postgres:
-    """One durable server for all that is measured, with pg_stat_statements."""
+    """One server for all that is measured, with pg_stat_statements; durable, as nothing else is worth measuring."""
 
-    def __init__(self, folder: Path, *, track_planning: bool = False) -> None:
+    def __init__(self, folder: Path, *, track_planning: bool = False, durable: bool = True) -> None:
         planning = f" -c pg_stat_statements.track_planning={'on' if track_planning else 'off'}"
-        self.server = Server(folder, options=OPTIONS + planning)
+        self.server = Server(folder, options=OPTIONS + planning, durable=durable)
         self.socket = str(self.server.socket)
 
     def start(self) -> None:

@@ -126,9 +126,10 @@ class System:
 
     def orders(self) -> int:
         """How many orders are confirmed, by the shop's own tables."""
-        return self._count(self.databases[0], "SELECT count(*) FROM control_order WHERE status = 'confirmed'")
+        return self.count(self.databases[0], "SELECT count(*) FROM control_order WHERE status = 'confirmed'")
 
-    def _count(self, database: str, sql: str) -> int:
+    def count(self, database: str, sql: str) -> int:
+        """The one number that a statement finds, asked as the superuser."""
         [(found,)] = self.connections[database].execute(sql)
         return found
 
@@ -208,7 +209,7 @@ class Satsuma(System):
 
     def receipts(self) -> None:
         waiting = "SELECT count(*) FROM notifications_message WHERE status = 'waiting'"
-        machine.wait_until(lambda: not self._count(self.databases[4], waiting), "receipts", patience=DRAIN_PATIENCE)
+        machine.wait_until(lambda: not self.count(self.databases[4], waiting), "receipts", patience=DRAIN_PATIENCE)
 
     def orders(self) -> int:
-        return self._count(self.databases[0], "SELECT count(*) FROM orders_order WHERE status = 'confirmed' AND step = 'done'")
+        return self.count(self.databases[0], "SELECT count(*) FROM orders_order WHERE status = 'confirmed' AND step = 'done'")

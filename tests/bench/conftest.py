@@ -23,7 +23,7 @@ def folder():
 
 @pytest.fixture(scope="package")
 def postgres(folder):
-    server = Postgres(folder)
+    server = Postgres(folder, durable=False)
     server.start()
     yield server
     server.stop()

@@ -21,7 +21,7 @@ def shopper(control):
 @pytest.fixture
 def tables(control):
     """One value by SQL from the control's database."""
-    return lambda statement, *values: control._count(control.databases[0], statement % tuple(map(repr, values)))
+    return lambda statement, *values: control.count(control.databases[0], statement % tuple(map(repr, values)))
 
 
 STOCK = "SELECT stock FROM control_variant WHERE sku = %s"

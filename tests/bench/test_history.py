@@ -50,15 +50,15 @@ def test_every_fact_that_was_delivered_was_handled(old):
 
 
 def test_the_books_balance(old):
-    assert old._count(old.databases[1], UNBALANCED) == 0
-    assert old._count(old.databases[2], "SELECT sum(amount)::int FROM payments_ledgerentry") == 0
+    assert old.count(old.databases[1], UNBALANCED) == 0
+    assert old.count(old.databases[2], "SELECT sum(amount)::int FROM payments_ledgerentry") == 0
 
 
 def test_copies_of_sales_alone_would_unbalance_the_stock(old):
     connection = old.connections[old.databases[1]]
     with connection.transaction(force_rollback=True):
         connection.execute("UPDATE inventory_stock SET initial = %s", [UNITS])  # what it was before there were copies
-        assert old._count(old.databases[1], UNBALANCED) > 0
+        assert old.count(old.databases[1], UNBALANCED) > 0
 
 
 def test_nothing_is_left_to_do_and_the_shop_goes_on_selling(old):

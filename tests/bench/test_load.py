@@ -81,9 +81,9 @@ def test_the_stock_changes_while_customers_read(satsuma, control):
         (satsuma, satsuma.databases[1], "SELECT sum(on_hand)::bigint FROM inventory_stock"),
         (control, control.databases[0], "SELECT sum(stock)::bigint FROM control_variant"),
     ):
-        before = shop._count(database, statement)
+        before = shop.count(database, statement)
         with measure.changing(shop, per_second=1000):
-            eventually(lambda: shop._count(database, statement) > before + 10)  # noqa: B023
+            eventually(lambda: shop.count(database, statement) > before + 10)  # noqa: B023
 
 
 def test_a_wrong_status_fails_the_run(control, sold_out):
