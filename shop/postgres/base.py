@@ -20,7 +20,7 @@ from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg import OperationalError as CutOff
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 from psycopg_pool import ConnectionPool
 
 from shop.transactions import held, refuse_beside
@@ -56,12 +56,12 @@ class NothingChanged(DatabaseError):
 
 
 class _Errors(DatabaseErrorWrapper):
-    """A server that is read-only for now is an outage like any other; psycopg calls it an internal error."""
+    """A server that is read-only for now, or that gave up waiting for us, is an outage; psycopg calls it an internal error."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if isinstance(exc_value, psycopg.Error) and exc_value.sqlstate == "NC001":
             raise NothingChanged(exc_value.diag.message_primary) from None
-        if isinstance(exc_value, ReadOnlySqlTransaction):
+        if isinstance(exc_value, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout):
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 

@@ -1,5 +1,6 @@
 """The database backend: one transaction at a time, on one alias."""
 
+import select
 import threading
 import time
 from contextlib import contextmanager
@@ -288,6 +289,24 @@ def test_a_read_only_server_is_an_outage():
 def test_djangos_own_backend_would_call_it_an_internal_error():
     with stock_backend("orders"), pytest.raises(InternalError):
         write_where_nothing_may_be_written()
+
+
+def dawdle():
+    """Be idle in a transaction for longer than allowed, as a process is that was stopped for a while."""
+    with atomic("orders"):
+        rows("orders", "SET LOCAL idle_in_transaction_session_timeout = 1")
+        select.select([connections["orders"].connection.fileno()], [], [], 10)  # until the server says that it has gone
+        rows("orders", "SELECT 1")
+
+
+def test_a_transaction_that_was_idle_for_too_long_is_an_outage():
+    with pytest.raises(OUTAGES):
+        dawdle()
+
+
+def test_which_djangos_own_backend_would_call_an_internal_error():
+    with stock_backend("orders"), pytest.raises(InternalError):
+        dawdle()
 
 
 def test_a_use_case_joins_the_kernels_transaction_of_its_context():
