@@ -66,6 +66,14 @@ def changed(alias: str, sql: str, parameters: Any = ()) -> int:
         return cursor.rowcount
 
 
+def later(alias: str, sql: str, parameters: Any = ()) -> None:
+    """Run one statement of the open transaction whose outcome nobody waits for: it goes with the next one or COMMIT.
+
+    What goes wrong with it is raised there.
+    """
+    connections[alias].put_off(sql, parameters)  # type: ignore[attr-defined]
+
+
 def hosted() -> tuple[str, ...]:
     """The contexts that this process hosts, each the name of its database alias."""
     return tuple(settings.CONTEXTS)

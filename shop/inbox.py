@@ -1,6 +1,6 @@
 """Inbox: every fact once per handler. Stored in the subscriber's own database, handled there, parked when it is poison."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ MAX_FAILURES = 5
 MAX_STARTS = 5
 BATCH = 10
 
+doorbell: list[Callable[[str], None]] = []  # rung when something to handle has come, with whose inbox it is in
 log = structlog.get_logger(__name__)
 
 
@@ -44,6 +45,8 @@ def accept(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
             accepted += [(envelope, handler) for handler in events.handlers(context, envelope.name)]
     if accepted:
         _store(context, accepted)
+        for ring in doorbell:
+            ring(context)
     return refused
 
 
@@ -92,11 +95,18 @@ _CLAIM = {False: _CLAIM_DUE.format(started="starts = 0"), True: _CLAIM_DUE.forma
 
 
 def handle_due(context: str) -> int:
-    """Claim what is due in one context and run its handlers. Returns how many rows were claimed.
+    """Claim what is due in one context and run its handlers. Returns how many rows were claimed."""
+    return handle_fresh(context) + take_over(context)
 
-    A row that was started before without an end comes alone: it may be what ended its worker.
-    """
-    return _handle(context, BATCH, started_before=False) + _handle(context, 1, started_before=True)
+
+def handle_fresh(context: str) -> int:
+    """As `handle_due`, of what was never started."""
+    return _handle(context, BATCH, started_before=False)
+
+
+def take_over(context: str) -> int:
+    """As `handle_due`, of what was started without an end. One row alone: it may be what ended its worker."""
+    return _handle(context, 1, started_before=True)
 
 
 def _handle(context: str, limit: int, *, started_before: bool) -> int:

@@ -1,12 +1,18 @@
 """One transaction at a time: a thread that holds one on any alias can neither begin nor read on another.
 
 A test's own transaction (django.test.TestCase) does not count.
+
+And few messages: BEGIN travels with the transaction's first statement, and what nobody waits for (`put_off`) with the
+next statement or with COMMIT. PostgreSQL takes several statements in one message of its simple query protocol.
 """
 
+import select
 from typing import Any
 
 from django.db import OperationalError
 from django.db.backends.postgresql import base
+from django.db.backends.utils import debug_transaction
+from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg import OperationalError as CutOff
@@ -50,8 +56,33 @@ class _Errors(DatabaseErrorWrapper):
         super().__exit__(exc_type, exc_value, traceback)
 
 
+class Cursor(base.Cursor):
+    """Sends what was put off in one message with the statement that follows it, and shows the outcome of that one."""
+
+    unsent: list[bytes] = []
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
+        if not self.unsent:
+            return super().execute(query, params, **options)
+        message = [*self.unsent, self.mogrify(query, params).encode()]
+        self.unsent.clear()
+        super().execute(b";".join(message))
+        for _ in message[1:]:
+            self.nextset()
+        return self
+
+    def executemany(self, query: Any, *arguments: Any, **options: Any) -> None:
+        if self.unsent:
+            self.execute("SELECT")
+        super().executemany(query, *arguments, **options)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """django.db.backends.postgresql, with the one-transaction rule."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.unsent: list[bytes] = []
 
     @cached_property
     def wrap_database_errors(self) -> _Errors:
@@ -68,9 +99,43 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._blocks = _Blocks(self.alias)
 
     def _set_autocommit(self, autocommit: bool) -> None:
+        """To psycopg the connection always commits by itself: BEGIN is ours, and is sent when there is something to say."""
         if not autocommit:
             refuse_beside(self.alias)
-        super()._set_autocommit(autocommit)
+            self.unsent.append(b"BEGIN")
+
+    def put_off(self, sql: str, parameters: Any) -> None:
+        """Run a statement of the open transaction in one message with the next one, or with COMMIT."""
+        if not self.in_atomic_block:
+            raise TransactionManagementError("only a statement of a transaction can be put off")
+        self.unsent.append(self.create_cursor().mogrify(sql, parameters).encode())
+        if self.queries_logged:
+            self.queries_log.append({"sql": sql, "time": "0"})
+
+    def _commit(self) -> None:
+        unsent, self.unsent[:] = self.unsent[:], []
+        if unsent in ([], [b"BEGIN"]):
+            return super()._commit()
+        with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
+            self.connection.execute(b";".join([*unsent, b"COMMIT"]))
+
+    def _rollback(self) -> None:
+        self.unsent.clear()
+        super()._rollback()
+
+    def _close(self) -> None:
+        self.unsent.clear()
+        super()._close()
+
+    def get_connection_params(self) -> dict[str, Any]:
+        return super().get_connection_params() | {"cursor_factory": Cursor}
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        if name and self.unsent:
+            self.create_cursor().execute("SELECT")
+        cursor = super().create_cursor(name)
+        cursor.unsent = self.unsent
+        return cursor
 
     @property
     def pool(self) -> ConnectionPool | None:
@@ -84,7 +149,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return self._connection_pools.get(self.alias)
 
     def _check(self, connection: Any) -> None:
-        """One idle connection that the server has cut means that its neighbours are cut too."""
+        """An idle connection has nothing to say. One that has may be cut by the server, and then its neighbours are too."""
+        idle = select.poll()
+        idle.register(connection.fileno(), select.POLLIN)
+        if not idle.poll(0):
+            return
         try:
             ConnectionPool.check_connection(connection)
         except CutOff:
