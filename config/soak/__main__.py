@@ -28,7 +28,7 @@ def add_arguments(parser: Any) -> None:
     """What may be said on the command line."""
     parser.add_argument("--seed", type=int, help="the same seed makes the same schedule (default: a new one)")
     parser.add_argument("--orders", type=_count, default=200, help="how many (default: 200)")
-    parser.add_argument("--buyers", type=_count, default=8, help="how many at a time (default: 8)")
+    parser.add_argument("--buyers", type=_count, default=16, help="how many at a time (default: 16)")
     parser.add_argument("--folder", type=Path, help="where data, logs and history are kept (default: a temporary one)")
 
 
@@ -79,7 +79,7 @@ def _run(wanted: argparse.Namespace, folder: Path, database: Server) -> int:
 
     django.setup()
     from config.soak.mail import NoMailServer
-    from config.soak.run import run
+    from config.soak.report import run
 
     try:
         print(f"Its data, logs and history are in {folder}", flush=True)

@@ -5,19 +5,10 @@ Each check is one promise, by its name, and yields what breaks it: whose it is, 
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from config.soak.books import Books, Order
 from config.soak.records import ORDERING, Records, Told
-
-
-class Violation(NamedTuple):
-    """A promise that was broken, whose it was, and how."""
-
-    invariant: str
-    subject: str
-    detail: str
-
+from config.verify import Violation
 
 Found = Iterator[tuple[str, str]]
 Check = Callable[[Records, Books], Found]
@@ -36,7 +27,6 @@ DECLARED = {
     "register": {201},
     "sign_in": {200},
 }
-REFUSED_AS = {402: "rejected", 409: "rejected"}
 NEVER_CONFIRMED = ("tok_declined", "tok_error")
 NEVER_DECLINED = ("tok_ok", "tok_timeout_then_ok", "tok_capture_refused", "tok_capture_timeout_then_ok")
 

@@ -13,7 +13,7 @@ CUSTOMERS = 20  # with an account; everybody else is a guest
 ORDINARY, HOT = 40, 8  # SKUs with plenty of stock, and with little
 WEB = {"web-1": "embedded", "web-2": "none", "web-3": "none"}  # with an engine inside, or without one
 ENGINES = ("engine-1",)
-LEAD = 40  # orders that may begin before a fault whose time has come has struck
+LEAD = 60  # orders that may begin before a fault whose time has come has struck
 
 TOKENS = {
     "tok_ok": 60,

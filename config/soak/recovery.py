@@ -1,11 +1,12 @@
 """How long it takes until others carry on what a killed process had in hand, as the databases show it.
 
-What it had in hand are the leases that lived when it was dead. A lease that others hold is given back or ends with its
-work; one of the dead runs out, and whoever takes over raises `attempt`.
+What it had in hand are the leases that lived when it was dead. One that somebody else holds is renewed or given back;
+one of the dead runs out as it is, and whoever takes over raises `attempt`.
 """
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,15 +34,16 @@ class Orphan:
     table: str
     pk: Any
     attempt: int
+    until: Any  # as the row says: who lives renews it, and is no orphan's holder
     runs_out: float  # time.monotonic()
     killed: float
 
 
 class Recovery:
-    """Watches the orphans of each kill, in a thread of its own. `times` are seconds from the kill to the takeover."""
+    """Watches the orphans of each kill, in a thread of its own. `times` are seconds from the kill to the takeover, by table."""
 
     def __init__(self) -> None:
-        self.times: list[float] = []
+        self.times: dict[str, list[float]] = defaultdict(list)
         self.waiting: list[Orphan] = []
         self.lock = threading.Lock()
         self.closing = threading.Event()
@@ -52,9 +54,9 @@ class Recovery:
         """Note what is leased at this moment, right after a kill. While the database is away there is nothing to see."""
         now = time.monotonic()
         found = [
-            Orphan(alias, table, pk, attempt, now + left, now)
+            Orphan(alias, table, pk, attempt, until, now + left, now)
             for alias, table in LEASED
-            for pk, attempt, left in _quietly(lambda alias=alias, table=table: _leased(alias, table))
+            for pk, attempt, until, left in _quietly(lambda alias=alias, table=table: _leased(alias, table))
         ]
         with self.lock:
             self.waiting += found
@@ -78,18 +80,16 @@ class Recovery:
             return False
         if state is GONE:
             return True
-        attempt, is_leased = state
+        attempt, until = state
         now = time.monotonic()
-        if attempt > orphan.attempt:
-            if now >= orphan.runs_out:
-                self.times.append(now - orphan.killed)
-            return True
-        return not is_leased
+        if attempt > orphan.attempt and now >= orphan.runs_out:
+            self.times[orphan.table].append(now - orphan.killed)
+        return attempt > orphan.attempt or until != orphan.until
 
 
 def _leased(alias: str, table: str) -> list[tuple]:
-    held = "SELECT id, attempt, extract(epoch FROM lease_until - now())::float FROM {} WHERE lease_until > now()"
-    return rows(alias, held.format(table))
+    left = "extract(epoch FROM lease_until - now())::float"
+    return rows(alias, f"SELECT id, attempt, lease_until, {left} FROM {table} WHERE lease_until > now()")
 
 
 def _state(orphan: Orphan) -> Any:
@@ -99,7 +99,7 @@ def _state(orphan: Orphan) -> Any:
     return found[0][0] if found[0] else GONE
 
 
-_LOOK = "SELECT attempt, lease_until IS NOT NULL FROM {} WHERE id = %s"
+_LOOK = "SELECT attempt, lease_until FROM {} WHERE id = %s"
 
 
 def _quietly(look: Callable[[], list[Any]]) -> list[Any]:

@@ -21,12 +21,15 @@ class Moment(NamedTuple):
 
 
 def tell(order_id: str, history: Iterable[Entry] = ()) -> list[str]:
-    """The lines of an order's story; first what happened, then how it all stands."""
+    """The lines of an order's story: first what happened, then how it all stands. Empty for an order that nobody knows."""
     moments = [*_in_orders(order_id), *_in_inventory(order_id), *_in_payments(order_id), *_in_notifications(order_id)]
     moments += _events(order_id)
     moments += _heard(order_id, history)
     lines = [f"{moment.at:%H:%M:%S.%f}  {moment.where:<14} {moment.what}" for moment in sorted(moments)]
-    return [f"The story of order {order_id}", *lines, "How it stands:", *_standing(order_id)]
+    standing = list(_standing(order_id))
+    if not lines and not standing:
+        return []
+    return [f"The story of order {order_id}", *lines, "How it stands:", *standing]
 
 
 def _in_orders(order_id: str) -> Iterator[Moment]:
