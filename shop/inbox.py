@@ -11,11 +11,12 @@ from django.db import connections
 from psycopg.types.json import Jsonb
 
 from shop import clock, events, tracing
-from shop.database import OUTAGES, changed, hosted, kernel_transaction, rows
+from shop.database import OUTAGES, changed, columns, hosted, instances, kernel_transaction, rows
 from shop.errors import Conflict, Unavailable
 from shop.events import MAX_AGE, MAX_HOPS, Envelope, Handler
 from shop.leases import LEASE, Fenced, backoff, renewing
 from shop.models import InboxRow
+from shop.postgres.base import Prepared
 
 MAX_FAILURES = 5
 MAX_STARTS = 5
@@ -79,19 +80,19 @@ def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
     )
 
 
-_CLAIM_DUE = """
+_CLAIM_DUE = f"""
 UPDATE shop_inboxrow SET attempt = attempt + 1, starts = starts + 1, lease_until = now() + %s
 WHERE id IN (
     SELECT id FROM shop_inboxrow row
     WHERE handled_at IS NULL AND parked_at IS NULL AND due_at <= now()
-      AND (lease_until IS NULL OR lease_until <= now()) AND {started}
+      AND (lease_until IS NULL OR lease_until <= now()) AND {{started}}
       AND (NOT ordered OR NOT EXISTS (
             SELECT 1 FROM shop_inboxrow earlier
             WHERE earlier.handler = row.handler AND earlier.stream = row.stream
               AND earlier.sequence < row.sequence AND earlier.handled_at IS NULL))
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING *"""
-_CLAIM = {False: _CLAIM_DUE.format(started="starts = 0"), True: _CLAIM_DUE.format(started="starts > 0")}
+RETURNING {columns(InboxRow)}"""
+_CLAIM = {started: Prepared(_CLAIM_DUE.format(started=how)) for started, how in ((False, "starts = 0"), (True, "starts > 0"))}
 
 
 def handle_due(context: str) -> int:
@@ -110,7 +111,7 @@ def take_over(context: str) -> int:
 
 
 def _handle(context: str, limit: int, *, started_before: bool) -> int:
-    claimed = list(InboxRow.objects.using(context).raw(_CLAIM[started_before], [LEASE, limit]))
+    claimed = instances(InboxRow, context, _CLAIM[started_before], [LEASE, limit])
     with ExitStack() as leases:
         for row in claimed:
             leases.enter_context(renewing(row, context))

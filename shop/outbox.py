@@ -12,16 +12,17 @@ from shop.database import later
 from shop.errors import InTransaction
 from shop.events import Event
 from shop.ids import uuid7
+from shop.postgres.base import Prepared
 from shop.transactions import held
 
-_INSERT = """
+_INSERT = Prepared("""
 WITH fact AS (
     INSERT INTO shop_outboxevent (id, name, version, stream, sequence, occurred_at, hops,
                                   correlation_id, causation_id, traceparent, payload)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     RETURNING id, stream, sequence)
 INSERT INTO shop_delivery (event_id, subscriber, stream, sequence)
-SELECT id, unnest(%s::text[]), stream, sequence FROM fact"""
+SELECT id, unnest(%s::text[]), stream, sequence FROM fact""")
 
 doorbell: list[Callable[[str], None]] = []  # rung after a commit that left something to deliver, with whose outbox it is in
 

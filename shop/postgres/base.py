@@ -6,9 +6,13 @@ And few messages: BEGIN travels with the transaction's first statement, and what
 next statement or with COMMIT. PostgreSQL takes several statements in one message of its simple query protocol.
 """
 
+import hashlib
+import itertools
+import re
 import select
 from typing import Any
 
+import psycopg
 from django.db import OperationalError
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
@@ -56,20 +60,53 @@ class _Errors(DatabaseErrorWrapper):
         super().__exit__(exc_type, exc_value, traceback)
 
 
+class Prepared(str):
+    """A statement that each connection plans once: for what costs more to plan than to run. `%s` or `%(name)s` inside."""
+
+    def __init__(self, sql: str) -> None:
+        self.names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
+        numbers = {f"%({name})s": f"${n}" for n, name in enumerate(self.names, 1)}
+        count = itertools.count(1)
+        numbered = re.sub(r"%(?:\(\w+\))?s", lambda mark: numbers.get(mark[0]) or f"${next(count)}", sql)
+        name = f"prepared_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
+        self.plan = f"PREPARE {name} AS {numbered}".replace("%%", "%").encode()
+        self.call = f"EXECUTE {name} ({', '.join(['%s'] * (len(self.names) or next(count) - 1))})"
+
+    def arguments(self, parameters: Any) -> Any:
+        return [parameters[name] for name in self.names] if self.names else parameters
+
+
+class Connection(psycopg.Connection):
+    """A connection that knows what it has planned."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.planned: set[str] = set()
+
+
 class Cursor(base.Cursor):
     """Sends what was put off in one message with the statement that follows it, and shows the outcome of that one."""
 
     unsent: list[bytes] = []
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
-        if not self.unsent:
+        if not self.unsent and not isinstance(query, Prepared):
             return super().execute(query, params, **options)
-        message = [*self.unsent, self.mogrify(query, params).encode()]
+        message = [*self.unsent, self.merged(query, params)]
         self.unsent.clear()
         super().execute(b";".join(message))
         for _ in message[1:]:
             self.nextset()
         return self
+
+    def merged(self, query: Any, params: Any) -> bytes:
+        """Statement and parameters as they are sent."""
+        if isinstance(query, Prepared):
+            if query not in self.connection.planned:
+                super().execute(query.plan)
+                self.connection.planned.add(query)
+            query, params = query.call, query.arguments(params)
+        return self.mogrify(query, params).encode()
 
     def executemany(self, query: Any, *arguments: Any, **options: Any) -> None:
         if self.unsent:
@@ -108,7 +145,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Run a statement of the open transaction in one message with the next one, or with COMMIT."""
         if not self.in_atomic_block:
             raise TransactionManagementError("only a statement of a transaction can be put off")
-        self.unsent.append(self.create_cursor().mogrify(sql, parameters).encode())
+        self.unsent.append(self.create_cursor().merged(sql, parameters))
         if self.queries_logged:
             self.queries_log.append({"sql": sql, "time": "0"})
 
@@ -142,7 +179,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """As Django's, but back at once after an outage: by default a pool waits up to minutes between two tries."""
         if self.alias not in self._connection_pools and self.settings_dict["OPTIONS"].get("pool"):
             pool = ConnectionPool(
-                kwargs=self.get_connection_params() | {"autocommit": True}, configure=self._configure_connection,
+                connection_class=Connection, kwargs=self.get_connection_params() | {"autocommit": True}, configure=self._configure_connection,
                 check=self._check, reconnect_timeout=RECONNECT, open=False, **self.settings_dict["OPTIONS"]["pool"],
             )  # fmt: skip
             self._connection_pools.setdefault(self.alias, pool)

@@ -29,6 +29,7 @@ from contexts.inventory.service import stock
 from shop.database import changed, rows, transaction
 from shop.errors import Closed, Invalid
 from shop.outbox import publish
+from shop.postgres.base import Prepared
 
 ANNOUNCE_AGAIN = timedelta(seconds=60)  # a decision that got lost is asked for again
 BATCH = 100
@@ -73,7 +74,7 @@ _LINES = """(SELECT coalesce(jsonb_object_agg(sku, quantity), '{}') FROM invento
              WHERE line.order_id = inventory_reservation.order_id)"""
 
 # Of two at once, the second waits at the conflict until the first has ended, and then finds what it recorded.
-_RECORD = """
+_RECORD = Prepared("""
 WITH first AS (
     INSERT INTO inventory_reservation (order_id, status, due_at, announce_at, sequence)
     VALUES (%s, 'held', now() + %s, now() + %s, 1) ON CONFLICT (order_id) DO NOTHING RETURNING order_id),
@@ -86,7 +87,7 @@ lines AS (
          JOIN inventory_product product ON product.id = variant.product_id
     WHERE variant.is_active AND product.is_active
     RETURNING sku)
-SELECT EXISTS (SELECT FROM first), ARRAY(SELECT sku FROM lines)"""
+SELECT EXISTS (SELECT FROM first), ARRAY(SELECT sku FROM lines)""")
 
 
 def _record(order_id: UUID, demand: Counter[str], hold: timedelta) -> bool:

@@ -4,7 +4,6 @@ An operation begins with one conditional UPDATE that takes the lease (`attempt` 
 write no more), and ends with one that is conditional on that attempt and on the version that was read.
 """
 
-from copy import copy
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from django.conf import settings
 from contexts.payments import events
 from contexts.payments.models import Payment, Refund
 from contexts.payments.service.states import FINAL, RUNNING, Booking, Landing
-from shop.database import changed, transaction
+from shop.database import changed, columns, instances, later, transaction
 from shop.leases import LEASE, backoff
 from shop.money import Money
 from shop.outbox import publish
@@ -29,10 +28,10 @@ INSERT INTO payments_payment
 VALUES (%s, %s, %s, %s, %s, %s, %s, 0, 0, 0, 0, %s, %s, %s, '', %s, 1, %s, 1, now() + %s::interval, now() + %s::interval)
 ON CONFLICT (order_id) DO NOTHING"""
 
-_BEGIN = """
-UPDATE payments_payment SET {what}, version = version + 1, attempt = attempt + 1, lease_until = now() + %s,
+_BEGIN = f"""
+UPDATE payments_payment SET {{what}}, version = version + 1, attempt = attempt + 1, lease_until = now() + %s,
     due_at = now(), woken = false
-WHERE {which} RETURNING *"""
+WHERE {{which}} RETURNING {columns(Payment)}"""
 _BEGIN_CAPTURE = _BEGIN.format(
     what="status = 'capturing'", which="order_id = %s AND status = 'authorized' AND NOT cancel_wanted"
 )
@@ -47,7 +46,7 @@ _BUSY = "(status IN ('capturing', 'refunding') AND coalesce(lease_until > now(),
 _WANT_CANCEL = f"""
 UPDATE payments_payment SET cancel_wanted = true, version = version + 1, due_at = now(), woken = {_BUSY},
     attempt = attempt + (NOT {_BUSY})::int, lease_until = CASE WHEN {_BUSY} THEN lease_until ELSE now() + %s END
-WHERE order_id = %s AND NOT cancel_wanted AND NOT status = ANY(%s) RETURNING *"""
+WHERE order_id = %s AND NOT cancel_wanted AND NOT status = ANY(%s) RETURNING {columns(Payment)}"""
 
 _SAVE = """
 UPDATE payments_payment SET status = %s, token = %s, authorized = %s, captured = %s, refunded = %s, pending = %s,
@@ -120,14 +119,12 @@ def save(row: Payment, landing: Landing, *, late: bool) -> Payment | None:
 
 
 def _first(sql: str, values: list) -> Payment | None:
-    return next(iter(Payment.objects.raw(sql, values)), None)
+    return next(iter(instances(Payment, ALIAS, sql, values)), None)
 
 
 def _applied(row: Payment, landing: Landing) -> Payment:
-    after = copy(row)
-    for name, value in landing.changes.items():
-        setattr(after, name, value)
-    after.status, after.version = landing.status, row.version + 1
+    after = Payment()
+    vars(after).update(vars(row), **landing.changes, status=landing.status, version=row.version + 1)
     return after
 
 
@@ -145,7 +142,7 @@ def _values(after: Payment, landing: Landing, version: int) -> tuple:
 
 
 def _book(row: Payment, booking: Booking) -> None:
-    changed(
+    later(
         ALIAS,
         """INSERT INTO payments_ledgerentry (payment_id, booking, account, amount, currency)
            VALUES (%s, %s, 'provider', %s, %s), (%s, %s, 'sales', %s, %s)""",
