@@ -39,7 +39,7 @@ def binaries() -> Path:
 
 
 class Server:
-    """One cluster in one data folder."""
+    """One cluster in one data folder. Unless it is durable, a kill of the server loses nothing, but one of the machine may."""
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.data = folder / "postgres"
@@ -113,7 +113,7 @@ class Server:
     def _options(self) -> str:
         options = f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB"
         options += " -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC"
-        return options if self.durable else options + " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        return options if self.durable else options + " -c fsync=off -c full_page_writes=off"
 
     def _run(self, program: str, *arguments: str) -> None:
         done = self._call(program, *arguments)

@@ -44,7 +44,7 @@ def main() -> int:
         signal.signal(stop, _interrupt)
     folder = _folder(wanted.folder)
     try:
-        database = Server(folder)
+        database = Server(folder, durable=False)  # processes are killed here, not the machine
         database.start()
         try:
             return _run(wanted, folder, database)

@@ -20,7 +20,7 @@ from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg import OperationalError as CutOff
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 from psycopg_pool import ConnectionPool
 
 from shop.transactions import held, refuse_beside
@@ -52,10 +52,12 @@ class _Blocks(list):
 
 
 class _Errors(DatabaseErrorWrapper):
-    """A server that is read-only for now is an outage like any other; psycopg calls it an internal error."""
+    """Two outages like any other that psycopg calls internal errors: a server that is read-only for now, and a session
+    that it has ended because its process was away in the middle of a transaction."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        if isinstance(exc_value, ReadOnlySqlTransaction):
+        if isinstance(exc_value, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout):
+            self.wrapper.errors_occurred = True  # so that the connection is looked at before it is used again
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 

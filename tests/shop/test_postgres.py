@@ -226,6 +226,25 @@ def test_djangos_own_backend_would_call_it_an_internal_error():
         write_where_nothing_may_be_written()
 
 
+def stay_away_in_a_transaction():
+    """As a process does that is stopped for longer than the server lets a session idle."""
+    with atomic("orders"):
+        rows("orders", "SET LOCAL idle_in_transaction_session_timeout = '10ms'")
+        time.sleep(0.5)
+        rows("orders", "SELECT 1")
+
+
+def test_a_session_that_was_away_for_too_long_met_an_outage():
+    with pytest.raises(OUTAGES):
+        stay_away_in_a_transaction()
+    assert rows("orders", "SELECT 1") == [(1,)], "and the next statement gets another"
+
+
+def test_djangos_own_backend_would_call_that_an_internal_error_too():
+    with stock_backend("orders"), pytest.raises(InternalError, match="idle-in-transaction"):
+        stay_away_in_a_transaction()
+
+
 def test_a_use_case_joins_the_kernels_transaction_of_its_context():
     with kernel_transaction("orders"):
         first = rows("orders", "SELECT pg_current_xact_id()")
