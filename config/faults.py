@@ -67,8 +67,8 @@ def only_test_databases() -> bool:
     return all(settings.DATABASES[context]["NAME"].startswith("test_") for context in settings.CONTEXTS)
 
 
-def arm(text: str, *, seed: int = 0, record: str = "") -> None:
-    """Let the faults of `text` happen from now on; append each point that is reached to the file `record`.
+def arm(text: str, *, seed: int = 0, record: str = "") -> list[Rule]:
+    """Let the faults of `text` happen from now on; append each point that is reached to the file `record`. Returns the rules.
 
     What happens by chance differs between processes, so that one that is started anew does not die at the same place
     for ever. Raises ImproperlyConfigured outside of tests, and for a text that cannot be read.
@@ -94,6 +94,7 @@ def arm(text: str, *, seed: int = 0, record: str = "") -> None:
     for connection in connections.all(initialized_only=True):
         _watch(connection)
     chaos.reached = reached
+    return rules
 
 
 def disarm() -> None:
