@@ -23,6 +23,7 @@ from psycopg import OperationalError as CutOff
 from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 from psycopg_pool import ConnectionPool
 
+from shop import chaos
 from shop.transactions import held, refuse_beside
 
 RECONNECT = 1.0  # seconds that a lost connection is tried again on its own; then each request tries
@@ -175,6 +176,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         cursor = super().create_cursor(name)
         cursor.unsent = self.unsent
         return cursor
+
+    def _commit(self) -> None:
+        if chaos.reached and self.has_written():
+            return chaos.call(f"{self.alias}.commit", super()._commit)
+        return super()._commit()
+
+    def has_written(self) -> bool:
+        """Whether PostgreSQL has given the open transaction an id, as it does to one that writes."""
+        with self.wrap_database_errors:
+            return self.connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()[0]
 
     @property
     def pool(self) -> ConnectionPool | None:

@@ -32,6 +32,11 @@ WRONG = {
     "PROVIDER_TIMEOUT_SECONDS is -5.0": {"PROVIDER_TIMEOUT_SECONDS": "-5"},
     "ACCESS_TOKEN_SECONDS cannot be read": {"ACCESS_TOKEN_SECONDS": "five"},
     "REFRESH_TOKEN_DAYS is 0.0": {"REFRESH_TOKEN_DAYS": "0"},
+    "CHAOS has 'orders.commit.after:0:kill', which is not <point>": {"CHAOS": "orders.commit.after:0:kill"},
+    "CHAOS has 'x:p=2:raise', which is not": {"CHAOS": "orders.commit.after:1:kill,x:p=2:raise"},
+    "CHAOS has 'x:1:explode', which is not": {"CHAOS": "x:1:explode"},
+    "CHAOS and CHAOS_RECORD are for test databases only": {"CHAOS": "x:1:raise", "DATABASE_PREFIX": "satsuma"},
+    "for test databases only: their names begin with test_": {"CHAOS_RECORD": "points", "DATABASE_PREFIX": "satsuma_test_"},
     "EMAIL_TIMEOUT_SECONDS is -1.0": {"EMAIL_TIMEOUT_SECONDS": "-1"},
 }
 
