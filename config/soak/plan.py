@@ -34,6 +34,18 @@ FAULTS = {
     "connections": (150, 2, (0.0, 0.0)),
     "mail": (150, 2, (0.5, 3.0)),
 }
+# What happens by chance inside the processes, at the points of shop/chaos.py, for as long as there are faults.
+INSIDE = {
+    "provider.*.before": ("p=0.02:raise", "p=0.03:delay=0.2"),  # it never got there, or is slow
+    "provider.*.after": ("p=0.04:raise", "p=0.03:delay=0.2"),  # it got there, and nobody heard
+    "call.*.after": ("p=0.002:raise",),
+    "relay.*.after": ("p=0.02:raise",),
+    "handler.*.before": ("p=0.01:raise",),
+    "handler.*.after": ("p=0.01:raise",),
+    "smtp.send.after": ("p=0.02:raise",),
+    "*.commit.before": ("p=0.001:drop",),
+    "*.commit.after": ("p=0.002:drop",),
+}
 MOODS = ("refuses", "defers", "rejects", "hangs", "breaks off")
 
 
@@ -73,8 +85,13 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """The same for the same seed and number of orders, and the same release."""
-        everything = [*map(astuple, self.journeys()), *map(astuple, self.faults())]
+        everything = [*map(astuple, self.journeys()), *map(astuple, self.faults()), self.inside()]
         return hashlib.sha256(repr(everything).encode()).hexdigest()[:12]
+
+    def inside(self) -> dict[str, str]:
+        """The environment of processes that have faults inside."""
+        rules = [f"{point}:{rule}" for point, actions in INSIDE.items() for rule in actions]
+        return {"CHAOS": ",".join(rules), "CHAOS_SEED": str(self.seed)}
 
     def stock(self) -> dict[str, int]:
         """Units of each SKU on the shelf at the beginning."""

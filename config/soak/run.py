@@ -68,7 +68,7 @@ class Soak:
         self.looks = 0
 
     def _processes(self, environment: dict[str, str]) -> list[supervisor.Process]:
-        own = environment | {"EMAIL_PORT": str(self.mail.port), "LOG_LEVEL": "WARNING"}
+        own = environment | {"EMAIL_PORT": str(self.mail.port), "LOG_LEVEL": "WARNING"} | self.plan.inside()
         found = [supervisor.web(name, own, self.folder, engine=engine) for name, engine in WEB.items()]
         found += [supervisor.engine(name, own, self.folder) for name in ENGINES]
         for process in found:
@@ -111,7 +111,6 @@ class Soak:
                 stop.set()
             for one in aside:
                 one.result()
-        self.faults.stop()
 
     def _tell(self, stop: threading.Event) -> None:
         began = time.monotonic()
@@ -133,8 +132,9 @@ class Soak:
                 connections.close_all()
 
     def _come_to_rest(self) -> None:
-        """The faults have stopped: wait until nothing is left to do, or the time for it is over."""
+        """Stop the faults, and wait until nothing is left to do, or the time for it is over."""
         deadline = time.monotonic() + REST
+        self.faults.stop()
         while time.monotonic() < deadline and self._unfinished():
             time.sleep(0.1)
 

@@ -118,10 +118,23 @@ class Supervisor:
                     raise TimeoutError(f"{process.name} did not start; see {process.log}")
                 time.sleep(TICK)
 
+    def restart_all(self, **environment: str) -> None:
+        """Stop everything, and start it with this changed in its environment."""
+        self._stop_all()
+        for process in self.processes.values():
+            process.environment |= environment
+            self.start_later(process.name, 0)
+        self.await_up()
+
     def close(self) -> None:
-        """Stop everything."""
+        """Stop everything for good."""
+        self._stop_all()
         self.closing.set()
         self.thread.join()
+
+    def _stop_all(self) -> None:
+        with self.lock:
+            self.agenda.clear()  # who is down stays down, and who is paused is not any more
         for process in self.processes.values():
             process.expected_to_end = True
             process.signal(signal.SIGCONT)
