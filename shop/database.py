@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
@@ -14,6 +14,8 @@ from django.db.models import JSONField, Model
 from psycopg.types.json import Jsonb
 
 from shop.errors import Unavailable
+from shop.postgres.base import NothingChanged as NothingChanged  # for those who write statements
+from shop.postgres.base import Prepared as Prepared
 from shop.transactions import held, refuse
 
 # What says nothing about the request itself and passes by: connection lost, deadlock, serialization, lock timeout,
@@ -79,6 +81,20 @@ def later(alias: str, sql: str, parameters: Any = ()) -> None:
     What goes wrong with it is raised there.
     """
     connections[alias].put_off(sql, parameters)  # type: ignore[attr-defined]
+
+
+def require(alias: str, what: str, sql: str, parameters: Any = ()) -> None:
+    """As `later`, of an UPDATE or INSERT that has to change a row: it is the condition of the whole transaction.
+
+    Where it changes none, nothing of the transaction happens, and NothingChanged(what) is raised where it is sent.
+    """
+    later(alias, _required(sql), [*parameters, what])
+
+
+@lru_cache(maxsize=200)
+def _required(sql: str) -> Prepared:
+    condition = "SELECT CASE WHEN count(*) = 0 THEN shop_nothing_changed(%s) END FROM changed"
+    return Prepared(f"WITH changed AS ({sql} RETURNING 1) {condition}")
 
 
 class In(NamedTuple):

@@ -11,12 +11,22 @@ from django.db import connections
 from psycopg.types.json import Jsonb
 
 from shop import clock, events, tracing
-from shop.database import OUTAGES, changed, columns, hosted, instances, kernel_transaction, rows
+from shop.database import (
+    OUTAGES,
+    NothingChanged,
+    Prepared,
+    changed,
+    columns,
+    hosted,
+    instances,
+    kernel_transaction,
+    require,
+    rows,
+)
 from shop.errors import Conflict, Unavailable
 from shop.events import MAX_AGE, MAX_HOPS, Envelope, Handler
 from shop.leases import LEASE, Fenced, backoff, renewing
 from shop.models import InboxRow
-from shop.postgres.base import Prepared
 
 MAX_FAILURES = 5
 MAX_STARTS = 5
@@ -142,17 +152,20 @@ def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
             if handler.atomic:
                 with kernel_transaction(context):
                     handler.run(event)
-                    _finish(context, row)
+                    require(context, _FINISHED, _FINISH, [row.pk, row.attempt])
             else:
                 handler.run(event)
-                _finish(context, row)
+                if not changed(context, _FINISH, [row.pk, row.attempt]):
+                    raise Fenced
             log.info("event_handled", handler=row.handler, name=row.name, stream=row.stream, sequence=row.sequence)
         except Fenced:
-            log.warning("event_taken_over", handler=row.handler, stream=row.stream, sequence=row.sequence)
+            _taken_over(row)
         except OUTAGES as error:
             connections[context].close()  # it may be broken; the next statement gets another
             _postpone(context, row, repr(error))
         except Exception as error:
+            if isinstance(error, NothingChanged) and error.args == (_FINISHED,):
+                return _taken_over(row)
             log.exception("event_failed", handler=row.handler, stream=row.stream, sequence=row.sequence)
             (_park if row.failures + 1 >= MAX_FAILURES else _postpone)(context, row, repr(error), failed=1)
 
@@ -160,11 +173,13 @@ def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
 _MINE = "WHERE id = %s AND attempt = %s AND handled_at IS NULL"
 
 
-def _finish(context: str, row: InboxRow) -> None:
-    """Mark the row handled, in the transaction of the effect. Raises Fenced where another worker has taken over."""
-    sql = f"UPDATE shop_inboxrow SET handled_at = now(), lease_until = NULL, error = '' {_MINE}"
-    if not changed(context, sql, [row.pk, row.attempt]):
-        raise Fenced
+# The row is handled in the transaction of the effect; where another worker has taken over, there is no effect.
+_FINISH = f"UPDATE shop_inboxrow SET handled_at = now(), lease_until = NULL, error = '' {_MINE}"
+_FINISHED = "inbox row"
+
+
+def _taken_over(row: InboxRow) -> None:
+    log.warning("event_taken_over", handler=row.handler, stream=row.stream, sequence=row.sequence)
 
 
 def _postpone(context: str, row: InboxRow, why: str, failed: int = 0) -> None:

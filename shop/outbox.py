@@ -8,11 +8,10 @@ from django.conf import settings
 from django.db import transaction as django_transaction
 
 from shop import clock, tracing
-from shop.database import later
+from shop.database import Prepared, later
 from shop.errors import InTransaction
 from shop.events import Event
 from shop.ids import uuid7
-from shop.postgres.base import Prepared
 from shop.transactions import held
 
 _INSERT = Prepared("""

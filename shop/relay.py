@@ -7,9 +7,8 @@ import structlog
 from django.db import connections
 
 from shop import chaos, inbox
-from shop.database import changed, rows
+from shop.database import Prepared, changed, rows
 from shop.events import Envelope
-from shop.postgres.base import Prepared
 
 BATCH = 50
 PATIENCE = 2.0  # seconds until a hand-over that was not acknowledged is made again, doubling
@@ -33,6 +32,11 @@ RETURNING shop_delivery.id, subscriber, event.id, name, version, event.stream, e
           correlation_id, causation_id, traceparent, payload::text""")
 
 
+_ACKNOWLEDGE = Prepared(
+    "UPDATE shop_delivery SET acknowledged_at = now(), error = '' WHERE id = ANY(%s) AND acknowledged_at IS NULL"
+)
+
+
 def deliver_due(publisher: str) -> int:
     """Hand over what is due in one context's outbox, and record what was acknowledged. Returns how many were claimed."""
     claimed = rows(publisher, _CLAIM, [PATIENCE, BATCH])
@@ -43,11 +47,7 @@ def deliver_due(publisher: str) -> int:
     for subscriber, batch in by_subscriber.items():
         acknowledged += _hand_over(publisher, subscriber, batch)
     if acknowledged:
-        changed(
-            publisher,
-            "UPDATE shop_delivery SET acknowledged_at = now(), error = '' WHERE id = ANY(%s) AND acknowledged_at IS NULL",
-            [acknowledged],
-        )
+        changed(publisher, _ACKNOWLEDGE, [acknowledged])
     return len(claimed)
 
 

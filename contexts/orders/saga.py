@@ -37,7 +37,7 @@ from contexts.orders.events import (
 from contexts.orders.models import Order
 from contexts.payments.interface import Declined, NotCapturable, Payment, PaymentMethod, payments
 from shop import clock
-from shop.database import In, assignments, changed, rows, transaction
+from shop.database import In, NothingChanged, assignments, require, rows, transaction
 from shop.errors import Closed, DomainError, Unavailable
 from shop.events import Event
 from shop.leases import Fenced, backoff, renewing
@@ -106,12 +106,8 @@ def _give_back(order: Order, pause: Pause, before_release: Callable[[Order], obj
     has_an_end = order.step == Step.AUTHORIZING or order.status == Status.ON_HOLD
     due = In(pause.delay, at_latest="expires_at" if has_an_end else "NULL")
     remembered = {name: getattr(order, name) for name in REMEMBERED}
-    with transaction("orders"):
-        changes = remembered | pause.changes | {"lease_until": None, "due_at": due}
-        if _update(order, pause.event, changes, only_if="NOT woken"):
-            before_release(order)
-            return True
-    return False
+    changes = remembered | pause.changes | {"lease_until": None, "due_at": due}
+    return _update(order, pause.event, changes, only_if="NOT woken", also=before_release)
 
 
 def _read_again(order: Order) -> None:
@@ -125,23 +121,36 @@ def _read_again(order: Order) -> None:
 
 def _write(order: Order, event: Event, **changes: Any) -> None:
     """One transaction: the order's row, under the fence, and the fact. Raises Fenced."""
-    with transaction("orders"):
-        if not _update(order, event, changes):
-            raise Fenced
+    if not _update(order, event, changes):
+        raise Fenced
 
 
-def _update(order: Order, event: Event | None, changes: dict[str, Any], *, only_if: str = "true") -> bool:
-    """The one statement that changes an order, WHERE attempt = mine. False where the row is not (so) ours."""
+def _update(
+    order: Order,
+    event: Event | None,
+    changes: dict[str, Any],
+    *,
+    only_if: str = "true",
+    also: Callable[[Order], object] = lambda order: None,
+) -> bool:
+    """The one transaction that changes an order, WHERE attempt = mine. False where the row is not (so) ours."""
     if event:
         changes["sequence"] = order.sequence + 1
     names, values = assignments(changes)
     mine = f"UPDATE orders_order SET {names} WHERE id = %s AND attempt = %s AND {only_if}"
-    if not changed("orders", mine, [*values, order.pk, order.attempt]):
+    before = {name: getattr(order, name) for name in changes}
+    vars(order).update(changes)
+    try:
+        with transaction("orders"):
+            require("orders", "order", mine, [*values, order.pk, order.attempt])
+            if event:
+                publish(event, sequence=order.sequence)
+            also(order)
+    except BaseException as error:
+        vars(order).update(before)
+        if not isinstance(error, NothingChanged):
+            raise
         return False
-    if event:
-        publish(event, sequence=changes["sequence"])
-    for name, value in changes.items():
-        setattr(order, name, value)
     return True
 
 
@@ -202,9 +211,7 @@ def confirm(order: Order) -> None:
         "timeline": _told(order, "confirmed", "The order is confirmed."),
     }
     confirmed = OrderConfirmed(**_who(order), total=Money(order.total, order.currency))
-    with transaction("orders"):
-        done = _update(order, confirmed, changes, only_if="cancel_requested_at IS NULL")
-    if not done:
+    if not _update(order, confirmed, changes, only_if="cancel_requested_at IS NULL"):
         _read_again(order)
 
 

@@ -13,7 +13,7 @@ import select
 from typing import Any
 
 import psycopg
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from django.db.transaction import TransactionManagementError
@@ -52,11 +52,17 @@ class _Blocks(list):
             held.aliases.remove(self.alias)
 
 
+class NothingChanged(DatabaseError):
+    """A statement that had to change a row found none, and so nothing of its transaction happened. Says which."""
+
+
 class _Errors(DatabaseErrorWrapper):
     """Two outages like any other that psycopg calls internal errors: a server that is read-only for now, and a session
     that it has ended because its process was away in the middle of a transaction."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if isinstance(exc_value, psycopg.Error) and exc_value.sqlstate == "NC001":
+            raise NothingChanged(exc_value.diag.message_primary) from None
         if isinstance(exc_value, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout):
             self.wrapper.errors_occurred = True  # so that the connection is looked at before it is used again
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
@@ -71,7 +77,7 @@ class Prepared(str):
         numbers = {f"%({name})s": f"${n}" for n, name in enumerate(self.names, 1)}
         count = itertools.count(1)
         numbered = re.sub(r"%(?:\(\w+\))?s", lambda mark: numbers.get(mark[0]) or f"${next(count)}", sql)
-        name = f"prepared_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
+        name = f"{sql.split()[0].lower()}_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
         self.plan = f"PREPARE {name} AS {numbered}".replace("%%", "%").encode()
         self.call = f"EXECUTE {name} ({', '.join(['%s'] * (len(self.names) or next(count) - 1))})"
 
@@ -153,6 +159,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.queries_log.append({"sql": sql, "time": "0"})
 
     def _commit(self) -> None:
+        if chaos.reached and self.has_written():
+            return chaos.call(f"{self.alias}.commit", self._send_commit)
+        return self._send_commit()
+
+    def has_written(self) -> bool:
+        """Whether the open transaction has an id, as PostgreSQL gives it to one that writes, or has yet to send what writes."""
+        if self.unsent:
+            return self.unsent != [b"BEGIN"]
+        with self.wrap_database_errors:
+            return self.connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()[0]
+
+    def _send_commit(self) -> None:
         unsent, self.unsent[:] = self.unsent[:], []
         if unsent in ([], [b"BEGIN"]):
             return super()._commit()
@@ -177,23 +195,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         cursor.unsent = self.unsent
         return cursor
 
-    def _commit(self) -> None:
-        if chaos.reached and self.has_written():
-            return chaos.call(f"{self.alias}.commit", super()._commit)
-        return super()._commit()
-
-    def has_written(self) -> bool:
-        """Whether PostgreSQL has given the open transaction an id, as it does to one that writes."""
-        with self.wrap_database_errors:
-            return self.connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()[0]
-
     @property
     def pool(self) -> ConnectionPool | None:
         """As Django's, but back at once after an outage: by default a pool waits up to minutes between two tries."""
         if self.alias not in self._connection_pools and self.settings_dict["OPTIONS"].get("pool"):
             pool = ConnectionPool(
-                connection_class=Connection, kwargs=self.get_connection_params() | {"autocommit": True}, configure=self._configure_connection,
-                check=self._check, reconnect_timeout=RECONNECT, open=False, **self.settings_dict["OPTIONS"]["pool"],
+                connection_class=Connection, kwargs=self.get_connection_params() | {"autocommit": True},
+                configure=self._configure_connection, check=self._check, reconnect_timeout=RECONNECT, open=False,
+                **self.settings_dict["OPTIONS"]["pool"],
             )  # fmt: skip
             self._connection_pools.setdefault(self.alias, pool)
         return self._connection_pools.get(self.alias)

@@ -16,7 +16,7 @@ from tests.notifications.postbox import Postbox
 from tests.shopper import InProcess
 
 TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
-WRITES = ("INSERT", "UPDATE", "DELETE", "WITH")
+WRITES = ("INSERT", "UPDATE", "DELETE", "WITH", "EXECUTE insert", "EXECUTE update", "EXECUTE with")
 
 
 class Bill:

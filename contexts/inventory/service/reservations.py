@@ -26,10 +26,9 @@ from contexts.inventory.events import (
 from contexts.inventory.interface import Line, OutOfStock, Reservation, UnknownSku
 from contexts.inventory.models import Reservation as Row
 from contexts.inventory.service import stock
-from shop.database import changed, rows, transaction
+from shop.database import Prepared, changed, rows, transaction
 from shop.errors import Closed, Invalid
 from shop.outbox import publish
-from shop.postgres.base import Prepared
 
 ANNOUNCE_AGAIN = timedelta(seconds=60)  # a decision that got lost is asked for again
 BATCH = 100
@@ -182,9 +181,9 @@ def commit(order_id: UUID) -> None:
         publish(ReservationCommitted(order_id=order_id), sequence=sequence)
 
 
-_COMMIT = f"""
+_COMMIT = Prepared(f"""
 UPDATE inventory_reservation SET status = 'committed', sequence = sequence + 1, announce_at = NULL
-WHERE order_id = %s AND status = 'held' RETURNING sequence, {_LINES}"""
+WHERE order_id = %s AND status = 'held' RETURNING sequence, {_LINES}""")
 
 
 def _pass_over(order_id: UUID) -> None:

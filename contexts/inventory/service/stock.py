@@ -7,10 +7,9 @@ from uuid import UUID
 from contexts.inventory.events import BackInStock, SoldOut
 from contexts.inventory.interface import UnknownSku
 from shop.audit import audit
-from shop.database import rows, transaction
+from shop.database import Prepared, rows, transaction
 from shop.errors import Conflict, Invalid
 from shop.outbox import publish
-from shop.postgres.base import Prepared
 
 
 class BelowReserved(Conflict):

@@ -21,7 +21,7 @@ from contexts.orders.service import carts
 from contexts.users.interface import users
 from shop import clock, idempotency, leases
 from shop.audit import audit
-from shop.database import later, transaction
+from shop.database import Prepared, later, transaction
 from shop.errors import Conflict, Invalid, NotFound, Unauthenticated
 from shop.ids import uuid7
 from shop.leases import LEASE, Fenced
@@ -127,13 +127,13 @@ PLACED = (
     "shipping_total", "tax_total", "total", "shipping_address", "billing_address", "payment_provider", "payment_token",
     "payment_status", "timeline", "created_at", "tries", "attempt",
 )  # fmt: skip
-_PLACE = f"""
+_PLACE = Prepared(f"""
 WITH placed AS (
     INSERT INTO orders_order ({", ".join(PLACED)}, lease_until, due_at, expires_at)
     VALUES ({", ".join("%s" for _ in PLACED)}, now() + %s, now() + %s, now() + %s) RETURNING id)
 INSERT INTO orders_orderline (order_id, position, sku, name, quantity, unit_price, total)
 SELECT placed.id, line.* FROM placed,
-       unnest(%s::int[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS line"""
+       unnest(%s::int[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS line""")
 
 
 def _store(order: Order, lines: list[OrderLine], wish: Wish, key: idempotency.Key) -> None:
