@@ -154,7 +154,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Run a statement of the open transaction in one message with the next one, or with COMMIT."""
         if not self.in_atomic_block:
             raise TransactionManagementError("only a statement of a transaction can be put off")
-        self.unsent.append(self.create_cursor().merged(sql, parameters))
+        with self.wrap_database_errors:
+            self.unsent.append(self.create_cursor().merged(sql, parameters))
         if self.queries_logged:
             self.queries_log.append({"sql": sql, "time": "0"})
 

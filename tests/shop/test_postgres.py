@@ -12,7 +12,7 @@ from django.db.transaction import TransactionManagementError
 from django.test import TestCase
 from psycopg.pq import TransactionStatus
 
-from shop.database import OUTAGES, changed, kernel_transaction, later, rows, transaction
+from shop.database import OUTAGES, Prepared, changed, kernel_transaction, later, rows, transaction
 from shop.errors import InTransaction
 from shop.transactions import held
 from tests.shop.server import cut_connection, name_of, superuser
@@ -224,6 +224,14 @@ def test_a_read_only_server_is_an_outage():
 def test_djangos_own_backend_would_call_it_an_internal_error():
     with stock_backend("orders"), pytest.raises(InternalError):
         write_where_nothing_may_be_written()
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", Prepared("SELECT 'not planned yet', %s::int")], ids=["plain", "prepared"])
+def test_what_is_put_off_on_a_connection_that_is_cut_meets_an_outage(sql):
+    with pytest.raises(OUTAGES), transaction("orders"):
+        cut_connection("orders")
+        later("orders", sql, [1] if isinstance(sql, Prepared) else [])
+    assert rows("orders", "SELECT 1") == [(1,)], "and the next statement gets another"
 
 
 def stay_away_in_a_transaction():
