@@ -6,6 +6,7 @@ It starts its own PostgreSQL, whatever DATABASE_URL says, and takes nothing of t
 import argparse
 import os
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -29,7 +30,11 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--seed", type=int, help="the same seed makes the same schedule (default: a new one)")
     parser.add_argument("--orders", type=_count, default=200, help="how many (default: 200)")
     parser.add_argument("--buyers", type=_count, default=16, help="how many at a time (default: 16)")
-    parser.add_argument("--folder", type=Path, help="where data, logs and history are kept (default: a temporary one)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where data, logs and history are kept (default: a temporary one, removed if all is well)",
+    )
 
 
 def _count(text: str) -> int:
@@ -47,9 +52,12 @@ def main() -> int:
         database = Server(folder, durable=False)  # processes are killed here, not the machine
         database.start()
         try:
-            return _run(wanted, folder, database)
+            status = _run(wanted, folder, database)
         finally:
             database.stop()
+        if not (status or wanted.folder):
+            shutil.rmtree(folder)  # nothing in it that anybody would want to see
+        return status
     except NoPostgres as error:
         print(error, file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ from random import Random
 
 CUSTOMERS = 20  # with an account; everybody else is a guest
 ORDINARY, HOT = 40, 8  # SKUs with plenty of stock, and with little
-WEB = {"web-1": "embedded", "web-2": "none", "web-3": "none"}  # with an engine inside, or without one
+WEB = {"web-1": "embedded", "web-2": "embedded", "web-3": "none"}  # with an engine inside, or without one
 ENGINES = ("engine-1",)
 LEAD = 60  # orders that may begin before a fault whose time has come has struck
 
@@ -29,7 +29,7 @@ TOKENS = {
 FAULTS = {
     "kill": (18, 4, (0.0, 1.0)),
     "stop": (250, 1, (0.0, 0.5)),
-    "pause": (120, 2, (1.0, 8.0)),
+    "pause": (120, 2, (1.0, 7.0)),
     "database": (1000, 1, (0.0, 1.0)),
     "connections": (150, 2, (0.0, 0.0)),
     "mail": (150, 2, (0.5, 3.0)),

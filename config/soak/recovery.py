@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import connections
 
+from config.soak.history import History
 from shop.database import OUTAGES, rows
 
 EVERY = 0.1  # seconds between two looks
@@ -42,7 +43,8 @@ class Orphan:
 class Recovery:
     """Watches the orphans of each kill, in a thread of its own. `times` are seconds from the kill to the takeover, by table."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: History) -> None:
+        self.history = history
         self.times: dict[str, list[float]] = defaultdict(list)
         self.waiting: list[Orphan] = []
         self.lock = threading.Lock()
@@ -84,6 +86,9 @@ class Recovery:
         now = time.monotonic()
         if attempt > orphan.attempt and now >= orphan.runs_out:
             self.times[orphan.table].append(now - orphan.killed)
+            self.history.note(
+                "taken over", kind=orphan.table, target=orphan.alias, key=str(orphan.pk), seconds=now - orphan.killed
+            )
         return attempt > orphan.attempt or until != orphan.until
 
 

@@ -54,7 +54,7 @@ class Soak:
         self.history = History(folder / "history.jsonl")
         self.mail = MailServer(self.history)
         self.supervisor = Supervisor()
-        self.recovery = Recovery()
+        self.recovery = Recovery(self.history)
         self.progress = Progress(plan.orders)
         processes = self._processes(environment)
         sites = [f"http://127.0.0.1:{process.port}" for process in processes if process.port]

@@ -10,6 +10,7 @@ from shop.database import rows
 
 CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
 LONGEST = 400  # characters of an answer that are shown
+BEFORE = 10.0  # seconds before the first request from which faults are told
 
 
 class Moment(NamedTuple):
@@ -109,9 +110,9 @@ def _heard(order_id: str, history: Iterable[Entry]) -> Iterator[Moment]:
     mine = [entry for entry in history if _concerns(entry, journeys, numbers)]
     if not mine:
         return
+    times = [entry["at"] for entry in mine if entry.get("purpose") != "repeat"] or [mine[0]["at"]]
     for entry in history:
-        about = entry in mine or (entry["event"] == "fault" and mine[0]["at"] - 10 < entry["at"] < mine[-1]["at"])
-        if about:
+        if entry in mine or (entry["event"] == "fault" and times[0] - BEFORE < entry["at"] < times[-1]):
             yield Moment(datetime.fromtimestamp(entry["at"], UTC), "heard", _as_text(entry))
 
 
