@@ -110,9 +110,10 @@ def _heard(order_id: str, history: Iterable[Entry]) -> Iterator[Moment]:
     mine = [entry for entry in history if _concerns(entry, journeys, numbers)]
     if not mine:
         return
+    yield from (Moment(datetime.fromtimestamp(entry["at"], UTC), "heard", _as_text(entry)) for entry in mine)
     times = [entry["at"] for entry in mine if entry.get("purpose") != "repeat"] or [mine[0]["at"]]
     for entry in history:
-        if entry in mine or (entry["event"] == "fault" and times[0] - BEFORE < entry["at"] < times[-1]):
+        if entry["event"] == "fault" and times[0] - BEFORE < entry["at"] < times[-1]:
             yield Moment(datetime.fromtimestamp(entry["at"], UTC), "heard", _as_text(entry))
 
 
