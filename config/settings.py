@@ -114,6 +114,8 @@ POOL_SIZE = positive("DATABASE_POOL_SIZE", 16, env.int)
 # How long one of our sessions may keep the others waiting: a process that was stopped or cut off in the middle of a
 # transaction loses it, and who waits for its locks is told of an outage and tries again.
 PATIENCE = {"lock_timeout": "5s", "statement_timeout": "15s", "idle_in_transaction_session_timeout": "4s"}
+# What is prepared is planned once, whatever its parameters: all of it goes by a key or by what is due.
+PLANNING = {"plan_cache_mode": "force_generic_plan"}
 
 
 def server(name: str) -> dict[str, Any]:
@@ -131,7 +133,8 @@ def database(context: str) -> dict[str, Any]:
     """The alias of one context: `<CONTEXT>_DATABASE_URL`, or the context's database and role on DATABASE_URL's server."""
     own = f"{context.upper()}_DATABASE_URL"
     parsed = server(own) if own in env.ENVIRON else {**DATABASE_SERVER, **role(context)}
-    options = " ".join([parsed["OPTIONS"].get("options", ""), *(f"-c {name}={value}" for name, value in PATIENCE.items())])
+    session = (f"-c {name}={value}" for name, value in (PATIENCE | PLANNING).items())
+    options = " ".join([parsed["OPTIONS"].get("options", ""), *session])
     pool = {"min_size": 0, "max_size": POOL_SIZE, "timeout": 5, "num_workers": 1, "max_idle": 60}
     return parsed | {
         "ENGINE": "shop.postgres",

@@ -79,7 +79,8 @@ class Prepared(str):
         numbered = re.sub(r"%(?:\(\w+\))?s", lambda mark: numbers.get(mark[0]) or f"${next(count)}", sql)
         name = f"{sql.split()[0].lower()}_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
         self.plan = f"PREPARE {name} AS {numbered}".replace("%%", "%").encode()
-        self.call = f"EXECUTE {name} ({', '.join(['%s'] * (len(self.names) or next(count) - 1))})"
+        marks = ["%s"] * (len(self.names) or next(count) - 1)
+        self.call = f"EXECUTE {name} ({', '.join(marks)})" if marks else f"EXECUTE {name}"
 
     def arguments(self, parameters: Any) -> Any:
         return [parameters[name] for name in self.names] if self.names else parameters

@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, InternalError, OperationalError, connections
@@ -12,7 +13,17 @@ from django.db.transaction import TransactionManagementError
 from django.test import TestCase
 from psycopg.pq import TransactionStatus
 
-from shop.database import OUTAGES, Prepared, changed, kernel_transaction, later, rows, transaction
+from shop.database import (
+    OUTAGES,
+    NothingChanged,
+    Prepared,
+    changed,
+    kernel_transaction,
+    later,
+    require,
+    rows,
+    transaction,
+)
 from shop.errors import InTransaction
 from shop.transactions import held
 from tests.shop.server import cut_connection, name_of, superuser
@@ -174,6 +185,59 @@ def test_a_transaction_begins_with_its_first_statement():
         rows("orders", "SELECT 1")
         assert connections["orders"].connection.info.transaction_status == TransactionStatus.INTRANS
     assert connections["orders"].connection.info.transaction_status == TransactionStatus.IDLE
+
+
+ONE = "UPDATE test_notes SET note = %s WHERE note = %s"
+
+
+def test_what_has_to_change_a_row_is_the_condition_of_the_whole_transaction(notes):
+    with transaction("orders"):
+        put_down("a")
+        require("orders", "note", ONE, ["b", "a"])
+    assert notes() == ["b"]
+    with pytest.raises(NothingChanged) as refused, transaction("orders"):
+        put_down("c")
+        require("orders", "note", ONE, ["d", "a"])
+        put_down("e")
+    assert refused.value.args == ("note",)
+    assert notes() == ["b"]
+    assert not isinstance(refused.value, OUTAGES)
+    assert not connections["orders"].errors_occurred  # the connection is as good as before
+
+
+def test_negative_control_a_statement_that_may_change_nothing_lets_the_rest_happen(notes):
+    with transaction("orders"):
+        put_down("c")
+        later("orders", ONE, ["d", "a"])
+    assert notes() == ["c"]
+
+
+QUOTED = Prepared("SELECT %(text)s || '%%', %(n)s + 1, %(text)s, now() + %(time)s > now()")
+
+
+def test_a_prepared_statement_is_planned_once_for_each_connection():
+    plans = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%|| ''%%%%%%''%%'"
+    for n in range(3):
+        values = {"time": timedelta(hours=1), "n": n, "text": "it's"}
+        assert rows("orders", QUOTED, values) == [("it's%", n + 1, "it's", True)]
+    assert rows("orders", plans, []) == [(1,)]
+    connections["orders"].connection.close()
+    connections["orders"].close()
+    assert rows("orders", plans, []) == [(0,)]
+    assert rows("orders", QUOTED, {"time": timedelta(0), "n": 1, "text": ""})[0][1] == 2
+
+
+def test_a_prepared_statement_that_was_first_met_in_a_failed_transaction_works_in_the_next(notes):
+    put = Prepared("INSERT INTO test_notes VALUES (%s)")
+    for _ in range(2):
+        with pytest.raises(IntegrityError), transaction("orders"):
+            put_down("a")
+            put_down("a")
+            rows("orders", put, ["b"])
+    with transaction("orders"):
+        rows("orders", put, ["b"])
+        later("orders", put, ["c"])
+    assert notes() == ["b", "c"]
 
 
 def many_at_once():
