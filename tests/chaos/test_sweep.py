@@ -83,7 +83,7 @@ def fought(server, postbox, strikes, survivor_is_there=False) -> list[float]:
         seconds = list(battle.recovered.values())
         battle.insist()
         battle.recover()
-    print("CPU", sum(o["cpu"] for o in battle.outcomes), len(battle.outcomes))
+    print("CPU", sum(o["cpu"] for o in battle.outcomes), battle.outcomes[-1]["at"] - battle.outcomes[0]["at"]); print(*sorted((round(v,1), round(battle.outcomes[[p.email for p in battle.purchases].index(k)]["at"]-battle.outcomes[-1]["at"],1), battle._names([k])) for k,v in battle.recovered.items())[-12:], sep="\n")
     assert battle.complaints() == []
     return seconds
 
