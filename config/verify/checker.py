@@ -52,6 +52,7 @@ class Report:
     looked: dict[str, int] = field(default_factory=dict)  # subjects, by the invariant's name
     unnamed: int = 0  # violations beyond the first NAMED of an invariant
     unchecked: list[str] = field(default_factory=list)  # invariants of contexts that were not read
+    suspected: int = 0  # mismatches of facts at the first look, before the second
     seconds: float = 0.0
 
     def take(self, one: Invariant, found: Iterable[tuple]) -> None:
@@ -100,7 +101,8 @@ def _look(report: Report, chosen: list[str], values: Mapping[str, Any]) -> None:
                         report.take(one, _ask(context, one, values))
                 _collect(context, scratch, values)
         suspicions = _compare(scratch, chosen)
-    if suspicions.violations:
+    report.suspected = len(suspicions.violations)
+    if report.suspected:
         suspicions = _suspected_again(suspicions, chosen, values)
     report.violations += suspicions.violations
     report.looked |= suspicions.looked

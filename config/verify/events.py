@@ -59,7 +59,7 @@ FROM shop_inboxrow late"""
 
 _PARKED = """
 SELECT concat(handler, ' ', stream, '#', sequence) AS subject,
-       CASE WHEN parked_at IS NOT NULL THEN
+       CASE WHEN parked_at IS NOT NULL AND handled_at IS NULL THEN
            concat(name, ' parked ', parked_at, ' after ', failures, ' failures: ', left(error, 200)) END AS problem
 FROM shop_inboxrow"""
 

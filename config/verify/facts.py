@@ -45,8 +45,8 @@ FROM payments_payment"""
 
 _MESSAGES = """
 SELECT subject_id::text, min(order_id::text), min(user_id::text), count(DISTINCT user_id),
-       string_agg(template, ' ' ORDER BY template COLLATE "C") FILTER (WHERE channel = 'email'),
-       string_agg(template, ' ' ORDER BY template COLLATE "C") FILTER (WHERE channel = 'in_app'),
+       string_agg(DISTINCT template::text, ' ' ORDER BY template::text) FILTER (WHERE channel = 'email'),
+       string_agg(DISTINCT template::text, ' ' ORDER BY template::text) FILTER (WHERE channel = 'in_app'),
        min(created_at) < now() - %(grace)s
 FROM notifications_message GROUP BY subject_id"""
 

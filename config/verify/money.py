@@ -5,7 +5,7 @@ from config.verify.invariant import Invariant
 PAYMENTS = ("payments",)
 
 _BOUNDS = """
-SELECT id AS subject,
+SELECT order_id AS subject,
        CASE WHEN NOT (0 <= refunded AND 0 <= pending AND refunded + pending <= captured
                       AND captured <= authorized AND authorized <= amount) THEN
                 concat(status, ': refunded ', refunded, ' and ', pending, ' pending, captured ', captured,
@@ -20,7 +20,7 @@ SELECT id AS subject,
 FROM payments_payment"""
 
 _REFUNDS = """
-SELECT payment.id AS subject,
+SELECT order_id AS subject,
        CASE WHEN refunded <> coalesce(done, 0) THEN
                 concat(refunded, ' refunded, but refunds of ', coalesce(done, 0), ' are done')
             WHEN pending <> coalesce(running, 0) OR refund_id IS DISTINCT FROM running_id THEN
@@ -43,7 +43,7 @@ books AS (
     SELECT payment_id, bool_or(off <> 0 OR sides <> 2) AS lopsided, min(least) AS least, max(most) AS most,
            sum(moved) FILTER (WHERE booking = 'capture') AS came, -sum(moved) FILTER (WHERE booking <> 'capture') AS went
     FROM booking GROUP BY payment_id)
-SELECT id AS subject,
+SELECT order_id AS subject,
        CASE WHEN lopsided THEN 'a booking does not sum to 0'
             WHEN coalesce(came, 0) <> captured THEN concat(captured, ' captured, but ', coalesce(came, 0), ' booked')
             WHEN coalesce(went, 0) <> refunded THEN concat(refunded, ' refunded, but ', coalesce(went, 0), ' booked')
@@ -53,7 +53,7 @@ FROM payments_payment LEFT JOIN books ON payment_id = id"""
 
 # What runs may have happened there and not be written down here yet; of what rests, both say the same.
 _PROVIDER = """
-SELECT coalesce(payment.id::text, intent.reference) AS subject,
+SELECT coalesce(order_id::text, intent.reference) AS subject,
        CASE WHEN payment.id IS NULL THEN concat('the provider has it as ', intent.status, ', and no payment knows of it')
             WHEN intent.reference IS NULL THEN
                 CASE WHEN payment.authorized > 0 THEN concat(payment.status, ', and the provider knows nothing of it') END
@@ -70,26 +70,27 @@ FROM (SELECT * FROM payments_payment WHERE starts_with(reference, 'sb_')) paymen
 FULL JOIN payments_sandboxintent intent ON intent.reference = payment.reference"""
 
 _CHARGED = """
-SELECT reference AS subject,
+SELECT coalesce(order_id::text, reference) AS subject,
        CASE WHEN charges > 1 THEN concat('charged ', charges, ' times')
-            WHEN charges < 1 AND (captured > 0 OR status = 'authorized') THEN concat(status, ', and never charged')
+            WHEN charges < 1 AND (intent.captured > 0 OR intent.status = 'authorized') THEN
+                concat(intent.status, ', and never charged')
        END AS problem
-FROM payments_sandboxintent"""
+FROM payments_sandboxintent intent LEFT JOIN payments_payment USING (reference)"""
 
 _GIVEN_BACK = """
-SELECT coalesce(ours.id::text, theirs.key) AS subject,
+SELECT coalesce(ours.order_id::text, theirs.key) AS subject,
        CASE WHEN ours.id IS NULL THEN concat('the provider gave back ', theirs.amount, ', and no refund asked for that')
             WHEN theirs.key IS NULL AND ours.status = 'done' THEN
                 concat(ours.amount, ' given back, and the provider knows nothing of it')
             WHEN ours.status = 'refused' AND theirs.key IS NOT NULL THEN 'refused, but the provider has done it'
             WHEN theirs.amount <> ours.amount THEN concat(ours.amount, ' asked for, ', theirs.amount, ' given back')
        END AS problem
-FROM (SELECT refund.* FROM payments_refund refund JOIN payments_payment payment ON payment.id = payment_id
+FROM (SELECT order_id, refund.* FROM payments_refund refund JOIN payments_payment payment ON payment.id = payment_id
       WHERE starts_with(reference, 'sb_')) ours
 FULL JOIN payments_sandboxrefund theirs ON theirs.key = ours.id::text"""
 
 _LOOKED_AT = """
-SELECT id AS subject,
+SELECT order_id AS subject,
        CASE WHEN due_at IS NULL THEN concat(status, ', and nobody will look at it again')
             WHEN due_at < now() - %(late)s AND coalesce(lease_until < now(), true) THEN
                 concat(status, ', was to be looked at ', due_at)

@@ -5,7 +5,7 @@ from config.verify.invariant import Invariant
 NOTIFICATIONS, USERS = ("notifications",), ("users",)
 
 _STATE = """
-SELECT id AS subject,
+SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
        CASE WHEN status = 'waiting' AND due_at IS NULL THEN 'waiting, and nobody will send it'
             WHEN status = 'waiting' AND channel <> 'email' THEN concat('waiting by ', channel)
             WHEN (status = 'sent') <> (sent_at IS NOT NULL) THEN
@@ -18,7 +18,7 @@ SELECT id AS subject,
 FROM notifications_message"""
 
 _ONCE = """
-SELECT concat(subject_id, ' ', template, ' ', channel) AS subject,
+SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
        CASE WHEN count(*) > 1 THEN concat(count(*), ' messages') END AS problem
 FROM notifications_message GROUP BY subject_id, template, channel
 UNION ALL
@@ -26,7 +26,7 @@ SELECT message_id, CASE WHEN count(*) > 1 THEN concat(count(*), ' e-mails with t
 FROM notifications_message WHERE message_id <> '' GROUP BY message_id"""
 
 _GOES_OUT = """
-SELECT id AS subject,
+SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
        CASE WHEN due_at < now() - %(late)s AND coalesce(lease_until < now(), true) THEN
            concat('was to be sent ', due_at, '. ', reason) END AS problem
 FROM notifications_message WHERE status = 'waiting'"""

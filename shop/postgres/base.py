@@ -161,12 +161,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.queries_log.append({"sql": sql, "time": "0"})
 
     def _commit(self) -> None:
-        if chaos.reached and self.has_written():
+        if chaos.reached and self._writes():
             return chaos.call(f"{self.alias}.commit", self._send_commit)
         return self._send_commit()
 
-    def has_written(self) -> bool:
-        """Whether the open transaction has an id, as PostgreSQL gives it to one that writes, or has yet to send what writes."""
+    def _writes(self) -> bool:
+        """Whether there is anything to commit: PostgreSQL gives an id to a transaction that has written."""
         if self.unsent:
             return self.unsent != [b"BEGIN"]
         with self.wrap_database_errors:

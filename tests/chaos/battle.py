@@ -55,7 +55,8 @@ class Battle:
         """With somebody at work all the while, who takes over. For strikes in a request, which meets its own rows only."""
         for one in self._each():
             self.outcomes.append(one)
-            self._look()
+            struck = self._emails()[: len(self.outcomes)]
+            self._look(email for email in struck if email not in self.recovered)
 
     def _each(self) -> Iterator[dict[str, Any]]:
         for strike, purchase in zip(self.strikes, self.purchases, strict=True):
@@ -72,19 +73,19 @@ class Battle:
 
     def recover(self, limit: float = LIMIT) -> None:
         """Wait until all orders there are have come to rest. AssertionError if they do not."""
-        ordered = {email for email, ids in aftermath.orders_of(self._emails()).items() if ids}
+        restless = {email for email, ids in aftermath.orders_of(self._emails()).items() if ids}
         deadline = time.monotonic() + limit
-        while restless := ordered - set(self._look()):
+        while restless := restless - self._look(restless):
             assert time.monotonic() < deadline, f"not at rest after {limit} s: {self._names(restless)}"
             time.sleep(0.05)  # between two looks: another process is at work
 
-    def _look(self) -> set[str]:
-        """Who is at rest, and since when."""
-        pending = [p.email for p in self.purchases[: len(self.outcomes)] if p.email not in self.recovered]
+    def _look(self, emails: Iterable[str]) -> set[str]:
+        """Who is at rest; of whom that is so for the first time, since when."""
         struck = {p.email: outcome["at"] for p, outcome in zip(self.purchases, self.outcomes, strict=False)}
-        for email in aftermath.at_rest(pending):
-            self.recovered[email] = time.time() - struck[email]
-        return set(self.recovered)
+        rest = aftermath.at_rest(emails)
+        for email in rest:
+            self.recovered.setdefault(email, time.time() - struck[email])
+        return rest
 
     def _emails(self) -> list[str]:
         return [purchase.email for purchase in self.purchases]

@@ -13,7 +13,6 @@ from tests.chaos.aftermath import Fate, at_rest
 from tests.shopper import Answer, InProcess
 
 STOCK = 2  # units of each purchase's own SKU
-IN_TURN = ("inventory", "payments", "orders", "notifications")  # so that each hears of what the one before it has done
 PATIENCE = 8.0  # seconds for a flow that nobody disturbs
 
 SOLD = Fate("confirmed", "done", "captured", 1, 1, 0, 1, "committed", -1, ("order_confirmed",))
@@ -96,15 +95,21 @@ class ByHand:
     def __init__(self) -> None:
         self.engine = engine.Engine()
         self.engine.stopping.set()  # it does not pause after an outage
-        self.timers = [timer for context in IN_TURN for timer in events.timers((context,))]
+        self.timers = {context: events.timers((context,)) for context in hosted()}
 
     def turn(self) -> int:
         """Once all that the engine's threads do. Returns how much was claimed."""
-        done = 0
-        for timer in self.timers:
+        self._let_time_pass("inventory", "payments")
+        done = self._work()
+        self._let_time_pass("orders", "notifications")
+        return done + self._work()
+
+    def _let_time_pass(self, *contexts: str) -> None:
+        for timer in (timer for context in contexts for timer in self.timers[context]):
             self.engine._survive(lambda _, run=timer.run: run(), timer.name)
-            done += sum(self.engine._survive(work, c) for c in hosted() for work in (relay.deliver_due, inbox.handle_due))
-        return done
+
+    def _work(self) -> int:
+        return sum(self.engine._survive(work, c) for c in hosted() for work in (relay.deliver_due, inbox.handle_due))
 
     def settle(self, purchase: Purchase, patience: float = PATIENCE) -> bool:
         """Go on until nothing of the purchase is left to do. Whether it came to that within `patience` seconds."""

@@ -17,7 +17,7 @@ from contexts.payments import providers
 from shop import leases, services
 from shop.database import hosted
 from shop.engine import Engine
-from tests.chaos.flows import ByHand, Purchase, order
+from tests.chaos.flows import PATIENCE, ByHand, Purchase, order
 from tests.shopper import InProcess
 
 
@@ -59,7 +59,8 @@ def _child(purchase: Purchase, chaos: str, record: str) -> dict[str, Any]:
     if record:
         with open(record, "a") as file:
             file.write("engine\n")
-    rest = ByHand().settle(purchase, **({"patience": 0} if chaos else {}))
+    outage = any(rule.action != "kill" for rule in rules)  # then there may be a lease to wait for, which others do
+    rest = ByHand().settle(purchase, patience=0 if outage else PATIENCE)
     return {"answers": answers, "rest": rest, "struck": all(rule.hits >= rule.nth for rule in rules)}
 
 
