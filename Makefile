@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: up test clean lock bench
+.PHONY: up test chaos bench clean lock
 
 up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
 	@exec $(RUN) -m config.up
@@ -20,6 +20,9 @@ test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback bindin
 
 bench: $(VENV)/up.stamp  ## how fast it is beside one flat Django view; ARGS=--quick, ARGS="--only orders"
 	@$(RUN) -m bench $(ARGS)
+
+chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED)
+	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
 	@echo "Installing $< ..."

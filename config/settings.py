@@ -273,6 +273,11 @@ EMAIL_USE_TLS = setting("EMAIL_USE_TLS", env.bool, False)
 EMAIL_TIMEOUT = positive("EMAIL_TIMEOUT_SECONDS", 10)
 DEFAULT_FROM_EMAIL = setting("DEFAULT_FROM_EMAIL", env.str, "Satsuma <shop@satsuma.example>")
 
+# Faults to prove that nothing is lost (config/faults.py): refused unless all databases are tests'.
+CHAOS = setting("CHAOS", env.str, "")
+CHAOS_SEED = setting("CHAOS_SEED", env.int, 0)
+CHAOS_RECORD = setting("CHAOS_RECORD", env.str, "")
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
