@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from django.db import connections, models
 
-from shop.database import OUTAGES, changed, drop_broken_connections
+from shop.database import OUTAGES, changed, columns, drop_broken_connections, instances
 
 LEASE = timedelta(seconds=5)
 RENEWAL = 1.0  # seconds
@@ -50,22 +50,21 @@ def take(model: type[M], alias: str, pk: Any) -> M | None:
     The row's `taken_at` is the database's time: what its TTLs are compared with.
     Raises model.DoesNotExist for an unknown key.
     """
-    row = next(
-        iter(
-            model._base_manager.using(alias).raw(
-                f"""UPDATE {model._meta.db_table} SET
-                        woken = coalesce(lease_until > now(), false),
-                        attempt = attempt + (lease_until IS NULL OR lease_until <= now())::int,
-                        due_at = CASE WHEN lease_until > now() THEN due_at ELSE now() + %s END,
-                        lease_until = CASE WHEN lease_until > now() THEN lease_until ELSE now() + %s END
-                    WHERE {model._meta.pk.column} = %s RETURNING *, now() AS taken_at""",
-                [LEASE, LEASE, pk],
-            )
-        ),
-        None,
+    found = instances(
+        model,
+        alias,
+        f"""UPDATE {model._meta.db_table} SET
+                woken = coalesce(lease_until > now(), false),
+                attempt = attempt + (lease_until IS NULL OR lease_until <= now())::int,
+                due_at = CASE WHEN lease_until > now() THEN due_at ELSE now() + %s END,
+                lease_until = CASE WHEN lease_until > now() THEN lease_until ELSE now() + %s END
+            WHERE {model._meta.pk.column} = %s RETURNING {columns(model)}, now()""",
+        [LEASE, LEASE, pk],
+        also=("taken_at",),
     )
-    if row is None:
+    if not found:
         raise model.DoesNotExist(pk)  # type: ignore[attr-defined]
+    [row] = found
     return None if row.woken else row
 
 

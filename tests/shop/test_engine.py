@@ -43,7 +43,7 @@ def test_an_engine_starts_and_stops_its_threads(engines):
     assert all(thread.is_alive() and thread.daemon for thread in engine.threads)
     engine.stop()
     assert not any(thread.is_alive() for thread in engine.threads)
-    assert engine.ring not in outbox.doorbell
+    assert engine.ring_relay not in outbox.doorbell
 
 
 def test_an_engine_finishes_what_it_has_in_hand(engines, letter):
@@ -77,12 +77,12 @@ def test_facts_are_handled_as_they_come(engines, letter):
 def test_what_another_process_announced_is_found_without_a_doorbell(engines, letter):
     listen(read)
     [engine] = engines()
-    outbox.doorbell.remove(engine.ring)
+    outbox.doorbell.remove(engine.ring_relay)
     try:
         send(letter, "hello")
         assert eventually(lambda: notes(letter) == ["hello"], patience=2)
     finally:
-        outbox.doorbell.append(engine.ring)
+        outbox.doorbell.append(engine.ring_relay)
 
 
 def test_several_engines_handle_each_fact_once_and_in_order(engines, letter):

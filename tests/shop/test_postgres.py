@@ -5,12 +5,14 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from django.db import InternalError, OperationalError, connections
+from django.db import IntegrityError, InternalError, OperationalError, connections
 from django.db import transaction as django_transaction
 from django.db.backends.postgresql import base as stock
+from django.db.transaction import TransactionManagementError
 from django.test import TestCase
+from psycopg.pq import TransactionStatus
 
-from shop.database import OUTAGES, kernel_transaction, rows, transaction
+from shop.database import OUTAGES, changed, kernel_transaction, later, rows, transaction
 from shop.errors import InTransaction
 from shop.transactions import held
 from tests.shop.server import cut_connection, name_of, superuser
@@ -113,6 +115,84 @@ def test_a_pool_whose_connections_were_all_cut_is_back_within_seconds():
     began = time.monotonic()
     assert rows("orders", "SELECT 1") == [(1,)]
     assert time.monotonic() - began < 15  # by default: minutes
+
+
+NOTED = "SELECT note FROM test_notes ORDER BY note"
+
+
+@pytest.fixture
+def notes():
+    """A table to write to, and what it holds as others see it."""
+    rows("orders", "CREATE TABLE test_notes (note text PRIMARY KEY)")
+    yield lambda: [note for [note] in elsewhere(lambda: rows("orders", NOTED))]
+    rows("orders", "DROP TABLE test_notes")
+
+
+def put_down(note):
+    later("orders", "INSERT INTO test_notes VALUES (%s)", [note])
+
+
+def test_what_is_put_off_is_committed_with_the_rest_in_the_order_it_was_said(notes):
+    with transaction("orders"):
+        put_down("50 % off; it's sent -- late")
+        assert rows("orders", NOTED) == [("50 % off; it's sent -- late",)]
+        assert changed("orders", "UPDATE test_notes SET note = %s", ["b"]) == 1
+        put_down("c")
+        assert notes() == []
+    assert notes() == ["b", "c"]
+
+
+def test_what_is_put_off_is_gone_when_the_transaction_fails(notes):
+    with pytest.raises(ZeroDivisionError), transaction("orders"):
+        put_down("a")
+        1 / 0  # noqa: B018
+    with transaction("orders"):
+        put_down("b")
+    assert notes() == ["b"]
+
+
+@pytest.mark.parametrize("then", [lambda: None, lambda: rows("orders", "SELECT 1")], ids=["COMMIT", "a statement"])
+def test_what_goes_wrong_with_it_is_raised_where_it_is_sent_and_nothing_stays(notes, then):
+    with pytest.raises(IntegrityError), transaction("orders"):
+        put_down("a")
+        put_down("b")
+        put_down("a")
+        then()
+    assert notes() == []
+    assert rows("orders", "SELECT 1") == [(1,)]
+
+
+def test_without_a_transaction_there_is_nothing_to_put_off_to():
+    with pytest.raises(TransactionManagementError):
+        later("orders", "SELECT 1")
+
+
+def test_a_transaction_begins_with_its_first_statement():
+    """Until then nothing is open that could hold others up."""
+    with transaction("orders"):
+        assert connections["orders"].connection.info.transaction_status == TransactionStatus.IDLE
+        rows("orders", "SELECT 1")
+        assert connections["orders"].connection.info.transaction_status == TransactionStatus.INTRANS
+    assert connections["orders"].connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def many_at_once():
+    with connections["orders"].cursor() as cursor:
+        cursor.executemany("INSERT INTO test_notes VALUES (%s)", [["a"], ["b"]])
+
+
+def with_a_servers_cursor():
+    with connections["orders"].chunked_cursor() as cursor:
+        cursor.execute("SELECT 1")
+    rows("orders", "INSERT INTO test_notes VALUES ('a')")
+
+
+@pytest.mark.parametrize("first", [many_at_once, with_a_servers_cursor])
+def test_whatever_comes_first_is_in_the_transaction(notes, first):
+    with pytest.raises(ZeroDivisionError), transaction("orders"):
+        first()
+        1 / 0  # noqa: B018
+    assert notes() == []
 
 
 class ATestsOwnTransaction(TestCase):

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 
 from contexts.inventory.interface import Offer, UnknownSku
 from contexts.inventory.models import Category, Product, Variant
-from shop.database import rows
+from shop.database import Prepared, rows
 from shop.errors import NotFound
 from shop.money import Money
 
@@ -51,15 +51,15 @@ def _offer(sku: str, name: str, price: Money, available: int) -> Offer:
 
 
 def _offers(skus: Iterable[str]) -> list[tuple]:
-    return rows(
-        "inventory",
-        """SELECT sku, concat_ws(', ', product.name, nullif(variant.name, '')), price, currency, on_hand - reserved
-           FROM inventory_variant variant
-                JOIN inventory_stock USING (sku)
-                JOIN inventory_product product ON product.id = variant.product_id
-           WHERE sku = ANY(%s) AND variant.is_active AND product.is_active""",
-        [list(skus)],
-    )
+    return rows("inventory", _OFFERS, [list(skus)])
+
+
+_OFFERS = Prepared("""
+SELECT sku, concat_ws(', ', product.name, nullif(variant.name, '')), price, currency, on_hand - reserved
+FROM inventory_variant variant
+     JOIN inventory_stock USING (sku)
+     JOIN inventory_product product ON product.id = variant.product_id
+WHERE sku = ANY(%s) AND variant.is_active AND product.is_active""")
 
 
 def categories() -> QuerySet:
