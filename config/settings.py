@@ -291,7 +291,7 @@ LOGGING = configuration(
 )
 
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "shop.openapi.Schema",
     "EXCEPTION_HANDLER": "shop.problems.handle",
     "UNAUTHENTICATED_USER": "shop.rest.Nobody",
     "UNAUTHENTICATED_TOKEN": None,
