@@ -15,6 +15,8 @@ from shop import events, idempotency, inbox, outbox, relay, tracing
 from shop.database import OUTAGES, drop_broken_connections, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
+BREATH = 0.03  # seconds between two looks that both found something, so that each takes many at once
+TAKE_OVER_EVERY = 0.5
 SWEEPERS = 2
 FORGET_EVERY = 3600.0
 
@@ -29,12 +31,32 @@ def work_once() -> int:
 def forget() -> None:
     """Purge what is old enough to be forgotten, in every hosted context."""
     for context in hosted():
-        try:
-            purged = {"events": relay.purge(context), "inbox": inbox.purge(context), "keys": idempotency.purge(context)}
-            log.info("forgotten", context=context, **purged)
-        except OUTAGES as error:  # an hour later again; the other contexts now
-            log.warning("not_forgotten", context=context, error=str(error))
-            drop_broken_connections()
+        _in_spite_of_outages(_purge, context)
+
+
+def _purge(context: str) -> None:
+    purged = {"events": relay.purge(context), "inbox": inbox.purge(context), "keys": idempotency.purge(context)}
+    log.info("forgotten", context=context, **purged)
+
+
+def _in_spite_of_outages(work: Callable[[str], object], context: str) -> None:
+    """An outage of one context's database is for the next time; the other contexts get theirs now."""
+    try:
+        work(context)
+    except OUTAGES as error:
+        log.warning("engine_outage", subject=f"{work.__name__} {context}", error=str(error))
+        drop_broken_connections()
+
+
+def take_over() -> None:
+    """Handle all that was started in an inbox without an end, in every hosted context."""
+    for context in hosted():
+        _in_spite_of_outages(_take_over, context)
+
+
+def _take_over(context: str) -> None:
+    while inbox.take_over(context):
+        pass
 
 
 def run_until_idle(rounds: int = 1000) -> None:
@@ -57,23 +79,24 @@ class Engine:
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
-        self.bells: list[threading.Event] = []
-        self.timers = [*events.timers(hosted()), events.Timer("shop.forget", FORGET_EVERY, forget)]
+        own = (events.Timer("shop.take_over", TAKE_OVER_EVERY, take_over), events.Timer("shop.forget", FORGET_EVERY, forget))
+        self.timers = [*events.timers(hosted()), *own]
         self.next_run = {timer.name: 0.0 for timer in self.timers}
         self.lock = threading.Lock()
+        self.relays = {context: threading.Event() for context in hosted()}  # their bells
+        self.handlers = {context: threading.Event() for context in hosted()}
         self.threads = [
-            self._thread("relay", self._loop, relay.deliver_due, hosted()),
-            *(self._thread(f"handlers-{context}", self._loop, inbox.handle_due, (context,)) for context in hosted()),
+            *(self._thread(f"relay-{of}", self._loop, relay.deliver_due, of, bell) for of, bell in self.relays.items()),
+            *(self._thread(f"handlers-{of}", self._loop, inbox.handle_fresh, of, bell) for of, bell in self.handlers.items()),
             *(self._thread(f"timers-{n}", self._sweep) for n in range(SWEEPERS)),
         ]
 
     def _thread(self, name: str, target: Callable, *arguments: object) -> threading.Thread:
-        bell = threading.Event()
-        self.bells.append(bell)
-        return threading.Thread(target=target, args=(bell, *arguments), name=name, daemon=True)
+        return threading.Thread(target=target, args=arguments, name=name, daemon=True)
 
     def start(self) -> None:
-        outbox.doorbell.append(self.ring)
+        outbox.doorbell.append(self.ring_relay)
+        inbox.doorbell.append(self.ring_handlers)
         for thread in self.threads:
             thread.start()
         log.info("engine_started", contexts=hosted(), timers=len(self.timers))
@@ -81,28 +104,31 @@ class Engine:
     def stop(self, patience: float = 10.0) -> None:
         """Let each thread finish what it has in hand. What a thread does not finish in time, another process will."""
         self.stopping.set()
-        outbox.doorbell.remove(self.ring)
-        self.ring()
+        outbox.doorbell.remove(self.ring_relay)
+        inbox.doorbell.remove(self.ring_handlers)
+        for bell in (*self.relays.values(), *self.handlers.values()):
+            bell.set()
         deadline = time.monotonic() + patience
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         log.info("engine_stopped")
 
-    def ring(self) -> None:
-        for bell in self.bells:
-            bell.set()
+    def ring_relay(self, context: str) -> None:
+        self.relays[context].set()
 
-    def _loop(self, bell: threading.Event, work: Callable[[str], int], contexts: tuple[str, ...]) -> None:
+    def ring_handlers(self, context: str) -> None:
+        self.handlers[context].set()
+
+    def _loop(self, work: Callable[[str], int], context: str, bell: threading.Event) -> None:
         while not self.stopping.is_set():
             bell.clear()
-            done = sum(self._survive(work, context) for context in contexts)
-            if done:
-                self.ring()
+            if self._survive(work, context):
+                self.stopping.wait(BREATH)
             else:
                 bell.wait(IDLE)
         _close_all()
 
-    def _sweep(self, bell: threading.Event) -> None:
+    def _sweep(self) -> None:
         while not self.stopping.is_set():
             timer = self._due_timer()
             if timer is None:

@@ -15,7 +15,7 @@ import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from shop.database import changed, kernel_transaction, rows
+from shop.database import Prepared, changed, kernel_transaction, rows
 from shop.errors import Conflict, Invalid, Unprocessable
 
 GUEST_KEY_LENGTH = 16
@@ -55,6 +55,15 @@ class Known(msgspec.Struct, frozen=True):
     body: bytes | None
 
 
+_FIND = Prepared("SELECT fingerprint, resource, status, body FROM shop_idempotencykey WHERE scope = %s AND key = %s")
+_RECORD = Prepared("""
+INSERT INTO shop_idempotencykey (scope, key, fingerprint, resource) VALUES (%s, %s, %s, %s)
+ON CONFLICT (scope, key) DO NOTHING""")
+_STORE = Prepared("""
+UPDATE shop_idempotencykey SET status = coalesce(status, %s), body = coalesce(body, %s)
+WHERE scope = %s AND key = %s RETURNING resource, status, body""")
+
+
 def keyed_hash(data: bytes) -> str:
     """HMAC-SHA256 under the shop's secret: comparable here, worthless elsewhere."""
     return hmac.new(settings.SECRET_KEY.encode(), data, hashlib.sha256).hexdigest()
@@ -84,11 +93,7 @@ def key_of(request: HttpRequest, body: Any, *, required: bool) -> Key | None:
 
 def find(alias: str, key: Key) -> Known | None:
     """What the key led to. Raises IdempotencyKeyReused if it came with another body."""
-    found = rows(
-        alias,
-        "SELECT fingerprint, resource, status, body FROM shop_idempotencykey WHERE scope = %s AND key = %s",
-        [key.scope, key.key],
-    )
+    found = rows(alias, _FIND, [key.scope, key.key])
     if not found:
         return None
     [(fingerprint, resource, status, body)] = found
@@ -99,24 +104,13 @@ def find(alias: str, key: Key) -> Known | None:
 
 def record(alias: str, key: Key, resource: UUID | None = None) -> None:
     """Tie the key to its effect, inside the effect's transaction. Raises IdempotencyKeyInFlight if another was first."""
-    inserted = changed(
-        alias,
-        """INSERT INTO shop_idempotencykey (scope, key, fingerprint, resource) VALUES (%s, %s, %s, %s)
-           ON CONFLICT (scope, key) DO NOTHING""",
-        [key.scope, key.key, key.fingerprint, resource],
-    )
-    if not inserted:
+    if not changed(alias, _RECORD, [key.scope, key.key, key.fingerprint, resource]):
         raise IdempotencyKeyInFlight
 
 
 def finish(alias: str, key: Key, status: int, body: bytes) -> Known:
     """Store the final answer, and return what is stored: the first one stays."""
-    [stored] = rows(
-        alias,
-        """UPDATE shop_idempotencykey SET status = coalesce(status, %s), body = coalesce(body, %s)
-           WHERE scope = %s AND key = %s RETURNING resource, status, body""",
-        [status, body, key.scope, key.key],
-    )
+    [stored] = rows(alias, _STORE, [status, body, key.scope, key.key])
     return Known(stored[0], stored[1], bytes(stored[2]))
 
 

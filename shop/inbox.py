@@ -1,17 +1,26 @@
 """Inbox: every fact once per handler. Stored in the subscriber's own database, handled there, parked when it is poison."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import structlog
 from django.db import connections
-from psycopg.types.json import Jsonb
 
 from shop import clock, events, tracing
-from shop.database import OUTAGES, changed, hosted, kernel_transaction, rows
+from shop.database import (
+    OUTAGES,
+    NothingChanged,
+    Prepared,
+    changed,
+    columns,
+    hosted,
+    instances,
+    kernel_transaction,
+    require,
+    rows,
+)
 from shop.errors import Conflict, Unavailable
 from shop.events import MAX_AGE, MAX_HOPS, Envelope, Handler
 from shop.leases import LEASE, Fenced, backoff, renewing
@@ -21,6 +30,7 @@ MAX_FAILURES = 5
 MAX_STARTS = 5
 BATCH = 10
 
+doorbell: list[Callable[[str], None]] = []  # rung when something to handle has come, with whose inbox it is in
 log = structlog.get_logger(__name__)
 
 
@@ -44,6 +54,8 @@ def accept(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
             accepted += [(envelope, handler) for handler in events.handlers(context, envelope.name)]
     if accepted:
         _store(context, accepted)
+        for ring in doorbell:
+            ring(context)
     return refused
 
 
@@ -58,49 +70,59 @@ def _refusal(context: str, envelope: Envelope) -> str:
     return ""
 
 
+# Whoever comes in circles is parked at once.
+_STORE = Prepared("""
+INSERT INTO shop_inboxrow (event_id, handler, ordered, name, stream, sequence, envelope, error, parked_at, due_at)
+SELECT event_id, handler, ordered, name, stream, sequence, envelope::jsonb, error, CASE WHEN error <> '' THEN now() END, now()
+FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
+     AS come (event_id, handler, ordered, name, stream, sequence, envelope, error)
+ON CONFLICT (event_id, handler) DO NOTHING""")
+
+
 def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
-    values: list[Any] = []
-    for envelope, handler in accepted:
-        looping = f"passed on {envelope.hops} times" if envelope.hops > MAX_HOPS else ""
-        values += [
-            envelope.id, handler.name, handler.ordered, envelope.name, envelope.stream, envelope.sequence,
-            Jsonb(envelope, msgspec.json.encode), looping, bool(looping),
-        ]  # fmt: skip
-    row = "(%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END, now())"
-    changed(
-        context,
-        f"""INSERT INTO shop_inboxrow
-              (event_id, handler, ordered, name, stream, sequence, envelope, error, parked_at, due_at)
-            VALUES {", ".join([row] * len(accepted))} ON CONFLICT (event_id, handler) DO NOTHING""",
-        values,
-    )
+    come = [
+        (e.id, h.name, h.ordered, e.name, e.stream, e.sequence, msgspec.json.encode(e).decode(), _looping(e))
+        for e, h in accepted
+    ]
+    changed(context, _STORE, [list(column) for column in zip(*come, strict=True)])
 
 
-_CLAIM_DUE = """
+def _looping(envelope: Envelope) -> str:
+    return f"passed on {envelope.hops} times" if envelope.hops > MAX_HOPS else ""
+
+
+_CLAIM_DUE = f"""
 UPDATE shop_inboxrow SET attempt = attempt + 1, starts = starts + 1, lease_until = now() + %s
 WHERE id IN (
     SELECT id FROM shop_inboxrow row
     WHERE handled_at IS NULL AND parked_at IS NULL AND due_at <= now()
-      AND (lease_until IS NULL OR lease_until <= now()) AND {started}
+      AND (lease_until IS NULL OR lease_until <= now()) AND {{started}}
       AND (NOT ordered OR NOT EXISTS (
             SELECT 1 FROM shop_inboxrow earlier
             WHERE earlier.handler = row.handler AND earlier.stream = row.stream
               AND earlier.sequence < row.sequence AND earlier.handled_at IS NULL))
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING *"""
-_CLAIM = {False: _CLAIM_DUE.format(started="starts = 0"), True: _CLAIM_DUE.format(started="starts > 0")}
+RETURNING {columns(InboxRow)}"""
+_CLAIM = {started: Prepared(_CLAIM_DUE.format(started=how)) for started, how in ((False, "starts = 0"), (True, "starts > 0"))}
 
 
 def handle_due(context: str) -> int:
-    """Claim what is due in one context and run its handlers. Returns how many rows were claimed.
+    """Claim what is due in one context and run its handlers. Returns how many rows were claimed."""
+    return handle_fresh(context) + take_over(context)
 
-    A row that was started before without an end comes alone: it may be what ended its worker.
-    """
-    return _handle(context, BATCH, started_before=False) + _handle(context, 1, started_before=True)
+
+def handle_fresh(context: str) -> int:
+    """As `handle_due`, of what was never started."""
+    return _handle(context, BATCH, started_before=False)
+
+
+def take_over(context: str) -> int:
+    """As `handle_due`, of what was started without an end. One row alone: it may be what ended its worker."""
+    return _handle(context, 1, started_before=True)
 
 
 def _handle(context: str, limit: int, *, started_before: bool) -> int:
-    claimed = list(InboxRow.objects.using(context).raw(_CLAIM[started_before], [LEASE, limit]))
+    claimed = instances(InboxRow, context, _CLAIM[started_before], [LEASE, limit])
     with ExitStack() as leases:
         for row in claimed:
             leases.enter_context(renewing(row, context))
@@ -131,17 +153,20 @@ def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
             if handler.atomic:
                 with kernel_transaction(context):
                     handler.run(event)
-                    _finish(context, row)
+                    require(context, _FINISHED, _FINISH, [row.pk, row.attempt])
             else:
                 handler.run(event)
-                _finish(context, row)
+                if not changed(context, _FINISH, [row.pk, row.attempt]):
+                    raise Fenced
             log.info("event_handled", handler=row.handler, name=row.name, stream=row.stream, sequence=row.sequence)
         except Fenced:
-            log.warning("event_taken_over", handler=row.handler, stream=row.stream, sequence=row.sequence)
+            _taken_over(row)
         except OUTAGES as error:
             connections[context].close()  # it may be broken; the next statement gets another
             _postpone(context, row, repr(error))
         except Exception as error:
+            if isinstance(error, NothingChanged) and error.args == (_FINISHED,):
+                return _taken_over(row)
             log.exception("event_failed", handler=row.handler, stream=row.stream, sequence=row.sequence)
             (_park if row.failures + 1 >= MAX_FAILURES else _postpone)(context, row, repr(error), failed=1)
 
@@ -149,11 +174,13 @@ def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
 _MINE = "WHERE id = %s AND attempt = %s AND handled_at IS NULL"
 
 
-def _finish(context: str, row: InboxRow) -> None:
-    """Mark the row handled, in the transaction of the effect. Raises Fenced where another worker has taken over."""
-    sql = f"UPDATE shop_inboxrow SET handled_at = now(), lease_until = NULL, error = '' {_MINE}"
-    if not changed(context, sql, [row.pk, row.attempt]):
-        raise Fenced
+# The row is handled in the transaction of the effect; where another worker has taken over, there is no effect.
+_FINISH = f"UPDATE shop_inboxrow SET handled_at = now(), lease_until = NULL, error = '' {_MINE}"
+_FINISHED = "inbox row"
+
+
+def _taken_over(row: InboxRow) -> None:
+    log.warning("event_taken_over", handler=row.handler, stream=row.stream, sequence=row.sequence)
 
 
 def _postpone(context: str, row: InboxRow, why: str, failed: int = 0) -> None:

@@ -1,28 +1,29 @@
 """Outbox: a fact is written where it becomes true, in the same transaction, with one delivery per subscribing context."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from django.conf import settings
 from django.db import transaction as django_transaction
 
 from shop import clock, tracing
-from shop.database import changed
+from shop.database import Prepared, later
 from shop.errors import InTransaction
 from shop.events import Event
 from shop.ids import uuid7
 from shop.transactions import held
 
-_INSERT = """
+_INSERT = Prepared("""
 WITH fact AS (
     INSERT INTO shop_outboxevent (id, name, version, stream, sequence, occurred_at, hops,
                                   correlation_id, causation_id, traceparent, payload)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     RETURNING id, stream, sequence)
 INSERT INTO shop_delivery (event_id, subscriber, stream, sequence)
-SELECT id, unnest(%s::text[]), stream, sequence FROM fact"""
+SELECT id, unnest(%s::text[]), stream, sequence FROM fact""")
 
-doorbell: list[Callable[[], None]] = []  # rung after a commit that left something to deliver
+doorbell: list[Callable[[str], None]] = []  # rung after a commit that left something to deliver, with whose outbox it is in
 
 
 def publish(event: Event, *, sequence: int) -> None:
@@ -37,7 +38,7 @@ def publish(event: Event, *, sequence: int) -> None:
     trace = tracing.current()
     subscribers = settings.SUBSCRIPTIONS[event.name]
     facts = msgspec.to_builtins(event)
-    changed(
+    later(
         alias,
         _INSERT,
         (
@@ -47,9 +48,9 @@ def publish(event: Event, *, sequence: int) -> None:
         ),
     )  # fmt: skip
     if subscribers:
-        django_transaction.on_commit(_ring, using=alias)
+        django_transaction.on_commit(partial(_ring, alias), using=alias)
 
 
-def _ring() -> None:
+def _ring(publisher: str) -> None:
     for ring in doorbell:
-        ring()
+        ring(publisher)

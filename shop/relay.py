@@ -6,8 +6,8 @@ import msgspec
 import structlog
 from django.db import connections
 
-from shop import inbox
-from shop.database import changed, rows
+from shop import chaos, inbox
+from shop.database import Prepared, changed, rows
 from shop.events import Envelope
 
 BATCH = 50
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 # Committed before anything is sent. A delivery is due only when all earlier ones of its subscriber and stream are
 # acknowledged. Never "id greater than the last one": a transaction that committed late would be passed over.
-_CLAIM = """
+_CLAIM = Prepared("""
 UPDATE shop_delivery SET attempts = attempts + 1,
        due_at = now() + least(10, %s * power(2, least(attempts, 10))) * interval '1 second'
 FROM shop_outboxevent event
@@ -29,7 +29,12 @@ WHERE event.id = shop_delivery.event_id AND shop_delivery.id IN (
           AND earlier.sequence < due.sequence AND earlier.acknowledged_at IS NULL)
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING shop_delivery.id, subscriber, event.id, name, version, event.stream, event.sequence, occurred_at, hops,
-          correlation_id, causation_id, traceparent, payload::text"""
+          correlation_id, causation_id, traceparent, payload::text""")
+
+
+_ACKNOWLEDGE = Prepared(
+    "UPDATE shop_delivery SET acknowledged_at = now(), error = '' WHERE id = ANY(%s) AND acknowledged_at IS NULL"
+)
 
 
 def deliver_due(publisher: str) -> int:
@@ -42,11 +47,7 @@ def deliver_due(publisher: str) -> int:
     for subscriber, batch in by_subscriber.items():
         acknowledged += _hand_over(publisher, subscriber, batch)
     if acknowledged:
-        changed(
-            publisher,
-            "UPDATE shop_delivery SET acknowledged_at = now(), error = '' WHERE id = ANY(%s) AND acknowledged_at IS NULL",
-            [acknowledged],
-        )
+        changed(publisher, _ACKNOWLEDGE, [acknowledged])
     return len(claimed)
 
 
@@ -60,7 +61,7 @@ def _envelope(event_id, name, version, stream, sequence, occurred_at, hops, corr
 def _hand_over(publisher: str, subscriber: str, batch: dict[int, Envelope]) -> list[int]:
     """The deliveries that the subscriber acknowledged. The others stay due and say why."""
     try:
-        refused = inbox.accept(subscriber, batch.values())
+        refused = chaos.call(f"relay.{publisher}.{subscriber}", inbox.accept, subscriber, batch.values())
     except Exception as error:  # whatever is wrong with one subscriber, the others get theirs
         connections.close_all()  # one of them may be broken; the next statement gets another
         refused = {str(envelope.id): repr(error) for envelope in batch.values()}

@@ -25,8 +25,6 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db.models import Q, Value
-from django.db.models.functions import Least, Now
 
 from contexts.inventory.interface import Line, OutOfStock, UnknownSku, inventory
 from contexts.orders.events import (
@@ -39,7 +37,7 @@ from contexts.orders.events import (
 from contexts.orders.models import Order
 from contexts.payments.interface import Declined, NotCapturable, Payment, PaymentMethod, payments
 from shop import clock
-from shop.database import rows, transaction
+from shop.database import In, NothingChanged, assignments, require, rows, transaction
 from shop.errors import Closed, DomainError, Unavailable
 from shop.events import Event
 from shop.leases import Fenced, backoff, renewing
@@ -50,6 +48,7 @@ Status, Step = Order.Status, Order.Step
 REMEMBERED = ("step", "tries", "payment_id", "payment_status", "payment_action")
 LOOK_AGAIN = timedelta(seconds=30)  # while waiting for an event that says when: in case it is late
 PAID = ("authorized", "capturing", "captured")
+TAKEN = ("captured", "refunding", "refunded")  # what staff give back later, in part or in full, calls no order off
 STUCK = 10  # tries without an answer, after which somebody should look
 
 log = structlog.get_logger(__name__)
@@ -105,16 +104,11 @@ def _try_again(order: Order, why: str) -> Pause:
 
 def _give_back(order: Order, pause: Pause, before_release: Callable[[Order], object]) -> bool:
     """Write what is left and give the lease back; False where somebody has said meanwhile that there is news."""
-    due = None if pause.delay is None else Now() + Value(pause.delay)
-    if due and (order.step == Step.AUTHORIZING or order.status == Status.ON_HOLD):
-        due = Least(due, "expires_at")
+    has_an_end = order.step == Step.AUTHORIZING or order.status == Status.ON_HOLD
+    due = In(pause.delay, at_latest="expires_at" if has_an_end else "NULL")
     remembered = {name: getattr(order, name) for name in REMEMBERED}
-    with transaction("orders"):
-        changes = remembered | pause.changes | {"lease_until": None, "due_at": due}
-        if _update(order, pause.event, Q(woken=False), changes):
-            before_release(order)
-            return True
-    return False
+    changes = remembered | pause.changes | {"lease_until": None, "due_at": due}
+    return _update(order, pause.event, changes, only_if="NOT woken", also=before_release)
 
 
 def _read_again(order: Order) -> None:
@@ -128,21 +122,36 @@ def _read_again(order: Order) -> None:
 
 def _write(order: Order, event: Event, **changes: Any) -> None:
     """One transaction: the order's row, under the fence, and the fact. Raises Fenced."""
-    with transaction("orders"):
-        if not _update(order, event, Q(), changes):
-            raise Fenced
+    if not _update(order, event, changes):
+        raise Fenced
 
 
-def _update(order: Order, event: Event | None, only_if: Q, changes: dict[str, Any]) -> bool:
-    """The one statement that changes an order, WHERE attempt = mine. False where the row is not (so) ours."""
+def _update(
+    order: Order,
+    event: Event | None,
+    changes: dict[str, Any],
+    *,
+    only_if: str = "true",
+    also: Callable[[Order], object] = lambda order: None,
+) -> bool:
+    """The one transaction that changes an order, WHERE attempt = mine. False where the row is not (so) ours."""
     if event:
         changes["sequence"] = order.sequence + 1
-    if not Order.objects.filter(only_if, pk=order.pk, attempt=order.attempt).update(**changes):
+    names, values = assignments(changes)
+    mine = f"UPDATE orders_order SET {names} WHERE id = %s AND attempt = %s AND {only_if}"
+    before = {name: getattr(order, name) for name in changes}
+    vars(order).update(changes)
+    try:
+        with transaction("orders"):
+            require("orders", "order", mine, [*values, order.pk, order.attempt])
+            if event:
+                publish(event, sequence=order.sequence)
+            also(order)
+    except BaseException as error:
+        vars(order).update(before)
+        if not isinstance(error, NothingChanged):
+            raise
         return False
-    if event:
-        publish(event, sequence=changes["sequence"])
-    for name, value in changes.items():
-        setattr(order, name, value)
     return True
 
 
@@ -203,9 +212,7 @@ def confirm(order: Order) -> None:
         "timeline": _told(order, "confirmed", "The order is confirmed."),
     }
     confirmed = OrderConfirmed(**_who(order), total=Money(order.total, order.currency))
-    with transaction("orders"):
-        done = _update(order, confirmed, Q(cancel_requested_at=None), changes)
-    if not done:
+    if not _update(order, confirmed, changes, only_if="cancel_requested_at IS NULL"):
         _read_again(order)
 
 
@@ -217,11 +224,8 @@ def capture(order: Order) -> Pause | None:
         cancel(order, "payment_called_off", "The payment was called off.")
         return None
     _remember(order, payment)
-    if payment.status == "captured":
+    if payment.status in TAKEN:
         return _paid(order, payment)
-    if payment.status in ("refunding", "refunded"):
-        cancel(order, "refunded", "The payment was given back.")
-        return None
     if payment.status == "capture_refused" and order.status != Status.ON_HOLD:
         _put_on_hold(order, payment)
     return Pause(LOOK_AGAIN)
@@ -244,7 +248,7 @@ def _put_on_hold(order: Order, payment: Payment) -> None:
         OrderPutOnHold(**_who(order), reason=payment.reason),
         status=Status.ON_HOLD,
         payment_status=payment.status,
-        expires_at=Now() + Value(timedelta(seconds=settings.ON_HOLD_SECONDS)),
+        expires_at=In(timedelta(seconds=settings.ON_HOLD_SECONDS)),
         timeline=_told(order, "on_hold", "The payment could not be taken.", "payments"),
     )
     order.refresh_from_db(fields=["expires_at"])  # the database's clock has set it

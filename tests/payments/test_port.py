@@ -73,16 +73,14 @@ def test_refunds_have_their_key_and_their_limit():
 def statements(do):
     with CaptureQueriesContext(connections["payments"]) as queries:
         do()
-    return [query["sql"].split()[0] for query in queries if query["sql"] not in ("BEGIN", "COMMIT")]
+    return [query["sql"] for query in queries if query["sql"] not in ("BEGIN", "COMMIT")]
 
 
 def test_authorize_and_capture_stay_within_their_budget():
     order_id, here = uuid7(), LocalPayments()
     method = PaymentMethod(provider="sandbox", token="tok_ok")
-    authorizing = statements(lambda: here.authorize(order_id=order_id, amount=EUR_20, method=method))
-    assert authorizing == ["INSERT", "INSERT", "UPDATE", "WITH"]
-    capturing = statements(lambda: here.capture(order_id=order_id))
-    assert capturing == ["UPDATE", "UPDATE", "UPDATE", "INSERT", "WITH"]
+    assert len(statements(lambda: here.authorize(order_id=order_id, amount=EUR_20, method=method))) == 4
+    assert len(statements(lambda: here.capture(order_id=order_id))) == 5
     assert len(statements(lambda: here.of_orders(order_ids=(order_id, uuid7())))) == 1
 
 

@@ -8,11 +8,11 @@ import pytest
 from django.db import OperationalError
 
 from shop import events, outbox
-from shop.database import hosted, rows
-from shop.engine import Engine, run_until_idle
+from shop.database import changed, hosted, rows
+from shop.engine import Engine, run_until_idle, take_over
 from shop.events import every
 from shop.ids import uuid7
-from tests.shop.post import LetterSent, listen, note, notes, send
+from tests.shop.post import READER, LetterSent, deliver, inbox_rows, listen, note, notes, send
 from tests.shop.server import cut_connection
 from tests.threads import eventually
 
@@ -33,9 +33,9 @@ def engines(letter):
         return started
 
     yield start
-    for engine in started:
-        if not engine.stopping.is_set():
-            engine.stop()
+    for one in started:
+        if not one.stopping.is_set():
+            one.stop()
 
 
 def test_an_engine_starts_and_stops_its_threads(engines):
@@ -43,7 +43,7 @@ def test_an_engine_starts_and_stops_its_threads(engines):
     assert all(thread.is_alive() and thread.daemon for thread in engine.threads)
     engine.stop()
     assert not any(thread.is_alive() for thread in engine.threads)
-    assert engine.ring not in outbox.doorbell
+    assert engine.ring_relay not in outbox.doorbell
 
 
 def test_an_engine_finishes_what_it_has_in_hand(engines, letter):
@@ -77,12 +77,12 @@ def test_facts_are_handled_as_they_come(engines, letter):
 def test_what_another_process_announced_is_found_without_a_doorbell(engines, letter):
     listen(read)
     [engine] = engines()
-    outbox.doorbell.remove(engine.ring)
+    outbox.doorbell.remove(engine.ring_relay)
     try:
         send(letter, "hello")
         assert eventually(lambda: notes(letter) == ["hello"], patience=2)
     finally:
-        outbox.doorbell.append(engine.ring)
+        outbox.doorbell.append(engine.ring_relay)
 
 
 def test_several_engines_handle_each_fact_once_and_in_order(engines, letter):
@@ -171,3 +171,15 @@ def test_facts_that_chase_each_other_are_noticed(letter):
     with pytest.raises(RuntimeError, match="events chase each other"):
         run_until_idle(rounds=5)
     assert LetterSent.name in events.subscriptions()
+
+
+def test_all_that_a_dead_worker_had_in_hand_is_taken_over_at_one_look(letter):
+    """One row after the other, each alone, but not one per look: a batch would take as many looks."""
+    listen(read)
+    letters = [uuid7() for _ in range(3)]
+    for one in letters:
+        deliver(one, "left behind")
+        [row] = inbox_rows(one)
+        changed(READER, "UPDATE shop_inboxrow SET starts = 1, attempt = 1 WHERE id = %s", [row.pk])
+    take_over()
+    assert [notes(one) for one in letters] == [["left behind"]] * 3

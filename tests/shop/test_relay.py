@@ -86,6 +86,7 @@ def late_commit(letter):
     def hold():
         with transaction(SENDER):
             publish(LetterSent(letter_id=letter, text="late"), sequence=1)
+            rows(SENDER, "SELECT 1")  # else it would go with COMMIT
             published.set()
             go_on.wait(10)
         connections.close_all()

@@ -26,7 +26,7 @@ from contexts.inventory.events import (
 from contexts.inventory.interface import Line, OutOfStock, Reservation, UnknownSku
 from contexts.inventory.models import Reservation as Row
 from contexts.inventory.service import stock
-from shop.database import changed, rows, transaction
+from shop.database import Prepared, changed, rows, transaction
 from shop.errors import Closed, Invalid
 from shop.outbox import publish
 
@@ -73,7 +73,7 @@ _LINES = """(SELECT coalesce(jsonb_object_agg(sku, quantity), '{}') FROM invento
              WHERE line.order_id = inventory_reservation.order_id)"""
 
 # Of two at once, the second waits at the conflict until the first has ended, and then finds what it recorded.
-_RECORD = """
+_RECORD = Prepared("""
 WITH first AS (
     INSERT INTO inventory_reservation (order_id, status, due_at, announce_at, sequence)
     VALUES (%s, 'held', now() + %s, now() + %s, 1) ON CONFLICT (order_id) DO NOTHING RETURNING order_id),
@@ -86,7 +86,7 @@ lines AS (
          JOIN inventory_product product ON product.id = variant.product_id
     WHERE variant.is_active AND product.is_active
     RETURNING sku)
-SELECT EXISTS (SELECT FROM first), ARRAY(SELECT sku FROM lines)"""
+SELECT EXISTS (SELECT FROM first), ARRAY(SELECT sku FROM lines)""")
 
 
 def _record(order_id: UUID, demand: Counter[str], hold: timedelta) -> bool:
@@ -181,9 +181,9 @@ def commit(order_id: UUID) -> None:
         publish(ReservationCommitted(order_id=order_id), sequence=sequence)
 
 
-_COMMIT = f"""
+_COMMIT = Prepared(f"""
 UPDATE inventory_reservation SET status = 'committed', sequence = sequence + 1, announce_at = NULL
-WHERE order_id = %s AND status = 'held' RETURNING sequence, {_LINES}"""
+WHERE order_id = %s AND status = 'held' RETURNING sequence, {_LINES}""")
 
 
 def _pass_over(order_id: UUID) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from contexts.inventory.events import BackInStock, SoldOut
 from contexts.inventory.interface import UnknownSku
 from shop.audit import audit
-from shop.database import rows, transaction
+from shop.database import Prepared, rows, transaction
 from shop.errors import Conflict, Invalid
 from shop.outbox import publish
 
@@ -53,7 +53,7 @@ class Level(NamedTuple):
 
 # Rows are locked in the order of their SKUs before the first is changed, so that two orders never wait for each other.
 # The locks stay when the condition is not met: what is read after that is why.
-_SHIFT = """
+_SHIFT = Prepared("""
 WITH locked AS MATERIALIZED (
     SELECT sku, quantity,
            on_hand + %(on_hand)s * quantity AS next_on_hand,
@@ -73,7 +73,7 @@ moved AS (
     INSERT INTO inventory_stockmovement (sku, kind, quantity, order_id, actor, note)
     SELECT sku, %(kind)s, %(on_hand)s * quantity, %(order_id)s::uuid, %(actor)s, %(note)s
     FROM shifted WHERE %(on_hand)s <> 0)
-SELECT sku, quantity, on_hand, reserved, sequence FROM shifted ORDER BY sku"""
+SELECT sku, quantity, on_hand, reserved, sequence FROM shifted ORDER BY sku""")
 
 
 def shift(

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from contexts.notifications.channels import in_app
 from contexts.notifications.models import Message
 from shop.audit import audit
-from shop.database import changed, transaction
+from shop.database import Prepared, changed, transaction
 from shop.errors import Conflict, NotFound
 from shop.ids import uuid7
 
@@ -26,14 +26,14 @@ class NotFailed(Conflict):
 
 
 # Whatever is there already stays: a fact that arrives twice leaves the messages of the first time.
-_WRITE = """
+_WRITE = Prepared("""
 INSERT INTO notifications_message (id, order_id, user_id, template, channel, text, message_id, status, sent_at, due_at)
 SELECT id, %s, %s, %s, channel, text, message_id,
        CASE channel WHEN 'email' THEN 'waiting' ELSE 'sent' END,
        CASE channel WHEN 'in_app' THEN now() END,
        CASE channel WHEN 'email' THEN now() END
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) AS message (id, channel, text, message_id)
-ON CONFLICT DO NOTHING"""
+ON CONFLICT DO NOTHING""")
 
 
 def about_order(template: str, *, order_id: UUID, user_id: UUID | None, number: str, **facts: Any) -> None:

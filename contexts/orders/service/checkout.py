@@ -9,8 +9,9 @@ import msgspec
 import structlog
 from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import F, QuerySet, Value
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 
 from contexts.inventory.interface import Offer, inventory
 from contexts.orders import saga
@@ -20,7 +21,7 @@ from contexts.orders.service import carts
 from contexts.users.interface import users
 from shop import clock, idempotency, leases
 from shop.audit import audit
-from shop.database import transaction
+from shop.database import Prepared, later, transaction
 from shop.errors import Conflict, Invalid, NotFound, Unauthenticated
 from shop.ids import uuid7
 from shop.leases import LEASE, Fenced
@@ -121,29 +122,48 @@ def _line(order: Order, position: int, offer: Offer, quantity: int) -> OrderLine
     )  # fmt: skip
 
 
+PLACED = (
+    "id", "number", "user_id", "email", "cart_id", "status", "step", "sequence", "currency", "items_total", "discount_total",
+    "shipping_total", "tax_total", "total", "shipping_address", "billing_address", "payment_provider", "payment_token",
+    "payment_status", "timeline", "created_at", "tries", "attempt",
+)  # fmt: skip
+_PLACE = Prepared(f"""
+WITH placed AS (
+    INSERT INTO orders_order ({", ".join(PLACED)}, lease_until, due_at, expires_at)
+    VALUES ({", ".join("%s" for _ in PLACED)}, now() + %s, now() + %s, now() + %s) RETURNING id)
+INSERT INTO orders_orderline (order_id, position, sku, name, quantity, unit_price, total)
+SELECT placed.id, line.* FROM placed,
+       unnest(%s::int[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS line""")
+
+
 def _store(order: Order, lines: list[OrderLine], wish: Wish, key: idempotency.Key) -> None:
     """Order, lines, the first lease, the key and the fact, in one transaction. The lease is this request's."""
-    hold = timedelta(seconds=settings.RESERVATION_HOLD_SECONDS)
-    order.lease_until, order.due_at, order.expires_at = (Now() + Value(time) for time in (LEASE, LEASE, hold))
     order.timeline = [{"at": clock.now().isoformat(), "kind": "placed", "text": "The order was placed.", "context": "orders"}]
+    order._prefetched_objects_cache = {"lines": lines}  # what was just written need not be read
+    placed = OrderPlaced(
+        order_id=order.id, number=order.number, user_id=order.user_id, total=Money(order.total, order.currency)
+    )
     try:
         with transaction("orders"):
             idempotency.record("orders", key, resource=order.id)
             if wish.cart and not _take_cart(*wish.cart):
                 raise CartChanged
-            order.save(force_insert=True)
-            OrderLine.objects.bulk_create(lines)
-            publish(
-                OrderPlaced(
-                    order_id=order.id, number=order.number, user_id=order.user_id, total=Money(order.total, order.currency)
-                ),
-                sequence=order.sequence,
-            )
+            later("orders", _PLACE, _values(order, lines))
+            publish(placed, sequence=order.sequence)
     except IntegrityError as error:
         if "one_live_order_per_cart" in str(error):
             raise CartChanged from None
         raise
-    order._prefetched_objects_cache = {"lines": lines}  # what was just written need not be read
+
+
+def _values(order: Order, lines: list[OrderLine]) -> list[Any]:
+    values = [getattr(order, name) for name in PLACED]
+    hold = timedelta(seconds=settings.RESERVATION_HOLD_SECONDS)
+    columns = ("position", "sku", "name", "quantity", "unit_price", "total")
+    return [
+        *(Jsonb(value) if isinstance(value, dict | list) else value for value in values), LEASE, LEASE, hold,
+        *([getattr(line, column) for line in lines] for column in columns),
+    ]  # fmt: skip
 
 
 def _take_cart(cart_id: UUID, version: int) -> bool:

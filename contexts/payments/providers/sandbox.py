@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 
 from contexts.payments.providers import Answer
-from shop.database import rows
+from shop.database import Prepared, rows
 from shop.errors import Conflict, NotFound, Unavailable
 from shop.money import Money
 from shop.transactions import refuse
@@ -28,18 +28,18 @@ TOKENS = {
     "tok_capture_timeout_then_ok": ("authorized", ""),  # the first capture happens, and gets no answer
 }
 
-_CONFIRM = """
+_CONFIRM = Prepared("""
 INSERT INTO payments_sandboxintent AS intent (reference, token, amount, currency, status, reason, charges)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (reference) DO UPDATE SET confirms = intent.confirms + 1
-RETURNING status, reason"""
+RETURNING status, reason""")
 
-_CAPTURE = """
+_CAPTURE = Prepared("""
 UPDATE payments_sandboxintent SET
     captures = captures + 1,
     captured = CASE WHEN status = 'authorized' AND token <> 'tok_capture_refused' THEN %s ELSE captured END,
     status = CASE WHEN status = 'authorized' AND token <> 'tok_capture_refused' THEN 'captured' ELSE status END
-WHERE reference = %s RETURNING status, token, captures"""
+WHERE reference = %s RETURNING status, token, captures""")
 
 _CANCEL = """
 INSERT INTO payments_sandboxintent AS intent (reference, status, confirms) VALUES (%s, 'cancelled', 0)

@@ -4,7 +4,6 @@ An operation begins with one conditional UPDATE that takes the lease (`attempt` 
 write no more), and ends with one that is conditional on that attempt and on the version that was read.
 """
 
-from copy import copy
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from django.conf import settings
 from contexts.payments import events
 from contexts.payments.models import Payment, Refund
 from contexts.payments.service.states import FINAL, RUNNING, Booking, Landing
-from shop.database import changed, transaction
+from shop.database import NothingChanged, Prepared, changed, columns, instances, later, require, transaction
 from shop.leases import LEASE, backoff
 from shop.money import Money
 from shop.outbox import publish
@@ -22,19 +21,19 @@ from shop.outbox import publish
 ALIAS = "payments"
 SELDOM = 15  # times as long as for an unknown outcome: of what its customer decides, the provider tells us
 
-_INSERT = """
+_INSERT = Prepared("""
 INSERT INTO payments_payment
     (id, order_id, customer_id, provider, token, status, amount, authorized, captured, refunded, pending, currency,
      reason, reference, action_url, cancel_wanted, version, sequence, attempt, lease_until, due_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, 0, 0, 0, 0, %s, %s, %s, '', %s, 1, %s, 1, now() + %s::interval, now() + %s::interval)
-ON CONFLICT (order_id) DO NOTHING"""
+ON CONFLICT (order_id) DO NOTHING""")
 
-_BEGIN = """
-UPDATE payments_payment SET {what}, version = version + 1, attempt = attempt + 1, lease_until = now() + %s,
+_BEGIN = f"""
+UPDATE payments_payment SET {{what}}, version = version + 1, attempt = attempt + 1, lease_until = now() + %s,
     due_at = now(), woken = false
-WHERE {which} RETURNING *"""
-_BEGIN_CAPTURE = _BEGIN.format(
-    what="status = 'capturing'", which="order_id = %s AND status = 'authorized' AND NOT cancel_wanted"
+WHERE {{which}} RETURNING {columns(Payment)}"""
+_BEGIN_CAPTURE = Prepared(
+    _BEGIN.format(what="status = 'capturing'", which="order_id = %s AND status = 'authorized' AND NOT cancel_wanted")
 )
 _BEGIN_REFUND = _BEGIN.format(
     what="status = 'refunding', refund_id = %s, pending = coalesce(%s, captured - refunded)",
@@ -47,7 +46,7 @@ _BUSY = "(status IN ('capturing', 'refunding') AND coalesce(lease_until > now(),
 _WANT_CANCEL = f"""
 UPDATE payments_payment SET cancel_wanted = true, version = version + 1, due_at = now(), woken = {_BUSY},
     attempt = attempt + (NOT {_BUSY})::int, lease_until = CASE WHEN {_BUSY} THEN lease_until ELSE now() + %s END
-WHERE order_id = %s AND NOT cancel_wanted AND NOT status = ANY(%s) RETURNING *"""
+WHERE order_id = %s AND NOT cancel_wanted AND NOT status = ANY(%s) RETURNING {columns(Payment)}"""
 
 _SAVE = """
 UPDATE payments_payment SET status = %s, token = %s, authorized = %s, captured = %s, refunded = %s, pending = %s,
@@ -55,6 +54,12 @@ UPDATE payments_payment SET status = %s, token = %s, authorized = %s, captured =
     lease_until = CASE WHEN %s THEN lease_until END, woken = false,
     due_at = CASE WHEN %s OR woken THEN now() ELSE now() + %s::interval END
 WHERE id = %s AND attempt = %s AND version = %s"""
+
+
+_BOOK = Prepared("""
+INSERT INTO payments_ledgerentry (payment_id, booking, account, amount, currency)
+VALUES (%(payment)s, %(name)s, 'provider', %(amount)s, %(currency)s),
+       (%(payment)s, %(name)s, 'sales', -%(amount)s::bigint, %(currency)s)""")
 
 
 def insert(row: Payment) -> bool:
@@ -108,26 +113,26 @@ def save(row: Payment, landing: Landing, *, late: bool) -> Payment | None:
     if late and landing.status not in (row.status, "unknown") and not landing.more:
         said += (events.PaymentResolved(order_id=row.order_id, payment_id=row.id, status=landing.status),)
     after.sequence += len(said)
-    with transaction(ALIAS):
-        if not changed(ALIAS, _SAVE, _values(after, landing, row.version)):
-            return None
-        if landing.booking:
-            _book(row, landing.booking)
-        _note_refunds(row, after, landing)
-        for sequence, event in enumerate(said, row.sequence + 1):
-            publish(event, sequence=sequence)
+    try:
+        with transaction(ALIAS):
+            require(ALIAS, "payment", _SAVE, _values(after, landing, row.version))
+            if landing.booking:
+                _book(row, landing.booking)
+            _note_refunds(row, after, landing)
+            for sequence, event in enumerate(said, row.sequence + 1):
+                publish(event, sequence=sequence)
+    except NothingChanged:
+        return None
     return after
 
 
 def _first(sql: str, values: list) -> Payment | None:
-    return next(iter(Payment.objects.raw(sql, values)), None)
+    return next(iter(instances(Payment, ALIAS, sql, values)), None)
 
 
 def _applied(row: Payment, landing: Landing) -> Payment:
-    after = copy(row)
-    for name, value in landing.changes.items():
-        setattr(after, name, value)
-    after.status, after.version = landing.status, row.version + 1
+    after = Payment()
+    vars(after).update(vars(row), **landing.changes, status=landing.status, version=row.version + 1)
     return after
 
 
@@ -145,12 +150,8 @@ def _values(after: Payment, landing: Landing, version: int) -> tuple:
 
 
 def _book(row: Payment, booking: Booking) -> None:
-    changed(
-        ALIAS,
-        """INSERT INTO payments_ledgerentry (payment_id, booking, account, amount, currency)
-           VALUES (%s, %s, 'provider', %s, %s), (%s, %s, 'sales', %s, %s)""",
-        [row.id, booking.name, booking.amount, row.currency, row.id, booking.name, -booking.amount, row.currency],
-    )
+    values = {"payment": row.id, "name": booking.name, "amount": booking.amount, "currency": row.currency}
+    later(ALIAS, _BOOK, values)
 
 
 def _note_refunds(row: Payment, after: Payment, landing: Landing) -> None:
