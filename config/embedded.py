@@ -39,12 +39,16 @@ def binaries() -> Path:
 
 
 class Server:
-    """One cluster in one data folder. Unless it is durable, a kill of the server loses nothing, but one of the machine may."""
+    """One cluster in one data folder. `options` are the server's own, such as `-c jit=off`.
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    Unless it is durable, a kill of the server loses nothing, but one of the machine may.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True, options: str = "") -> None:
         self.data = folder / "postgres"
         self.log = folder / "postgres.log"
         self.durable = durable
+        self.extra = options
         self.bin = binaries()
         name = hashlib.sha256(str(self.data.resolve()).encode()).hexdigest()[:12]
         self.socket = Path(tempfile.gettempdir()) / f"satsuma-{os.getuid()}-{name}"  # a socket's path has 107 bytes
@@ -112,7 +116,7 @@ class Server:
 
     def _options(self) -> str:
         options = f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB"
-        options += " -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC"
+        options += f" -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC {self.extra}"
         return options if self.durable else options + " -c fsync=off -c full_page_writes=off"
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -42,25 +42,27 @@ class Battle:
         skus = product([STOCK] * len(self.strikes))
         self.purchases = [Purchase.of(strike.flow, sku) for strike, sku in zip(self.strikes, skus, strict=True)]
         self.outcomes: list[dict[str, Any]] = []
-        self.recovered: dict[str, float] = {}  # seconds, by address
+        self.help_came = 0.0
+        self.recovered: dict[str, float] = {}  # seconds since the strike or since help came, by address
 
     def strike(self) -> None:
         """One after the other, with nobody else at work, so that each is struck where it is meant to be."""
         with Quarantine() as quarantine:
-            for one in self._each():
+            for purchase, chaos in self._each():
                 quarantine.hold()
-                self.outcomes.append(one)
+                self.outcomes.append(self.server.run(purchase, chaos))
+        self.help_came = time.time()
 
     def strike_beside_a_survivor(self) -> None:
         """With somebody at work all the while, who takes over. For strikes in a request, which meets its own rows only."""
-        for one in self._each():
-            self.outcomes.append(one)
+        for purchase, chaos in self._each():
+            self.outcomes.append(self.server.run(purchase, chaos))
             struck = self._emails()[: len(self.outcomes)]
             self._look(email for email in struck if email not in self.recovered)
 
-    def _each(self) -> Iterator[dict[str, Any]]:
+    def _each(self) -> Iterator[tuple[Purchase, str]]:
         for strike, purchase in zip(self.strikes, self.purchases, strict=True):
-            yield self.server.run(purchase, f"{strike.point}:{strike.nth}:{strike.action}")
+            yield purchase, f"{strike.point}:{strike.nth}:{strike.action}"
 
     @contextmanager
     def survivor(self, without: str = "") -> Iterator[None]:
@@ -84,7 +86,7 @@ class Battle:
         struck = {p.email: outcome["at"] for p, outcome in zip(self.purchases, self.outcomes, strict=False)}
         rest = aftermath.at_rest(emails)
         for email in rest:
-            self.recovered.setdefault(email, time.time() - struck[email])
+            self.recovered.setdefault(email, time.time() - max(struck[email], self.help_came))
         return rest
 
     def _emails(self) -> list[str]:
@@ -124,9 +126,8 @@ class Battle:
 
     def _about_processes(self) -> Iterator[tuple[Strike, str]]:
         for strike, outcome in zip(self.strikes, self.outcomes, strict=True):
-            if strike.action == "kill" and outcome["signal"] != SIGKILL:
-                yield strike, f"was not reached ({outcome})"
-            if strike.action != "kill" and not outcome.get("struck"):
+            struck = outcome["signal"] == SIGKILL if strike.action == "kill" else outcome.get("struck")
+            if not struck:
                 yield strike, f"was not reached ({outcome})"
             if any(status >= 500 and status != 503 for status in outcome.get("answers", ())):
                 yield strike, f"answered {outcome['answers']}"

@@ -35,8 +35,16 @@ class ForkServer:
 
     def run(self, purchase: Purchase, chaos: str = "", record: str = "") -> dict[str, Any]:
         """Let a child buy, and then be the engine. Says which `signal` ended it and when (`at`); where none did, its
-        `answers`, and whether all came to `rest`."""
+        `answers`, whether all faults `struck`, and whether all came to `rest`."""
         return self.ask(do="buy", purchase=asdict(purchase), chaos=chaos, record=record)
+
+    def begin(self, purchase: Purchase, chaos: str, record: str) -> int:
+        """The same without waiting for the child. Its id, to `end` with."""
+        return self.ask(do="begin", purchase=asdict(purchase), chaos=chaos, record=record)
+
+    def end(self, pid: int) -> dict[str, Any]:
+        """What `run` says."""
+        return self.ask(do="end", pid=pid)
 
     def survivor(self, without: str = "") -> int:
         """A process with a whole engine, but for one timer. Its id."""

@@ -35,7 +35,11 @@ def serve() -> None:
         print(json.dumps(JOBS[job.pop("do")](**job)), flush=True)
 
 
-def _buy(purchase: dict[str, str], chaos: str, record: str) -> dict[str, Any]:
+def _buy(**job: Any) -> dict[str, Any]:
+    return _end(_begin(**job))
+
+
+def _begin(purchase: dict[str, str], chaos: str, record: str) -> int:
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -45,9 +49,14 @@ def _buy(purchase: dict[str, str], chaos: str, record: str) -> dict[str, Any]:
             traceback.print_exc()
         os._exit(0)
     os.close(writing)
-    _, status, used = os.wait4(pid, 0)
-    ended = {"signal": os.WTERMSIG(status), "at": time.time(), "cpu": used.ru_utime + used.ru_stime}
-    with os.fdopen(reading) as said:
+    _saying[pid] = reading
+    return pid
+
+
+def _end(pid: int) -> dict[str, Any]:
+    _, status = os.waitpid(pid, 0)
+    ended = {"signal": os.WTERMSIG(status), "at": time.time()}
+    with os.fdopen(_saying.pop(pid)) as said:
         return ended | json.loads(said.read() or "{}")
 
 
@@ -80,4 +89,5 @@ def _kill(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-JOBS = {"buy": _buy, "survive": _survive, "kill": _kill}
+_saying: dict[int, int] = {}  # where each child writes its outcome
+JOBS = {"buy": _buy, "begin": _begin, "end": _end, "survive": _survive, "kill": _kill}

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError
 
-from shop import engine, events, outbox
+from shop import events, outbox
 from shop.database import changed, hosted, rows
-from shop.engine import Engine, run_until_idle
+from shop.engine import Engine, run_until_idle, take_over
 from shop.events import every
 from shop.ids import uuid7
 from tests.shop.post import READER, LetterSent, deliver, inbox_rows, listen, note, notes, send
@@ -33,9 +33,9 @@ def engines(letter):
         return started
 
     yield start
-    for engine in started:
-        if not engine.stopping.is_set():
-            engine.stop()
+    for one in started:
+        if not one.stopping.is_set():
+            one.stop()
 
 
 def test_an_engine_starts_and_stops_its_threads(engines):
@@ -181,5 +181,5 @@ def test_all_that_a_dead_worker_had_in_hand_is_taken_over_at_one_look(letter):
         deliver(one, "left behind")
         [row] = inbox_rows(one)
         changed(READER, "UPDATE shop_inboxrow SET starts = 1, attempt = 1 WHERE id = %s", [row.pk])
-    engine.take_over()
+    take_over()
     assert [notes(one) for one in letters] == [["left behind"]] * 3
