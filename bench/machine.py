@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from config.up import die_with_parent
+from config.serve import in_a_group_of_its_own
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -22,7 +22,7 @@ class Process:
 
     def __init__(self, command: list[str], environment: dict[str, str], **options: Any) -> None:
         self.child = subprocess.Popen(
-            command, env=environment, start_new_session=True, preexec_fn=die_with_parent, **options
+            command, env=environment, preexec_fn=in_a_group_of_its_own, **options
         )
         self.pid = self.child.pid
 

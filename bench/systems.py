@@ -19,7 +19,7 @@ import psycopg
 from bench import catalogue, machine
 from bench.machine import Failed, Process
 from bench.postgres import Postgres
-from config.up import signing_key
+from config.keys import signing_key
 
 CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
 ROOT = Path(__file__).resolve().parent.parent
