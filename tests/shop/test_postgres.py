@@ -1,8 +1,10 @@
 """The database backend: one transaction at a time, on one alias."""
 
+import select
 import threading
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, InternalError, OperationalError, connections
@@ -12,7 +14,17 @@ from django.db.transaction import TransactionManagementError
 from django.test import TestCase
 from psycopg.pq import TransactionStatus
 
-from shop.database import OUTAGES, changed, kernel_transaction, later, rows, transaction
+from shop.database import (
+    OUTAGES,
+    NothingChanged,
+    Prepared,
+    changed,
+    kernel_transaction,
+    later,
+    require,
+    rows,
+    transaction,
+)
 from shop.errors import InTransaction
 from shop.transactions import held
 from tests.shop.server import cut_connection, name_of, superuser
@@ -176,6 +188,59 @@ def test_a_transaction_begins_with_its_first_statement():
     assert connections["orders"].connection.info.transaction_status == TransactionStatus.IDLE
 
 
+ONE = "UPDATE test_notes SET note = %s WHERE note = %s"
+
+
+def test_what_has_to_change_a_row_is_the_condition_of_the_whole_transaction(notes):
+    with transaction("orders"):
+        put_down("a")
+        require("orders", "note", ONE, ["b", "a"])
+    assert notes() == ["b"]
+    with pytest.raises(NothingChanged) as refused, transaction("orders"):
+        put_down("c")
+        require("orders", "note", ONE, ["d", "a"])
+        put_down("e")
+    assert refused.value.args == ("note",)
+    assert notes() == ["b"]
+    assert not isinstance(refused.value, OUTAGES)
+    assert not connections["orders"].errors_occurred  # the connection is as good as before
+
+
+def test_negative_control_a_statement_that_may_change_nothing_lets_the_rest_happen(notes):
+    with transaction("orders"):
+        put_down("c")
+        later("orders", ONE, ["d", "a"])
+    assert notes() == ["c"]
+
+
+QUOTED = Prepared("SELECT %(text)s || '%%', %(n)s + 1, %(text)s, now() + %(time)s > now()")
+
+
+def test_a_prepared_statement_is_planned_once_for_each_connection():
+    plans = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%|| ''%%%%%%''%%'"
+    for n in range(3):
+        values = {"time": timedelta(hours=1), "n": n, "text": "it's"}
+        assert rows("orders", QUOTED, values) == [("it's%", n + 1, "it's", True)]
+    assert rows("orders", plans, []) == [(1,)]
+    connections["orders"].connection.close()
+    connections["orders"].close()
+    assert rows("orders", plans, []) == [(0,)]
+    assert rows("orders", QUOTED, {"time": timedelta(0), "n": 1, "text": ""})[0][1] == 2
+
+
+def test_a_prepared_statement_that_was_first_met_in_a_failed_transaction_works_in_the_next(notes):
+    put = Prepared("INSERT INTO test_notes VALUES (%s)")
+    for _ in range(2):
+        with pytest.raises(IntegrityError), transaction("orders"):
+            put_down("a")
+            put_down("a")
+            rows("orders", put, ["b"])
+    with transaction("orders"):
+        rows("orders", put, ["b"])
+        later("orders", put, ["c"])
+    assert notes() == ["b", "c"]
+
+
 def many_at_once():
     with connections["orders"].cursor() as cursor:
         cursor.executemany("INSERT INTO test_notes VALUES (%s)", [["a"], ["b"]])
@@ -224,6 +289,33 @@ def test_a_read_only_server_is_an_outage():
 def test_djangos_own_backend_would_call_it_an_internal_error():
     with stock_backend("orders"), pytest.raises(InternalError):
         write_where_nothing_may_be_written()
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", Prepared("SELECT 'not planned yet', %s::int")], ids=["plain", "prepared"])
+def test_what_is_put_off_on_a_connection_that_is_cut_meets_an_outage(sql):
+    with pytest.raises(OUTAGES), transaction("orders"):
+        cut_connection("orders")
+        later("orders", sql, [1] if isinstance(sql, Prepared) else [])
+    assert rows("orders", "SELECT 1") == [(1,)], "and the next statement gets another"
+
+
+def stay_away_in_a_transaction():
+    """As a process does that is stopped for longer than the server lets a session idle."""
+    with atomic("orders"):
+        rows("orders", "SET LOCAL idle_in_transaction_session_timeout = '10ms'")
+        select.select([connections["orders"].connection.fileno()], [], [], 10)  # until the server says that it has gone
+        rows("orders", "SELECT 1")
+
+
+def test_a_session_that_was_away_for_too_long_met_an_outage():
+    with pytest.raises(OUTAGES):
+        stay_away_in_a_transaction()
+    assert rows("orders", "SELECT 1") == [(1,)], "and the next statement gets another"
+
+
+def test_djangos_own_backend_would_call_that_an_internal_error_too():
+    with stock_backend("orders"), pytest.raises(InternalError, match="idle-in-transaction"):
+        stay_away_in_a_transaction()
 
 
 def test_a_use_case_joins_the_kernels_transaction_of_its_context():
