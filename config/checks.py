@@ -31,10 +31,19 @@ def subscriptions_are_current(**_: Any) -> list[Error]:
 
 
 @register()
+def somebody_ends_tls(**_: Any) -> list[Error]:
+    """Our server speaks http: whether a request came by https is what a trusted proxy says."""
+    if settings.HTTPS and not settings.TRUSTED_PROXIES:
+        said = "SITE_URL is https, but TRUSTED_PROXIES names no proxy that ends TLS: every request would be redirected for ever"
+        return [Error(said, id="config.E004")]
+    return []
+
+
+@register()
 def faults_hit_test_databases_only(**_: Any) -> list[Error]:
     """Nobody kills a shop that sells."""
     if (settings.CHAOS or settings.CHAOS_RECORD) and not faults.only_test_databases():
-        return [Error(faults.REFUSED, id="config.E004")]
+        return [Error(faults.REFUSED, id="config.E005")]
     return []
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from django.db import connections, models
 
-from shop.database import OUTAGES, changed, columns, drop_broken_connections, instances
+from shop.database import OUTAGES, changed, columns, drop_broken_connections, instances, rows
 
 LEASE = timedelta(seconds=5)
 RENEWAL = 1.0  # seconds
@@ -68,16 +68,28 @@ def take(model: type[M], alias: str, pk: Any) -> M | None:
     return None if row.woken else row
 
 
+def take_due(model: type[M], alias: str, limit: int) -> list[M]:
+    """As `take`, of so many rows that want attention and that nobody holds, the longest overdue first."""
+    table, key = model._meta.db_table, model._meta.pk.column
+    return instances(
+        model,
+        alias,
+        f"""UPDATE {table} SET attempt = attempt + 1, woken = false, lease_until = now() + %s, due_at = now() + %s
+            WHERE {key} IN ({_DUE.format(table=table, key=key)}) RETURNING {columns(model)}, now()""",
+        [LEASE, LEASE, limit],
+        also=("taken_at",),
+    )
+
+
+# Whoever writes to a row at this moment is at it.
+_DUE = """SELECT {key} FROM {table} WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
+          ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"""
+
+
 def due(model: type[Leased], alias: str, limit: int = 20) -> list[Any]:
     """Keys of rows that want attention and that nobody holds, the longest overdue first."""
-    with connections[alias].cursor() as cursor:
-        cursor.execute(
-            f"""SELECT {model._meta.pk.column} FROM {model._meta.db_table}
-                WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
-                ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED""",  # who is writing to it now is at it
-            [limit],
-        )
-        return [key for (key,) in cursor.fetchall()]
+    sql = _DUE.format(table=model._meta.db_table, key=model._meta.pk.column)
+    return [key for (key,) in rows(alias, sql, [limit])]
 
 
 def backoff(tries: int, first: float = 0.1) -> timedelta:
@@ -122,15 +134,15 @@ class _Keeper:
         while True:
             idle.wait(RENEWAL)
             with self.lock:
-                work = {table: dict(rows) for table, rows in self.held.items() if rows}
-            for table, rows in work.items():
+                work = {table: dict(held) for table, held in self.held.items() if held}
+            for table, held in work.items():
                 try:
-                    self.renew(table, rows)
+                    self.renew(table, held)
                     connections.close_all()
                 except Exception as error:  # a lease may run out, which fencing keeps safe; the thread may not end
                     log.warning("leases_not_renewed", table=table[1], error=str(error))
 
-    def renew(self, table: tuple[str, str, str], rows: dict[Any, int]) -> None:
+    def renew(self, table: tuple[str, str, str], held: dict[Any, int]) -> None:
         alias, name, key = table
         changed(
             alias,
@@ -138,7 +150,7 @@ class _Keeper:
                   SELECT {key} FROM {name} JOIN unnest(%s, %s::int[]) AS mine(key, attempt)
                     ON {name}.{key} = mine.key AND {name}.attempt = mine.attempt
                   WHERE lease_until IS NOT NULL FOR UPDATE OF {name} SKIP LOCKED)""",
-            [LEASE, list(rows), list(rows.values())],
+            [LEASE, list(held), list(held.values())],
         )
 
 

@@ -152,6 +152,19 @@ class StockMovement(models.Model):
         return f"{self.quantity:+} {self.sku}"
 
 
+class CatalogueVersion(models.Model):
+    """How often categories, products, variants or stock have changed: the sum. Raised by triggers on their tables.
+
+    One row for each of a few numbers that a connection may have, so that two changes seldom wait for each other.
+    """
+
+    shard = models.SmallIntegerField(primary_key=True)
+    version = models.BigIntegerField(default=0, db_default=0)
+
+    def __str__(self) -> str:
+        return str(self.shard)
+
+
 class Reservation(models.Model):
     """Stock set aside for an order, or the record that there was too little, or that it must never be set aside."""
 

@@ -1,6 +1,6 @@
 """HTTP of inventory: the catalogue for everybody, stock for staff."""
 
-import hashlib
+from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,21 +13,13 @@ from rest_framework.request import Request
 from contexts.inventory.service import catalogue, stock
 from shop import rest
 from shop.money import MAX_AMOUNT, Money
-from shop.rest import ANYONE, Page, Sku, Staff, Text, endpoint, page, respond
+from shop.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, page
 
 CACHING = "public, max-age=0, must-revalidate"  # anybody may keep it, and asks each time whether it still holds
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
-Cursor = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
 Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Units = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-SignedUnits = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
-
-
-class PageQuery(msgspec.Struct, kw_only=True):
-    """Which page of a list."""
-
-    page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000, description="More than 100 are cut to 100.")] = 20
-    cursor: Annotated[Cursor, msgspec.Meta(description="From `next` or `previous` of a page.")] = ""
+SignedUnits = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000, extra_json_schema={"not": {"const": 0}})]
 
 
 class ProductQuery(PageQuery, kw_only=True):
@@ -108,14 +100,13 @@ def _categories(rows: list[dict[str, Any]]) -> list[CategoryView]:
 
 
 def _products(rows: list[dict[str, Any]]) -> list[ProductView]:
-    variants = catalogue.variants([row["id"] for row in rows])
-    return [_product(row, variants[row["id"]]) for row in rows]
+    return [_product(row) for row in rows]
 
 
-def _product(row: dict[str, Any], variants: list[catalogue.Sellable]) -> ProductView:
+def _product(row: dict[str, Any]) -> ProductView:
     return ProductView(
         id=row["id"], slug=row["slug"], name=row["name"], description=row["description"], category=row["category_id"],
-        variants=[VariantView(*variant) for variant in variants],
+        variants=msgspec.convert(row["for_sale"], list[VariantView]),
     )  # fmt: skip
 
 
@@ -123,11 +114,11 @@ def _stock(level: stock.Level) -> StockView:
     return StockView(sku=level.sku, on_hand=level.on_hand, reserved=level.reserved, available=level.available)
 
 
-def revalidated(request: Request, result: Any) -> HttpResponse:
+def revalidated(request: Request, make: Callable[[], Any]) -> HttpResponse:
     """The answer with an ETag of its content, or 304 without it for who has it already (RFC 9110, 13.1.2)."""
-    response = respond(result, headers={"Cache-Control": CACHING})
-    etag = f'W/"{hashlib.blake2b(response.content, digest_size=16).hexdigest()}"'
-    response["ETag"] = etag
+    content, etag = catalogue.kept(request.build_absolute_uri(), lambda: msgspec.json.encode(make()))
+    headers = {"Cache-Control": CACHING, "ETag": etag}
+    response = HttpResponse(content, content_type="application/json", headers=headers)
     return get_conditional_response(request._request, etag=etag, response=response)
 
 
@@ -135,8 +126,8 @@ class CategoryList(View):
     @endpoint(who=ANYONE, query=PageQuery, answers={200: Page[CategoryView], 304: None})
     def get(self, request: Request, query: PageQuery) -> HttpResponse:
         """The categories, in the order of the shop."""
-        found = page(request, catalogue.categories(), ordering=("position", "slug"), to_view=_categories)
-        return revalidated(request, found)
+        ordering = ("position", "slug")
+        return revalidated(request, lambda: page(request, catalogue.categories(), ordering=ordering, to_view=_categories))
 
 
 class ProductList(View):
@@ -148,15 +139,14 @@ class ProductList(View):
             in_stock=query.in_stock,
         )  # fmt: skip
         ordering = catalogue.ORDERINGS[query.ordering or ("relevance" if query.search else "newest")]
-        return revalidated(request, page(request, found, ordering=ordering, to_view=_products))
+        return revalidated(request, lambda: page(request, found, ordering=ordering, to_view=_products))
 
 
 class ProductDetail(View):
     @endpoint(who=ANYONE, answers={200: ProductView, 304: None})
     def get(self, request: Request, slug: str) -> HttpResponse:
         """One product with its variants, their prices and what can be bought of each now."""
-        [found] = _products([catalogue.product(slug)])
-        return revalidated(request, found)
+        return revalidated(request, lambda: _product(catalogue.product(slug)))
 
 
 class Receipts(View):

@@ -20,7 +20,7 @@ from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg import OperationalError as CutOff
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 from psycopg_pool import ConnectionPool
 
 from shop import chaos
@@ -57,12 +57,14 @@ class NothingChanged(DatabaseError):
 
 
 class _Errors(DatabaseErrorWrapper):
-    """A server that is read-only for now is an outage like any other; psycopg calls it an internal error."""
+    """Two outages like any other that psycopg calls internal errors: a server that is read-only for now, and a session
+    that it has ended because its process was away in the middle of a transaction."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if isinstance(exc_value, psycopg.Error) and exc_value.sqlstate == "NC001":
             raise NothingChanged(exc_value.diag.message_primary) from None
-        if isinstance(exc_value, ReadOnlySqlTransaction):
+        if isinstance(exc_value, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout):
+            self.wrapper.errors_occurred = True  # so that the connection is looked at before it is used again
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 
@@ -77,7 +79,8 @@ class Prepared(str):
         numbered = re.sub(r"%(?:\(\w+\))?s", lambda mark: numbers.get(mark[0]) or f"${next(count)}", sql)
         name = f"{sql.split()[0].lower()}_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
         self.plan = f"PREPARE {name} AS {numbered}".replace("%%", "%").encode()
-        self.call = f"EXECUTE {name} ({', '.join(['%s'] * (len(self.names) or next(count) - 1))})"
+        marks = ["%s"] * (len(self.names) or next(count) - 1)
+        self.call = f"EXECUTE {name} ({', '.join(marks)})" if marks else f"EXECUTE {name}"
 
     def arguments(self, parameters: Any) -> Any:
         return [parameters[name] for name in self.names] if self.names else parameters
@@ -152,7 +155,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Run a statement of the open transaction in one message with the next one, or with COMMIT."""
         if not self.in_atomic_block:
             raise TransactionManagementError("only a statement of a transaction can be put off")
-        self.unsent.append(self.create_cursor().merged(sql, parameters))
+        with self.wrap_database_errors:
+            self.unsent.append(self.create_cursor().merged(sql, parameters))
         if self.queries_logged:
             self.queries_log.append({"sql": sql, "time": "0"})
 

@@ -171,6 +171,6 @@ def test_faults_are_refused_where_an_order_may_be_real(settings):
     settings.DATABASES["users"]["NAME"], name = "satsuma_users", settings.DATABASES["users"]["NAME"]
     found = checks.faults_hit_test_databases_only()
     settings.DATABASES["users"]["NAME"] = name
-    assert [(one.id, one.msg) for one in found] == [("config.E004", faults.REFUSED)]
+    assert [(one.id, one.msg) for one in found] == [("config.E005", faults.REFUSED)]
     settings.CHAOS = ""
     assert checks.faults_hit_test_databases_only() == []

@@ -44,7 +44,8 @@ def shelf():
     return slug
 
 
-def test_categories_are_one_statement(shelf):
+def test_categories_are_two_statements_and_then_one(shelf):
+    get("categories", 2)
     get("categories", 1)
 
 
@@ -54,8 +55,13 @@ def test_a_page_of_products_is_two_statements_whatever_its_size(shelf, query):
         get(f"products?category={shelf}&page_size={size}{query}", 2)
 
 
-def test_a_product_is_two_statements(shelf):
+    get(f"products?category={shelf}{query}", 2)
+    get(f"products?category={shelf}{query}", 1)
+
+
+def test_a_product_is_two_statements_and_then_one(shelf):
     get(f"products/{shelf}-0", 2)
+    get(f"products/{shelf}-0", 1)
 
 
 def test_a_quote_is_one_statement():

@@ -10,7 +10,6 @@ from django.test.utils import CaptureQueriesContext
 
 from contexts.notifications import handlers
 from contexts.notifications.channels import email
-from contexts.notifications.service import sending
 from contexts.orders.events import OrderCancelled
 from shop.database import changed, rows, transaction
 from shop.errors import InTransaction, Unavailable
@@ -51,7 +50,6 @@ def test_what_was_sent_is_not_sent_again(postbox, few_orders):
     handlers.send_waiting_messages()
     confirm(order, sequence=2)
     few_orders.asked.clear()
-    sending.send([mail_of(order)["id"]])  # as by somebody who listed it before it was sent
     handlers.send_waiting_messages()
     assert len(postbox.to(order.email)) == 1
     assert few_orders.asked == [] and mail_of(order)["lease_until"] is None
@@ -240,11 +238,11 @@ def test_nothing_is_sent_while_a_transaction_is_open(postbox, alias):
     assert postbox.mails == []
 
 
-def test_sending_takes_three_statements_for_each_mail_and_one_to_find_them(postbox):
+def test_sending_takes_two_statements_for_each_mail_and_one_to_take_them_all(postbox):
     orders = [shelf.put() for _ in range(5)]
     for order in orders:
         confirm(order)
     with CaptureQueriesContext(connections["notifications"]) as captured:
         handlers.send_waiting_messages()
     assert sent(*orders)
-    assert len(captured) == 1 + 3 * 5
+    assert len(captured) == 1 + 2 * 5

@@ -33,9 +33,9 @@ def engines(letter):
         return started
 
     yield start
-    for engine in started:
-        if not engine.stopping.is_set():
-            engine.stop()
+    for one in started:
+        if not one.stopping.is_set():
+            one.stop()
 
 
 def test_an_engine_starts_and_stops_its_threads(engines):

@@ -22,6 +22,7 @@ CREATE FUNCTION pg_temp.renamed(was text, ids text[], copy int) RETURNS text LAN
 DECLARE id text;
 BEGIN
     FOREACH id IN ARRAY ids LOOP
+        CONTINUE WHEN position(id IN was) = 0;
         was := replace(was, id, CASE length(id) WHEN 36 THEN md5(replace(id, '-', '') || copy)::uuid::text
                                                 ELSE left(md5(id || copy), length(id)) END);
     END LOOP;
@@ -29,11 +30,13 @@ BEGIN
 END $$"""
 _COPY = """
 INSERT INTO {table} ({columns})
-SELECT {columns} FROM (
-    SELECT (jsonb_populate_record(NULL::{table}, pg_temp.renamed(to_jsonb(first)::text, %s, copy)::jsonb)).*
-    FROM {table} first CROSS JOIN generate_series(1, %s) AS copy WHERE to_jsonb(first)::text ~ %s) AS copied"""
+SELECT {copied} FROM (SELECT to_jsonb(row)::text AS was FROM {table} row) first
+CROSS JOIN generate_series(1, %s) AS copy
+CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, pg_temp.renamed(was, %s, copy)::jsonb) AS copied
+WHERE was ~ %s"""
 _COLUMNS = """
-SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
+SELECT string_agg(quote_ident(column_name), ', '), string_agg('copied.' || quote_ident(column_name), ', ')
+FROM information_schema.columns
 WHERE table_name = %s AND is_generated = 'NEVER' AND is_identity = 'NO'"""
 TABLES = {
     "orders": ("orders_order", "orders_orderline", "shop_idempotencykey"),
@@ -66,8 +69,8 @@ def copy(order_id: str, times: int) -> None:
         rows(context, "SET statement_timeout = 0")
         changed(context, _RENAME)
         for table in TABLES[context] + KERNEL:
-            [(columns,)] = rows(context, _COLUMNS, [table])
-            changed(context, _COPY.format(table=table, columns=columns), [ids, times, "|".join(ids)])
+            [(columns, copied)] = rows(context, _COLUMNS, [table])
+            changed(context, _COPY.format(table=table, columns=columns, copied=copied), [times, ids, "|".join(ids)])
         rows(context, "ANALYZE")
 
 
@@ -78,6 +81,7 @@ def test_how_long_it_takes():
     run_until_idle()
     copy(order_id, ORDERS - 1)
     changed("orders", "UPDATE shop_idempotencykey SET body = convert_to(resource::text, 'UTF8') WHERE resource IS NOT NULL")
+    changed("notifications", "UPDATE notifications_message SET due_at = now() + interval '1 hour' WHERE status = 'waiting'")
     changed("inventory", "UPDATE inventory_stock SET initial = initial + %s WHERE sku = %s", [ORDERS - 1, sku])
     report = verify(at_rest=True)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

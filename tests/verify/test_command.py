@@ -7,6 +7,7 @@ import sys
 from io import StringIO
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from config.verify import INVARIANTS
@@ -92,3 +93,8 @@ def test_a_database_that_is_away_is_a_sentence_and_the_exit_status_is_2():
 def test_books_that_are_right_are_the_exit_status_0():
     done = in_a_process("--context", "users", "--json")
     assert (done.returncode, json.loads(done.stdout)["violations"]) == (0, []), done.stdout
+
+
+def test_the_documentation_has_the_invariants_as_they_are():
+    _, table = run("--list")
+    assert table.strip() in (settings.BASE_DIR / "docs" / "invariants.md").read_text(), "run `manage.py verify --list`"

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from config.verify import GRACE, INVARIANTS, Outage, Report, verify
+from config.verify import ALL, GRACE, INVARIANTS, Invariant, Outage, Report, verify
 
 SAID = {one.name: one for one in INVARIANTS}
 
@@ -28,9 +28,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--grace", type=seconds, default=GRACE, help="seconds that something may be on its way (default: %(default)g)"
         )
+        parser.add_argument("--list", action="store_true", help="print the invariants as they stand in docs/invariants.md")
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["list"]:
+            self.stdout.write(table())
+            return
         try:
             report = verify(at_rest=options["at_rest"], contexts=options["context"], grace=options["grace"])
         except Outage as outage:
@@ -44,6 +48,22 @@ def seconds(text: str) -> float:
     if not 0 <= (value := float(text)) < 10**6:
         raise ValueError(text)
     return value
+
+
+def table() -> str:
+    """The invariants as a table in Markdown."""
+    head = "| no. | invariant | books of | holds | |\n|---|---|---|---|---|"
+    rows = (
+        f"| {one.number} | `{one.name}` | {_books(one)} | {'always' if one.at_every_instant else 'in the end'} | {one.says} |"
+        for one in INVARIANTS
+    )
+    return "\n".join([head, *rows])
+
+
+def _books(one: Invariant) -> str:
+    if one.contexts == ALL:
+        return "all" if one.meet else "each"
+    return ", ".join(one.contexts)
 
 
 def _text(report: Report) -> str:

@@ -1,13 +1,13 @@
 """The catalogue as customers read it: what is for sale, what it costs, how many units can be bought now."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db.models import Exists, F, IntegerField, OuterRef, QuerySet
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, JSONObject
 
 from contexts.inventory.interface import Offer, UnknownSku
 from contexts.inventory.models import Category, Product, Variant
@@ -28,13 +28,21 @@ ORDERINGS: dict[str, tuple[str, ...]] = {
 FIELDS = ("id", "slug", "name", "description", "category_id", "min_price")
 
 
-class Sellable(NamedTuple):
-    """A variant that is for sale."""
+ROOM = 16_000_000  # bytes that each process keeps of answers
 
-    sku: str
-    name: str
-    price: Money
-    available: int
+# Of the page's products only: PostgreSQL looks at what is not sorted by after it has cut the page.
+_FOR_SALE = ArraySubquery(
+    Variant.objects.filter(product=OuterRef("pk"), is_active=True)
+    .order_by("position", "sku")
+    .values(
+        variant=JSONObject(
+            sku="sku",
+            name="name",
+            price=JSONObject(amount="price", currency="currency"),
+            available=F("stock__on_hand") - F("stock__reserved"),
+        )
+    )
+)
 
 
 def quote(skus: tuple[str, ...]) -> tuple[Offer, ...]:
@@ -90,8 +98,8 @@ def products(
     if search:
         query = SearchQuery(search, search_type="websearch", config="english")
         rank = Cast(SearchRank(F("document"), query) * 1_000_000, IntegerField())
-        return found.filter(document=query).values(*FIELDS, relevance=rank)
-    return found.values(*FIELDS)
+        return found.filter(document=query).values(*FIELDS, relevance=rank, for_sale=_FOR_SALE)
+    return found.values(*FIELDS, for_sale=_FOR_SALE)
 
 
 def _buyable(**conditions: Any) -> QuerySet:
@@ -113,16 +121,42 @@ def product(slug: str) -> dict[str, Any]:
     return found
 
 
-def variants(product_ids: Iterable[UUID]) -> dict[UUID, list[Sellable]]:
-    """The variants for sale of these products, each product's in their order."""
-    found = rows(
-        "inventory",
-        """SELECT product_id, sku, name, price, currency, on_hand - reserved
-           FROM inventory_variant JOIN inventory_stock USING (sku)
-           WHERE product_id = ANY(%s) AND is_active ORDER BY position, sku""",
-        [list(product_ids)],
-    )
-    by_product: dict[UUID, list[Sellable]] = defaultdict(list)
-    for product_id, sku, name, price, currency, available in found:
-        by_product[product_id].append(Sellable(sku, name, Money(price, currency), available))
-    return by_product
+class Answer(NamedTuple):
+    """An answer about the catalogue as it is sent, with the ETag of its content."""
+
+    content: bytes
+    etag: str
+
+
+class _Shelf:
+    """The answers of one version of the catalogue."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.answers: dict[str, Answer] = {}
+        self.room = ROOM
+
+
+_VERSION = Prepared("SELECT sum(version)::bigint FROM inventory_catalogueversion")
+_shelf = _Shelf(0)
+
+
+def kept(name: str, make: Callable[[], bytes]) -> Answer:
+    """What `make` answered under this name, made anew after the catalogue or a stock has changed.
+
+    Never out of date: the database raises the version in the transaction of each change. Asked first, it may be older
+    than what is then read, but never newer.
+    """
+    global _shelf
+    [(version,)] = rows("inventory", _VERSION)
+    shelf = _shelf
+    if shelf.version != version:
+        _shelf = shelf = _Shelf(version)
+    if answer := shelf.answers.get(name):
+        return answer
+    content = make()
+    answer = Answer(content, f'W/"{hashlib.blake2b(content, digest_size=16).hexdigest()}"')
+    shelf.room -= len(name) + len(content)
+    if shelf.room > 0:
+        shelf.answers[name] = answer
+    return answer

@@ -7,7 +7,7 @@ We prefer a rare double to a loss. A lost database connection alone does not lea
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -36,29 +36,12 @@ _MINE = "WHERE id = %s AND attempt = %s AND status = 'waiting'"
 
 def send_due() -> None:
     """Send what is due and what nobody else sends at this moment. Raises an outage that is not the mail server's."""
-    send(leases.due(Message, ALIAS, limit=BATCH))
-
-
-def send(message_ids: Iterable[UUID]) -> None:
-    """Send these messages, as far as they still wait and nobody else sends them."""
     with ExitStack() as held:
-        taken = list(_take(message_ids, held))
+        taken = leases.take_due(Message, ALIAS, limit=BATCH)
+        for message in taken:
+            held.enter_context(leases.renewing(message, ALIAS))
         if taken:
             _send_batch(taken)
-
-
-def _take(message_ids: Iterable[UUID], held: ExitStack) -> Iterator[Message]:
-    for message_id in message_ids:
-        message = leases.take(Message, ALIAS, message_id)
-        if message and message.status == "waiting":
-            held.enter_context(leases.renewing(message, ALIAS))
-            yield message
-        elif message:  # somebody was quicker, and has finished
-            changed(
-                ALIAS,
-                "UPDATE notifications_message SET lease_until = NULL, due_at = NULL WHERE id = %s AND attempt = %s",
-                [message.id, message.attempt],
-            )
 
 
 def _send_batch(messages: Sequence[Message]) -> None:
