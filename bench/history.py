@@ -5,7 +5,8 @@ any table of the five databases is written again and again, each time with other
 belongs to an order is there, in the shape that the shop itself gave it, and the books still balance.
 """
 
-import psycopg
+from concurrent.futures import ThreadPoolExecutor
+
 from psycopg import sql
 
 from bench import measure
@@ -63,9 +64,8 @@ def fill(system: System, orders: int) -> None:
         before = _sizes(system)
         _place_patterns(system)
         grown = [place for place, rows in _sizes(system).items() if rows > before[place]]
-        for database, connection in system.connections.items():
-            tables = [table for where, table in grown if where == database]
-            _multiply(connection, tables, orders // PATTERNS - 1, stock=database == system.databases[1])
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda database: _multiply(system, database, grown, orders // PATTERNS - 1), system.databases))
     elif orders and isinstance(system, Control):
         connection = system.connections[system.databases[0]]
         for statement in _CONTROL:
@@ -88,11 +88,12 @@ def _place_patterns(system: Satsuma) -> None:
     system.receipts()
 
 
-def _multiply(connection: psycopg.Connection, tables: list[str], copies: int, *, stock: bool) -> None:
+def _multiply(system: Satsuma, database: str, grown: list[tuple[str, str]], copies: int) -> None:
     """One transaction; triggers and foreign keys wait outside, as what is copied has passed them."""
+    connection = system.connections[database]
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
-        for table in tables:
+        for table in (table for where, table in grown if where == database):
             names = [sql.Identifier(column) for (column,) in connection.execute(_COLUMNS, [table]).fetchall()]
             statement = sql.SQL(_COPY).format(
                 table=sql.Identifier(table),
@@ -100,5 +101,5 @@ def _multiply(connection: psycopg.Connection, tables: list[str], copies: int, *,
                 ours=sql.SQL(", ").join(sql.SQL("ours.{}").format(name) for name in names),
             )
             connection.execute(statement, [copies])
-        if stock:
+        if database == system.databases[1]:
             connection.execute(_BALANCE)
