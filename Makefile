@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: up test clean lock
+.PHONY: up test mutants clean lock
 
 up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
 	@exec $(RUN) -m config.up
@@ -17,6 +17,9 @@ test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback bindin
 	@TRANSPORT=local $(RUN) -m pytest $(ARGS) >.local.log 2>&1 & local=$$!; \
 		TRANSPORT=loopback $(RUN) -m pytest $(ARGS); loopback=$$?; wait $$local; local=$$?; \
 		cat .local.log; exit $$((local | loopback))
+
+mutants: $(VENV)/dev.stamp  ## planted bugs, each caught by the test that it names (ARGS: names, --jobs)
+	@$(RUN) -m tests.mutants $(ARGS)
 
 $(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
 	@echo "Installing $< ..."
