@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: up test mutants clean lock
+.PHONY: up test test-fuzz mutants chaos crowd bench clean lock
 
 up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
 	@exec $(RUN) -m config.up
@@ -18,8 +18,20 @@ test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback bindin
 		TRANSPORT=loopback $(RUN) -m pytest $(ARGS); loopback=$$?; wait $$local; local=$$?; \
 		cat .local.log; exit $$((local | loopback))
 
-mutants: $(VENV)/dev.stamp  ## planted bugs, each caught by the test that it names (ARGS: names, --jobs)
+bench: $(VENV)/up.stamp  ## how fast it is beside one flat Django view; ARGS=--quick, ARGS="--only orders"
+	@$(RUN) -m bench $(ARGS)
+
+chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED)
+	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED))
+
+test-fuzz: $(VENV)/dev.stamp  ## generated requests against the API (FUZZ_CASES, FUZZ_SEED)
+	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py
+
+mutants: $(VENV)/dev.stamp  ## planted bugs, each caught by the test that it names (ARGS: names, --jobs=2)
 	@$(RUN) -m tests.mutants $(ARGS)
+
+crowd: $(VENV)/dev.stamp  ## the last 1, 10 and 100 units, and a thousand buyers at the same moment
+	@$(RUN) -m bench.crowd
 
 $(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
 	@echo "Installing $< ..."

@@ -3,7 +3,15 @@ import os
 import sys
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["demo"]:  # a customer needs none of the shop's settings
+        from config.demo.run import main
+
+        sys.exit(main(sys.argv[2:]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))

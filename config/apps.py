@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 
@@ -19,4 +20,7 @@ class SatsumaConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        from config import checks
+        from config import checks, faults
+
+        if settings.CHAOS or settings.CHAOS_RECORD:
+            faults.arm(settings.CHAOS, seed=settings.CHAOS_SEED, record=settings.CHAOS_RECORD)

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.checks import Error, Tags, register
 from django.db import connections
 
+from config import faults
 from shop import events, services
 from shop.database import hosted, rows
 
@@ -26,6 +27,23 @@ def subscriptions_are_current(**_: Any) -> list[Error]:
     if set(hosted()) == set(settings.SERVICES) and events.subscriptions() != settings.SUBSCRIPTIONS:
         said = "config/subscriptions.json is not what the handlers say: run `manage.py subscriptions`"
         return [Error(said, id="config.E002")]
+    return []
+
+
+@register()
+def somebody_ends_tls(**_: Any) -> list[Error]:
+    """Our server speaks http: whether a request came by https is what a trusted proxy says."""
+    if settings.HTTPS and not settings.TRUSTED_PROXIES:
+        said = "SITE_URL is https, but TRUSTED_PROXIES names no proxy that ends TLS: every request would be redirected for ever"
+        return [Error(said, id="config.E004")]
+    return []
+
+
+@register()
+def faults_hit_test_databases_only(**_: Any) -> list[Error]:
+    """Nobody kills a shop that sells."""
+    if (settings.CHAOS or settings.CHAOS_RECORD) and not faults.only_test_databases():
+        return [Error(faults.REFUSED, id="config.E005")]
     return []
 
 

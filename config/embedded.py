@@ -39,12 +39,16 @@ def binaries() -> Path:
 
 
 class Server:
-    """One cluster in one data folder."""
+    """One cluster in one data folder. `options` are the server's own, such as `-c jit=off`.
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    Unless it is durable, a kill of the server loses nothing, but one of the machine may.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True, options: str = "") -> None:
         self.data = folder / "postgres"
         self.log = folder / "postgres.log"
         self.durable = durable
+        self.extra = options
         self.bin = binaries()
         name = hashlib.sha256(str(self.data.resolve()).encode()).hexdigest()[:12]
         self.socket = Path(tempfile.gettempdir()) / f"satsuma-{os.getuid()}-{name}"  # a socket's path has 107 bytes
@@ -72,28 +76,34 @@ class Server:
             self._run("pg_ctl", "-w", "-t", "30", "-m", "fast", "stop")
 
     def kill(self) -> None:
-        """As a power cut would: for tests of what survives."""
-        pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-        os.kill(pid, 9)
+        """As a power cut would, and dead when this returns: for tests of what survives."""
+        pid = self._postmaster()
+        os.kill(int(pid), 9)
+        while not _is_dead(pid):
+            time.sleep(0.005)
 
     def running(self) -> bool:
         return self._call("pg_ctl", "status").returncode == 0
 
     def _bury(self) -> None:
-        """Remove the lock of a server that was killed, where nobody has collected its process yet.
+        """After a kill: wait for the server's children, beside which another does not start; they end by themselves.
 
-        PostgreSQL takes a zombie for a running server. Its children end by themselves; not before that is the lock removed.
+        Not before that is the lock removed, where nobody has collected the process yet: PostgreSQL takes a zombie for
+        a running server.
         """
         lock = self.data / "postmaster.pid"
-        if not lock.exists() or not _is_zombie(lock.read_text().split("\n", 1)[0]):
+        if not lock.exists() or not _is_dead(pid := self._postmaster()):
             return
         deadline = time.monotonic() + ORPHANS
         while self._orphans():
             if time.monotonic() > deadline:
                 raise NoPostgres(f"The server on {self.data} was killed, but processes of it go on")
             time.sleep(0.05)
-        for left in (lock, *self.socket.glob(".s.PGSQL.*")):
+        for left in (lock, *self.socket.glob(".s.PGSQL.*")) if _is_zombie(pid) else ():
             left.unlink()
+
+    def _postmaster(self) -> str:
+        return (self.data / "postmaster.pid").read_text().split("\n", 1)[0]
 
     def _orphans(self) -> list[str]:
         """Living processes that have the data folder as their working folder, as every process of a server has."""
@@ -106,8 +116,8 @@ class Server:
 
     def _options(self) -> str:
         options = f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB"
-        options += " -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC"
-        return options if self.durable else options + " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        options += f" -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC {self.extra}"
+        return options if self.durable else options + " -c fsync=off -c full_page_writes=off"
 
     def _run(self, program: str, *arguments: str) -> None:
         done = self._call(program, *arguments)
@@ -137,6 +147,17 @@ class Server:
                 shutil.chown(folder, NOBODY, NOBODY)
             self.log.touch()
             shutil.chown(self.log, NOBODY, NOBODY)
+
+
+def _is_dead(pid: str) -> bool:
+    """Gone, or waiting to be collected by a parent that does not."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return _is_zombie(pid)
 
 
 def _is_zombie(pid: str) -> bool:

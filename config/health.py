@@ -1,5 +1,6 @@
 """Liveness and readiness, for orchestrators and people."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connections
@@ -11,6 +12,7 @@ from shop.database import OUTAGES, hosted, rows
 from shop.rest import respond
 
 LAGGING = 30.0  # seconds; a restart would not help, so this is told and does not make a process unready
+draining = threading.Event()  # this process still serves, but is going to stop: gateways look elsewhere
 
 
 @require_safe
@@ -21,7 +23,9 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """Each database answers; how far its engine is behind, in seconds. 503 where one does not answer."""
+    """Each database answers; how far its engine is behind, in seconds. 503 where one does not answer, and before a stop."""
+    if draining.is_set():
+        return respond({"status": "draining", "contexts": {}}, 503)
     with ThreadPoolExecutor(len(hosted())) as pool:  # at once: a database that is away costs its patience only once
         contexts = dict(zip(hosted(), pool.map(_look_at, hosted()), strict=True))
     ok = all(found["database"] == "ok" for found in contexts.values())

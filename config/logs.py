@@ -1,5 +1,8 @@
 """Structured logs: one JSON object a line, with the ids of the story that it belongs to. Never a secret, never a body."""
 
+import json
+import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -54,3 +57,12 @@ def configuration(level: str, as_json: bool) -> dict[str, Any]:
             "psycopg.pool": {"level": "ERROR"},
         },
     }
+
+
+class ServerLine(logging.Formatter):
+    """What the server itself says, of its workers for example, in the same shape (config/granian.json)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        said = {"event": record.getMessage(), "logger": "server", "level": record.levelname.lower(), "timestamp": at}
+        return json.dumps(said | ({"exception": self.formatException(record.exc_info)} if record.exc_info else {}))

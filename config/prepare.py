@@ -13,7 +13,13 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
-STAFF = "staff@satsuma.example"
+
+def settings_of_the_first_start() -> tuple[str, bool]:
+    """Whose address may sign in to the admin, and whether there are things to look at. Raises CommandError."""
+    wish = os.environ.get("SEED_CATALOGUE") or "true"
+    if wish not in ("true", "false"):
+        raise CommandError(f"SEED_CATALOGUE is {wish!r}; it can be true, false")
+    return os.environ.get("STAFF_EMAIL") or "staff@satsuma.example", wish == "true"
 
 
 def main() -> int:
@@ -28,14 +34,16 @@ def main() -> int:
 
 
 def prepare() -> dict[str, str]:
+    staff, with_catalogue = settings_of_the_first_start()
     call_command("databases", stdout=sys.stderr)
     call_command("migrate", verbosity=0)
     call_command("check", databases=list(django.conf.settings.CONTEXTS), stdout=StringIO())
-    call_command("seed_catalogue", stdout=sys.stderr)
+    if with_catalogue:
+        call_command("seed_catalogue", stdout=sys.stderr)
     said = StringIO()
-    call_command("create_staff", email=STAFF, permissions="*", if_missing=True, stdout=said)
+    call_command("create_staff", email=staff, permissions="*", if_missing=True, stdout=said)
     password = said.getvalue().rpartition("password: ")[2].strip() if "password: " in said.getvalue() else ""
-    return {"email": STAFF, "password": password}
+    return {"email": staff, "password": password}
 
 
 if __name__ == "__main__":

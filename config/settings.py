@@ -4,18 +4,37 @@ import base64
 import hashlib
 import hmac
 import json
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 from jwt.algorithms import ECAlgorithm
 
 from config.logs import configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ALL_CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
+
+
+class Environment(FileAwareMapping):
+    """The environment; <NAME>_FILE names a file with a value, as Docker and Kubernetes hand over secrets."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.env or f"{name}_FILE" in self.env
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return super().__getitem__(name).rstrip("\n")  # an editor's last line break is none of it
+        except (OSError, UnicodeError) as error:
+            raise ValueError(f"{name}_FILE: {error}") from None
+
+
+environ.Env.ENVIRON = Environment()
 env = environ.Env()
 
 
@@ -40,12 +59,33 @@ def positive(name: str, default: Any, read: Any = env.float) -> Any:
     return value
 
 
+def site(name: str, default: Any) -> str:
+    """The address that people see, without a path's slash."""
+    value = env.str(name, default=default).rstrip("/")
+    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+        raise ValueError(f"{value!r} is no http:// or https:// address")
+    return value
+
+
+def networks(name: str, default: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Comma-separated addresses and networks (10.0.0.0/8), but not everybody."""
+    found = tuple(ip_network(given) for given in env.list(name, default=default))
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError("a network of everybody can trust nobody")
+    return found
+
+
 DEBUG = False
 SECRET_KEY = setting("SECRET_KEY", env.str)
 if len(SECRET_KEY) < 32:
     raise ImproperlyConfigured("SECRET_KEY is shorter than 32 characters")
-ALLOWED_HOSTS = setting("ALLOWED_HOSTS", env.list, ["localhost", "127.0.0.1", "[::1]"])
-SITE_URL = setting("SITE_URL", env.str, "http://127.0.0.1:8000").rstrip("/")  # in mails; never taken from Host
+SITE_URL = setting("SITE_URL", site, "http://127.0.0.1:8000")  # in mails; never taken from Host
+SITE_HOST = str(urlsplit(SITE_URL).hostname)
+ALLOWED_HOSTS = setting(  # without a setting: the site's, and what health checks inside a container call themselves
+    "ALLOWED_HOSTS", env.list,
+    [f"[{SITE_HOST}]" if ":" in SITE_HOST else SITE_HOST, "localhost", "127.0.0.1", "[::1]"],
+)  # fmt: skip
+TRUSTED_PROXIES = setting("TRUSTED_PROXIES", networks, [])  # whose X-Forwarded-For and -Proto are believed
 
 # Contexts, and where each one's service is: a dotted path here, a URL where another process hosts it.
 CONTEXTS = tuple(setting("CONTEXTS", env.list, list(ALL_CONTEXTS)))
@@ -78,6 +118,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "shop.middleware.Story",
+    "config.proxies.TrustedProxies",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -208,7 +249,7 @@ HTTPS = SITE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None  # config/proxies.py: a trusted one's
 SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$"]
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 X_FRAME_OPTIONS = "DENY"
@@ -232,20 +273,25 @@ EMAIL_USE_TLS = setting("EMAIL_USE_TLS", env.bool, False)
 EMAIL_TIMEOUT = positive("EMAIL_TIMEOUT_SECONDS", 10)
 DEFAULT_FROM_EMAIL = setting("DEFAULT_FROM_EMAIL", env.str, "Satsuma <shop@satsuma.example>")
 
+# Faults to prove that nothing is lost (config/faults.py): refused unless all databases are tests'.
+CHAOS = setting("CHAOS", env.str, "")
+CHAOS_SEED = setting("CHAOS_SEED", env.int, 0)
+CHAOS_RECORD = setting("CHAOS_RECORD", env.str, "")
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 STATIC_URL = "/static/"
 STATIC_ROOT = setting("STATIC_ROOT", env.str, None)  # for an image; else the files are served from where they are
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 LOGGING = configuration(
     setting("LOG_LEVEL", env.str, "INFO", allowed=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
     setting("LOG_FORMAT", env.str, "json", allowed=("json", "text")) == "json",
 )
 
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "shop.openapi.Schema",
     "EXCEPTION_HANDLER": "shop.problems.handle",
     "UNAUTHENTICATED_USER": "shop.rest.Nobody",
     "UNAUTHENTICATED_TOKEN": None,

@@ -4,10 +4,8 @@ It starts PostgreSQL unless DATABASE_URL names one, prepares databases and data,
 Ctrl-C or SIGTERM. Killed at any point, it goes on with the same data the next time.
 """
 
-import ctypes
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -15,20 +13,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from config import keys, serve
 from config.embedded import NoPostgres, Server
+from config.serve import Failed
 
 HOST = "127.0.0.1"
 START_PATIENCE = 60.0  # seconds until the shop has to answer
 STOP_PATIENCE = 20.0
-
-
-class Failed(RuntimeError):
-    """Something that the person at the keyboard can mend."""
 
 
 @contextmanager
@@ -65,16 +61,14 @@ def _interrupt(*_: Any) -> None:
 
 
 def _port() -> int:
-    given = os.environ.get("PORT") or "8000"
-    if not given.isdecimal() or not 0 < int(given) < 65536:
-        raise Failed(f"PORT is {given!r}; it has to be a number from 1 to 65535")
+    port = serve.number("PORT", 8000, 65535)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, int(given)))
+            probe.bind((HOST, port))
         except OSError as error:
-            raise Failed(f"Port {given} cannot be used ({error.strerror}). Stop what uses it, or: PORT=8001 make up") from None
-    return int(given)
+            raise Failed(f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or: PORT=8001 make up") from None
+    return port
 
 
 def _run(folder: Path, port: int) -> int:
@@ -101,7 +95,7 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     kept = folder / "secrets.json"
     if not kept.exists():
         draft = kept.with_suffix(".new")
-        draft.write_text(json.dumps({"SECRET_KEY": secrets.token_urlsafe(48), "JWT_SIGNING_KEY": _signing_key()}))
+        draft.write_text(json.dumps({"SECRET_KEY": keys.secret_key(), "JWT_SIGNING_KEY": keys.signing_key()}))
         draft.chmod(0o600)
         draft.replace(kept)
     mail = {} if "EMAIL_HOST" in os.environ else {
@@ -110,15 +104,6 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     }  # fmt: skip
     site = {"SITE_URL": f"http://{HOST}:{port}", "LOG_LEVEL": "WARNING"}
     return {**site, **mail, **json.loads(kept.read_text()), **os.environ}
-
-
-def _signing_key() -> str:
-    """A fresh EC P-256 private key in PEM."""
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def _prepare(environment: dict[str, str]) -> dict[str, str]:
@@ -131,12 +116,8 @@ def _prepare(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> int:
-    command = [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--blocking-threads", environment.get("WEB_THREADS", "4"), "--no-ws", "--workers-kill-timeout", "15",
-        "--log-level", "warning", "config.wsgi:application",
-    ]  # fmt: skip
-    server = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent, start_new_session=True)
+    command = serve.server(host=HOST, port=port, workers=1, threads=serve.number("WEB_THREADS", 4, 256))
+    server = subprocess.Popen(command, env=environment, preexec_fn=serve.in_a_group_of_its_own)
     try:
         with step("Starting the shop"):
             _await_ready(server, port)
@@ -144,16 +125,6 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
         return server.wait()
     finally:
         _stop(server)
-
-
-def _die_with_parent() -> None:
-    """Linux: SIGTERM when the launcher is killed, so that no server is left behind with the port."""
-    set_parent_death_signal = 1
-    load: Callable[..., Any] = ctypes.CDLL
-    try:
-        load(None).prctl(set_parent_death_signal, signal.SIGTERM)
-    except (OSError, AttributeError):
-        return  # another system: then Ctrl-C and SIGTERM are the ways to stop
 
 
 def _await_ready(server: subprocess.Popen, port: int) -> None:

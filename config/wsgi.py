@@ -1,7 +1,15 @@
 """The web process, with the embedded engine inside."""
 
 import os
+import signal
+import threading
+from multiprocessing import current_process
 from multiprocessing.util import Finalize
+
+if current_process().name == "granian-worker":
+    # Forked with its parent's handlers, which would swallow a SIGTERM until the server, after this file, sets its own.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -10,6 +18,11 @@ from django.core.wsgi import get_wsgi_application
 application = get_wsgi_application()
 
 from django.conf import settings
+
+from config import health
+
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGUSR1, lambda *_: health.draining.set())  # config/serve.py is about to stop this process
 
 if settings.ENGINE == "embedded":
     from shop.engine import Engine

@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from shop import services
 
@@ -14,4 +15,7 @@ class ShopConfig(AppConfig):
         from shop.database import drop_broken_connections
 
         services.on_outage((OperationalError, InterfaceError), drop_broken_connections)
-        services.configure(settings.SERVICES, settings.TRANSPORT)
+        try:
+            services.configure(settings.SERVICES, settings.TRANSPORT)
+        except ValueError as error:
+            raise ImproperlyConfigured(str(error)) from None

@@ -65,7 +65,7 @@ def rows(alias: str, sql: str, parameters: Any = ()) -> list[tuple]:
     """Run one statement on an alias; what it returns, or an empty list."""
     with connections[alias].cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if cursor.pgresult.nfields else []  # `description` would be made anew for each column
 
 
 def changed(alias: str, sql: str, parameters: Any = ()) -> int:

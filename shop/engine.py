@@ -49,9 +49,14 @@ def _in_spite_of_outages(work: Callable[[str], object], context: str) -> None:
 
 
 def take_over() -> None:
-    """Handle what was started in an inbox without an end, in every hosted context."""
+    """Handle all that was started in an inbox without an end, in every hosted context."""
     for context in hosted():
-        _in_spite_of_outages(inbox.take_over, context)
+        _in_spite_of_outages(_take_over, context)
+
+
+def _take_over(context: str) -> None:
+    while inbox.take_over(context):
+        pass
 
 
 def run_until_idle(rounds: int = 1000) -> None:

@@ -13,10 +13,13 @@
 import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar, dataclass_transform
 from uuid import UUID
 
 import msgspec
+
+from shop import chaos
 
 MAX_HOPS = 16
 MAX_AGE = timedelta(days=29)  # the inbox forgets after 30: a later copy could have its effect twice
@@ -108,7 +111,8 @@ def on(*events: type[Event], atomic: bool = True, ordered: bool = True) -> Calla
 
     def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
         for event in events:
-            handler = Handler(_qualified(function), event, function, atomic, ordered)
+            run = partial(chaos.call, f"handler.{_qualified(function)}", function)
+            handler = Handler(_qualified(function), event, run, atomic, ordered)
             _handlers[f"{handler.name} {event.name}"] = handler
         return function
 

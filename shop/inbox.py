@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import structlog
 from django.db import connections
-from psycopg.types.json import Jsonb
 
 from shop import clock, events, tracing
 from shop.database import (
@@ -72,22 +70,25 @@ def _refusal(context: str, envelope: Envelope) -> str:
     return ""
 
 
+# Whoever comes in circles is parked at once.
+_STORE = Prepared("""
+INSERT INTO shop_inboxrow (event_id, handler, ordered, name, stream, sequence, envelope, error, parked_at, due_at)
+SELECT event_id, handler, ordered, name, stream, sequence, envelope::jsonb, error, CASE WHEN error <> '' THEN now() END, now()
+FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
+     AS come (event_id, handler, ordered, name, stream, sequence, envelope, error)
+ON CONFLICT (event_id, handler) DO NOTHING""")
+
+
 def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
-    values: list[Any] = []
-    for envelope, handler in accepted:
-        looping = f"passed on {envelope.hops} times" if envelope.hops > MAX_HOPS else ""
-        values += [
-            envelope.id, handler.name, handler.ordered, envelope.name, envelope.stream, envelope.sequence,
-            Jsonb(envelope, msgspec.json.encode), looping, bool(looping),
-        ]  # fmt: skip
-    row = "(%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END, now())"
-    changed(
-        context,
-        f"""INSERT INTO shop_inboxrow
-              (event_id, handler, ordered, name, stream, sequence, envelope, error, parked_at, due_at)
-            VALUES {", ".join([row] * len(accepted))} ON CONFLICT (event_id, handler) DO NOTHING""",
-        values,
-    )
+    come = [
+        (e.id, h.name, h.ordered, e.name, e.stream, e.sequence, msgspec.json.encode(e).decode(), _looping(e))
+        for e, h in accepted
+    ]
+    changed(context, _STORE, [list(column) for column in zip(*come, strict=True)])
+
+
+def _looping(envelope: Envelope) -> str:
+    return f"passed on {envelope.hops} times" if envelope.hops > MAX_HOPS else ""
 
 
 _CLAIM_DUE = f"""

@@ -12,6 +12,17 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 
+class Schema(AutoSchema):
+    """What every operation of `shop.rest` has in common: a body is JSON and, where one is read, never left out."""
+
+    def map_parsers(self) -> list[str]:
+        return ["application/json"]
+
+    def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
+        body = super()._get_request_body(direction)
+        return body and body | {"required": True}
+
+
 class Nested:
     """What a component made of another's parts is registered as: its name says all, so the same one may come again."""
 
@@ -19,7 +30,9 @@ class Nested:
 
 
 REF = "#/components/schemas/{name}"
-KEY = "A value of your own for this request: repeated with it, the request happens once and answers the same."
+KEY = "A value of your own for this request: repeated with it, the request happens once and answers the same. "
+KEY += "From guests at least 16 characters."
+KEY_SCHEMA = {"type": "string", "pattern": "^[!-~]{1,255}$"}
 
 
 class StructSchema(OpenApiSerializerExtension):
@@ -60,7 +73,7 @@ class BearerSchema(OpenApiAuthenticationExtension):
 
 
 def description(
-    method: Callable, *, public: bool, answers: dict, problem: Any, body: Any, query: Any, key: str
+    method: Callable, *, public: bool, answers: dict, problem: Any, body: Any, query: Any, key: str, headers: dict[str, str]
 ) -> dict[str, Any]:
     """The keyword arguments of `extend_schema` that say the same as an `endpoint`."""
     doc = inspect.getdoc(method) or ""
@@ -68,8 +81,10 @@ def description(
     responses = {(status, "application/json"): answer or done for status, answer in answers.items()}
     responses["default", "application/problem+json"] = OpenApiResponse(problem, description="A problem (RFC 9457).")
     parameters = _parameters(query) if query is not None else []
+    parameters += [OpenApiParameter(name, str, "header", description=text) for name, text in headers.items()]
     if key != "none":
-        parameters.append(OpenApiParameter("Idempotency-Key", str, "header", required=key == "required", description=KEY))
+        required = key == "required"
+        parameters.append(OpenApiParameter("Idempotency-Key", KEY_SCHEMA, "header", required=required, description=KEY))
     return {
         "operation_id": re.sub(r"(?<!^)(?=[A-Z])|\.", "_", method.__qualname__).lower(),
         "summary": doc.split("\n")[0].rstrip("."),

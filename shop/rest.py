@@ -42,6 +42,7 @@ Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Sku = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Email = Annotated[str, msgspec.Meta(pattern=r"^[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,185}\.[^@\s<>,;\".]{2,63}$(?!\n)")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+PageCursor = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -50,6 +51,13 @@ class Page(msgspec.Struct, Generic[T]):
     results: list[T]
     next: str | None = None
     previous: str | None = None
+
+
+class PageQuery(msgspec.Struct, kw_only=True):
+    """Which page of a list."""
+
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000, description="More than 100 are cut to 100.")] = 20
+    cursor: Annotated[PageCursor, msgspec.Meta(description="From `next` or `previous` of a page.")] = ""
 
 
 class Anyone:
@@ -139,18 +147,22 @@ def endpoint(
     body: Any = None,
     query: Any = None,
     key: Literal["none", "local", "own", "required"] = "local",
+    headers: dict[str, str] | None = None,
 ) -> Callable:
     """Declare an API method: who may call it, what it reads, what it answers (the first status unless it says so).
 
     key: what a POST does with an Idempotency-Key. `local`: kernel and effect share one transaction, so the method
     calls no other context. `own`, `required`: handed to the method as `key`, which passes it to the use case.
+    headers: what other headers of the request the method reads, and what they say; for the OpenAPI document.
     """
 
     def decorate(method: Callable) -> Callable:
         use = key if method.__name__ == "post" else "none"
         declared = _Endpoint(method, who, next(iter(answers)), body, query, use)
         public = type(who) is Anyone
-        shown = description(method, public=public, answers=answers, problem=Problem, body=body, query=query, key=use)
+        shown = description(
+            method, public=public, answers=answers, problem=Problem, body=body, query=query, key=use, headers=headers or {}
+        )
 
         @extend_schema(**shown)
         @wraps(method)

@@ -12,11 +12,13 @@ a dotted path. TRANSPORTS has the ways to get there: local, and loopback, which 
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 import msgspec
 
+from shop import chaos
 from shop.errors import DomainError, Unavailable, error_class
 from shop.transactions import held, refuse
 
@@ -182,7 +184,8 @@ class _Service:
         target = implementation()
         for method in self._methods:
             short = method.name.rpartition(".")[2]
-            self.__dict__[short] = TRANSPORTS[_transport](method, getattr(target, short))
+            served = partial(chaos.call, f"call.{method.name}", getattr(target, short))
+            self.__dict__[short] = TRANSPORTS[_transport](method, served)
 
     def _unbind(self) -> None:
         for method in self._methods:

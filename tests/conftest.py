@@ -20,9 +20,20 @@ def django_db_setup(django_db_blocker):
     django_db_blocker.restore()
 
 
+@pytest.fixture
+def verified(request):
+    """Check after the test that it left the books of the five contexts right: see tests/verify/watch.py."""
+    from tests.verify.watch import watched
+
+    with watched(request):
+        yield
+
+
 @pytest.fixture(autouse=True)
-def repeat_idempotent_calls():
+def repeat_idempotent_calls(request):
     """With the loopback transport, make a test's idempotent calls once more at its end: none may announce anything."""
+    if "verified" in request.fixturenames:
+        request.getfixturevalue("verified")  # so that it looks at the books after these calls
     services.journal = []
     yield
     calls, services.journal = services.journal, None

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.test import Client
+from django.test.client import ClientHandler
 
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PASSWORD = "correct horse battery"
@@ -80,6 +81,8 @@ class Shopper:
 class InProcess(Shopper):
     """The same through Django's test client: the engine and the timers are the test's to run."""
 
+    handler = ClientHandler(enforce_csrf_checks=False)  # one for all, for it loads the middleware once
+
     def __init__(self) -> None:
         super().__init__("")
 
@@ -89,9 +92,9 @@ class InProcess(Shopper):
             sent["Authorization"] = f"Bearer {self.token}"
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         address = path if path.startswith("/") else f"/api/v1/{path}"
-        response = Client(raise_request_exception=False).generic(
-            method, address, content or b"", "application/json", headers=sent
-        )
+        client = Client(raise_request_exception=False)
+        client.handler = self.handler
+        response = client.generic(method, address, content or b"", "application/json", headers=sent)
         is_json = "json" in response.headers.get("Content-Type", "")
         data = response.content
         decoded = json.loads(data) if data and is_json else None

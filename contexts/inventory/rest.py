@@ -13,21 +13,13 @@ from rest_framework.request import Request
 from contexts.inventory.service import catalogue, stock
 from shop import rest
 from shop.money import MAX_AMOUNT, Money
-from shop.rest import ANYONE, Page, Sku, Staff, Text, endpoint, page
+from shop.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, page
 
 CACHING = "public, max-age=0, must-revalidate"  # anybody may keep it, and asks each time whether it still holds
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
-Cursor = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
 Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Units = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-SignedUnits = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
-
-
-class PageQuery(msgspec.Struct, kw_only=True):
-    """Which page of a list."""
-
-    page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000, description="More than 100 are cut to 100.")] = 20
-    cursor: Annotated[Cursor, msgspec.Meta(description="From `next` or `previous` of a page.")] = ""
+SignedUnits = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000, extra_json_schema={"not": {"const": 0}})]
 
 
 class ProductQuery(PageQuery, kw_only=True):

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from contexts.notifications.service import messages
 from shop import rest
-from shop.rest import CUSTOMER, Page, View, endpoint, respond
+from shop.rest import CUSTOMER, Page, PageQuery, View, endpoint, respond
 
 Kind = Literal["order_confirmed", "order_rejected", "order_cancelled", "order_put_on_hold", "welcome"]
 
@@ -32,8 +32,8 @@ class NotificationsView(View):
 
 
 class Inbox(NotificationsView):
-    @endpoint(who=CUSTOMER, answers={200: Page[NotificationView]})
-    def get(self, request: Request) -> Page[NotificationView]:
+    @endpoint(who=CUSTOMER, query=PageQuery, answers={200: Page[NotificationView]})
+    def get(self, request: Request, query: PageQuery) -> Page[NotificationView]:
         """My messages, the latest first."""
         return rest.page(request, messages.inbox(request.user.id), ordering=("-id",), to_view=_to_views)
 

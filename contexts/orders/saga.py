@@ -48,6 +48,7 @@ Status, Step = Order.Status, Order.Step
 REMEMBERED = ("step", "tries", "payment_id", "payment_status", "payment_action")
 LOOK_AGAIN = timedelta(seconds=30)  # while waiting for an event that says when: in case it is late
 PAID = ("authorized", "capturing", "captured")
+TAKEN = ("captured", "refunding", "refunded")  # what staff give back later, in part or in full, calls no order off
 STUCK = 10  # tries without an answer, after which somebody should look
 
 log = structlog.get_logger(__name__)
@@ -223,11 +224,8 @@ def capture(order: Order) -> Pause | None:
         cancel(order, "payment_called_off", "The payment was called off.")
         return None
     _remember(order, payment)
-    if payment.status == "captured":
+    if payment.status in TAKEN:
         return _paid(order, payment)
-    if payment.status in ("refunding", "refunded"):
-        cancel(order, "refunded", "The payment was given back.")
-        return None
     if payment.status == "capture_refused" and order.status != Status.ON_HOLD:
         _put_on_hold(order, payment)
     return Pause(LOOK_AGAIN)

@@ -84,7 +84,7 @@ class Token(SignedOutView):
 
         Failures are counted for the account and for the client's address: too many are answered 429.
         """
-        address = request.META.get("REMOTE_ADDR", "")  # never a header that the client writes
+        address = request.META.get("REMOTE_ADDR", "")  # settled by config/proxies.py; never what a client writes
         tokens = sessions.sign_in(email=body.email, password=body.password, address=address)
         return respond(tokens, headers=NOT_STORED)
 

@@ -20,9 +20,10 @@ from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg import OperationalError as CutOff
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 from psycopg_pool import ConnectionPool
 
+from shop import chaos
 from shop.transactions import held, refuse_beside
 
 RECONNECT = 1.0  # seconds that a lost connection is tried again on its own; then each request tries
@@ -56,12 +57,14 @@ class NothingChanged(DatabaseError):
 
 
 class _Errors(DatabaseErrorWrapper):
-    """A server that is read-only for now is an outage like any other; psycopg calls it an internal error."""
+    """Two outages like any other that psycopg calls internal errors: a server that is read-only for now, and a session
+    that it has ended because its process was away in the middle of a transaction."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if isinstance(exc_value, psycopg.Error) and exc_value.sqlstate == "NC001":
             raise NothingChanged(exc_value.diag.message_primary) from None
-        if isinstance(exc_value, ReadOnlySqlTransaction):
+        if isinstance(exc_value, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout):
+            self.wrapper.errors_occurred = True  # so that the connection is looked at before it is used again
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 
@@ -152,11 +155,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Run a statement of the open transaction in one message with the next one, or with COMMIT."""
         if not self.in_atomic_block:
             raise TransactionManagementError("only a statement of a transaction can be put off")
-        self.unsent.append(self.create_cursor().merged(sql, parameters))
+        with self.wrap_database_errors:
+            self.unsent.append(self.create_cursor().merged(sql, parameters))
         if self.queries_logged:
             self.queries_log.append({"sql": sql, "time": "0"})
 
     def _commit(self) -> None:
+        if chaos.reached and self._writes():
+            return chaos.call(f"{self.alias}.commit", self._send_commit)
+        return self._send_commit()
+
+    def _writes(self) -> bool:
+        """Whether there is anything to commit: PostgreSQL gives an id to a transaction that has written."""
+        if self.unsent:
+            return self.unsent != [b"BEGIN"]
+        with self.wrap_database_errors:
+            return self.connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()[0]
+
+    def _send_commit(self) -> None:
         unsent, self.unsent[:] = self.unsent[:], []
         if unsent in ([], [b"BEGIN"]):
             return super()._commit()

@@ -19,6 +19,7 @@ TABLES = "Only service, saga, admin and migrations touch tables"
 KERNEL_TABLES = "The kernel's tables are the kernel's"
 INIT = "A context package file is a docstring"
 ACYCLIC = "The kernel has no cycles"
+VERIFIER = "Who verifies the books shares no code with who writes them"
 
 
 def broken(folder):
@@ -66,6 +67,9 @@ PLANTED = [
     (INIT, "contexts.orders", "import django"),
     (INIT, "contexts.orders", "import contexts.orders.interface"),
     (ACYCLIC, "shop.inbox", "import shop.engine"),
+    (VERIFIER, "config.verify.checker", "import shop.database"),
+    (VERIFIER, "config.verify.stock", "import contexts.orders.interface"),
+    (VERIFIER, "config.verify.facts", "import config.admin"),
 ]
 
 

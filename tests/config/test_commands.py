@@ -1,5 +1,6 @@
 """Commands: databases, migrations, and what handlers gave up on."""
 
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
 import psycopg
@@ -7,11 +8,13 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from config.management.commands.migrate import TURN
 from shop.audit import trail
 from shop.database import rows
 from shop.engine import run_until_idle
 from tests.shop.post import READER, hurry, inbox_rows, listen, note, notes, send
 from tests.shop.server import name_of, superuser
+from tests.threads import elsewhere, eventually
 
 ALIASES = settings.CONTEXTS
 
@@ -32,6 +35,13 @@ def connect(role, database):
 
 def test_the_databases_can_be_made_again():
     assert run("databases") == ""
+
+
+def test_a_server_that_lets_nobody_create_is_said_to(settings):
+    nobody = settings.DATABASES["orders"]
+    settings.DATABASE_SERVER = settings.DATABASE_SERVER | {"USER": nobody["USER"], "PASSWORD": nobody["PASSWORD"]}
+    with pytest.raises(CommandError, match="The server of DATABASE_URL: "):
+        run("databases")
 
 
 @pytest.mark.parametrize("alias", ALIASES)
@@ -67,6 +77,23 @@ def test_migrate_is_on_every_alias_and_again_changes_nothing():
 
 def test_migrate_may_name_one_alias():
     assert run("migrate", database="orders", verbosity=1).count("No migrations to apply") == 1
+
+
+def turns(alias):
+    """Whether each session that has or wants the turn has it."""
+    asked = "SELECT granted FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE objid = %s AND datname = %s"
+    return sorted(granted for (granted,) in superuser(asked, [TURN, name_of(alias)]))
+
+
+def test_two_who_migrate_a_database_take_turns():
+    with connect("orders", "orders") as first, ThreadPoolExecutor(1) as pool:
+        first.execute("SELECT pg_advisory_lock(%s)", [TURN])
+        second = pool.submit(elsewhere, lambda: run("migrate", database="orders", verbosity=1))
+        eventually(lambda: turns("orders") == [False, True])
+        assert not second.done()
+        first.execute("SELECT pg_advisory_unlock(%s)", [TURN])
+        assert second.result(30).count("No migrations to apply") == 1
+    assert turns("orders") == [], "it gave its turn back"
 
 
 @pytest.mark.parametrize("alias", ALIASES)

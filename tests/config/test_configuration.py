@@ -7,6 +7,8 @@ import sys
 import pytest
 from django.conf import settings
 
+from config import keys
+
 P384 = "-----BEGIN PRIVATE KEY-----\\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAi\\n-----END PRIVATE KEY-----\\n"
 
 WRONG = {
@@ -32,7 +34,18 @@ WRONG = {
     "PROVIDER_TIMEOUT_SECONDS is -5.0": {"PROVIDER_TIMEOUT_SECONDS": "-5"},
     "ACCESS_TOKEN_SECONDS cannot be read": {"ACCESS_TOKEN_SECONDS": "five"},
     "REFRESH_TOKEN_DAYS is 0.0": {"REFRESH_TOKEN_DAYS": "0"},
+    "CHAOS has 'orders.commit.after:0:kill', which is not <point>": {"CHAOS": "orders.commit.after:0:kill"},
+    "CHAOS has 'x:p=2:raise', which is not": {"CHAOS": "orders.commit.after:1:kill,x:p=2:raise"},
+    "CHAOS has 'x:1:explode', which is not": {"CHAOS": "x:1:explode"},
+    "CHAOS and CHAOS_RECORD are for test databases only": {"CHAOS": "x:1:raise", "DATABASE_PREFIX": "satsuma"},
+    "for test databases only: their names begin with test_": {"CHAOS_RECORD": "points", "DATABASE_PREFIX": "satsuma_test_"},
     "EMAIL_TIMEOUT_SECONDS is -1.0": {"EMAIL_TIMEOUT_SECONDS": "-1"},
+    "SITE_URL cannot be read: 'shop.example' is no http:// or https:// address": {"SITE_URL": "shop.example"},
+    "SITE_URL cannot be read: Invalid IPv6 URL": {"SITE_URL": "http://[shop"},
+    "TRUSTED_PROXIES cannot be read: 'the gateway' does not": {"TRUSTED_PROXIES": "the gateway"},
+    "TRUSTED_PROXIES cannot be read: 10.0.0.1/8 has host bits set": {"TRUSTED_PROXIES": "10.0.0.1/8"},
+    "TRUSTED_PROXIES cannot be read: a network of everybody": {"TRUSTED_PROXIES": "10.0.0.1,0.0.0.0/0"},
+    "SECRET_KEY cannot be read: SECRET_KEY_FILE: [Errno 2]": {"SECRET_KEY_FILE": "/no/such/file"},
 }
 
 
@@ -49,6 +62,7 @@ def test_a_wrong_value_stops_the_start_with_a_sentence(sentence, changes):
     done = check(**changes)
     assert done.returncode != 0
     assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_right_configuration_starts():
@@ -59,3 +73,61 @@ def test_a_right_configuration_starts():
 def test_a_context_may_be_hosted_alone():
     done = check(CONTEXTS="orders")
     assert done.returncode == 0, done.stderr
+
+
+def made_in(folder):
+    return {file.name: file for file in folder.rglob("*") if file.is_file() and file.suffix != ".new"}
+
+
+def test_secrets_are_read_from_files_where_their_names_say_so(tmp_path):
+    keys.keep(tmp_path, "database:5432")
+    made = made_in(tmp_path)
+    made["SECRET_KEY"].write_text(made["SECRET_KEY"].read_text() + "\n")
+    files = {f"{name}_FILE": str(made[name]) for name in ("SECRET_KEY", "JWT_SIGNING_KEY", "DATABASE_URL")}
+    show = "from config import settings as s; print(s.SECRET_KEY, s.DATABASE_SERVER['PASSWORD'], s.DATABASE_SERVER['HOST'])"
+    done = subprocess.run(
+        [sys.executable, "-c", show], cwd=settings.BASE_DIR, env=os.environ | files, capture_output=True, text=True, check=True
+    )
+    expected = [made["SECRET_KEY"].read_text().strip(), made["POSTGRES_PASSWORD"].read_text(), "database"]
+    assert done.stdout.split() == expected
+
+
+def test_secrets_are_made_once_and_for_their_owner_only(tmp_path):
+    folder = tmp_path / "secrets"
+    keys.keep(folder, "database:5432")
+    first = {name: file.read_text() for name, file in made_in(folder).items()}
+    assert set(first) == {"SECRET_KEY", "JWT_SIGNING_KEY", "POSTGRES_PASSWORD", "DATABASE_URL"}
+    (folder / "database" / "POSTGRES_PASSWORD.new").write_text("cut off while it was wri")
+    made_in(folder)["SECRET_KEY"].unlink()
+    keys.keep(folder, "database:5432")
+    again = {name: file.read_text() for name, file in made_in(folder).items()}
+    assert {name for name in first if first[name] != again[name]} == {"SECRET_KEY"}
+    assert {file.stat().st_mode & 0o077 for file in made_in(folder).values()} == {0}
+
+
+def test_secrets_that_cannot_be_kept_are_said_to_be():
+    command = [sys.executable, "-m", "config.keys", "/proc/nowhere"]
+    done = subprocess.run(command, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The secrets cannot be kept")
+    assert "Traceback" not in done.stderr
+
+
+SITES = {"https://shop.example": "shop.example", "http://[::1]:8000": "[::1]", "http://10.0.0.7:81": "10.0.0.7"}
+
+
+def allowed_hosts(**environment):
+    show = [sys.executable, "-c", "from config import settings as s; print(*s.ALLOWED_HOSTS)"]
+    environment = os.environ | environment
+    return subprocess.run(
+        show, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_host_of_the_site_is_allowed(site):
+    assert allowed_hosts(SITE_URL=site) == [SITES[site], "localhost", "127.0.0.1", "[::1]"]
+
+
+def test_hosts_that_are_named_are_the_only_ones():
+    assert allowed_hosts(SITE_URL="https://shop.example", ALLOWED_HOSTS="a.example,b.example") == ["a.example", "b.example"]

@@ -48,6 +48,33 @@ def test_placing_an_order_requires_a_key(document):
     assert [(p["name"], p["required"]) for p in parameters if p["in"] == "header"] == [("Idempotency-Key", True)]
 
 
+def test_a_body_is_json_and_never_left_out(document):
+    bodies = [operation["requestBody"] for methods in document["paths"].values() for operation in methods.values()
+              if "requestBody" in operation]  # fmt: skip
+    assert len(bodies) > 8
+    assert all(list(body["content"]) == ["application/json"] and body["required"] for body in bodies)
+
+
+def test_a_key_is_described_as_it_is_read(document):
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            keys = [p["schema"] for p in operation.get("parameters", ()) if p["name"] == "Idempotency-Key"]
+            assert all(key["pattern"] == "^[!-~]{1,255}$" for key in keys)
+
+
+@pytest.mark.parametrize("path", ["orders/{order_id} get", "orders/{order_id}/timeline get", "orders/{order_id}/cancel post"])
+def test_a_guests_header_is_described(document, path):
+    path, method = path.split(" ")
+    parameters = document["paths"][f"/api/v1/{path}"][method]["parameters"]
+    assert [p["name"] for p in parameters if p["in"] == "header"] == ["X-Order-Token"]
+
+
+@pytest.mark.parametrize("path", ["categories", "products", "orders", "notifications"])
+def test_a_list_says_how_it_is_paged(document, path):
+    parameters = document["paths"][f"/api/v1/{path}"]["get"]["parameters"]
+    assert {"page_size", "cursor"} <= {p["name"] for p in parameters}
+
+
 def test_the_reading_page_is_served_without_the_outside(document):
     page = Client().get("/api/docs/")
     assert page.status_code == 200

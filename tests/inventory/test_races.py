@@ -18,6 +18,8 @@ from tests.inventory.books import assert_stock_adds_up, facts, movements, status
 from tests.inventory.stock import HOLD, lines, product, reserved, stocked
 from tests.threads import at_once, eventually
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 BUYERS = 50
 
 

@@ -1,6 +1,7 @@
 """The seeded catalogue: added once, whatever happens to be there."""
 
 import json
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -50,6 +51,22 @@ def test_seeding_takes_a_dozen_statements_in_one_transaction(tmp_path):
     sql = [query["sql"] for query in captured]
     assert sql.count("BEGIN") == 1
     assert len([statement for statement in sql if statement not in ("BEGIN", "COMMIT")]) <= 12
+
+
+def test_a_large_catalogue_is_added_in_several_transactions(tmp_path, capsys):
+    key = uuid4().hex
+    products = [
+        {"slug": f"{key}-{n}", "name": "Mug", "category": key, "variants": [{"sku": f"{key}-{n}", "name": "Mug", "price": 1}]}
+        for n in range(1001)
+    ]
+    file = tmp_path / "catalogue.json"
+    shelf = {"slug": key, "name": "Shelf"}
+    file.write_text(json.dumps({"currency": "EUR", "categories": [shelf], "products": products}))
+    with CaptureQueriesContext(connections["inventory"]) as captured:
+        call_command("seed_catalogue", str(file))
+    assert [query["sql"] for query in captured].count("BEGIN") == 3
+    assert capsys.readouterr().out == "Added 1 categories, 1001 products, 1001 variants.\n"
+    assert rows("inventory", "SELECT count(*) FROM inventory_product WHERE category = %s", [key]) == [(1001,)]
 
 
 def test_a_file_that_is_not_a_catalogue_is_refused(tmp_path):

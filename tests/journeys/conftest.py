@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from typing import IO
 
@@ -40,7 +39,7 @@ class RunningShop:
         try:
             with urllib.request.urlopen(f"{self.site}/ready", timeout=5) as response:
                 return response.status == 200
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # refused, reset, no answer in time, or an answer that it is not
             return False
 
     def kill(self) -> None:

@@ -15,6 +15,8 @@ from tests.orders.books import charges, payment_of, stock_of, units_add_up
 from tests.shopper import ADDRESS, Shopper
 from tests.threads import eventually
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 
 def test_a_customer_buys_and_hears_of_it(shopper):
     email = shopper.register()

@@ -8,6 +8,8 @@ from tests.inventory.stock import stocked
 from tests.orders.books import payment_of, stock_of
 from tests.shopper import InProcess
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 SAVE = b'name="_save"'
 
 

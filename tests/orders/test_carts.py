@@ -9,6 +9,8 @@ from tests.inventory.stock import stocked
 from tests.shopper import InProcess
 from tests.threads import crowd
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 
 @pytest.fixture
 def shopper():

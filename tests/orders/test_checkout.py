@@ -18,6 +18,8 @@ from tests.orders.clockwork import reconcile, sweep
 from tests.shopper import InProcess
 from tests.threads import eventually
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 
 @pytest.fixture
 def shopper():

@@ -24,6 +24,8 @@ from tests.orders.clockwork import reconcile, sweep
 from tests.shopper import InProcess
 from tests.threads import at_once, crowd, eventually
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 BUYERS = 50
 
 
@@ -219,6 +221,7 @@ def test_control_without_the_wake_up_the_cancel_is_lost(shopper):
     sweep()
 
 
+@pytest.mark.breaks("order_path")
 def test_a_resumed_order_whose_capture_is_refused_goes_on_hold_though_there_is_news(shopper):
     order_id = shopper.order(stocked(1), token="tok_capture_refused").body["id"]
     changed("orders", "UPDATE orders_order SET status = 'confirmed' WHERE id = %s", [order_id])

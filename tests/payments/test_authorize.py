@@ -20,6 +20,8 @@ from tests.payments.desk import (
 )
 from tests.threads import crowd
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 OK = PaymentMethod(provider="sandbox", token="tok_ok")
 
 

@@ -23,6 +23,8 @@ from tests.payments.desk import (
 )
 from tests.threads import crowd
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 
 def test_unseen_payment_gets_a_tombstone_and_a_repeat_says_the_same():
     order_id = uuid7()

@@ -18,6 +18,8 @@ from tests.payments.desk import (
 )
 from tests.threads import crowd
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 
 def test_money_is_taken_booked_and_announced():
     payment = captured()

@@ -23,6 +23,8 @@ from tests.payments.desk import (
 )
 from tests.threads import crowd
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 
 def the_provider_is_well(payment, token):
     """From now on the provider answers to what the customer paid with."""

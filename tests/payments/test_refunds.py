@@ -28,6 +28,8 @@ from tests.payments.desk import (
 )
 from tests.threads import crowd
 
+pytestmark = pytest.mark.usefixtures("verified")
+
 FIVE = Money(500, "EUR")
 
 

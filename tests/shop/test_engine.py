@@ -8,11 +8,11 @@ import pytest
 from django.db import OperationalError
 
 from shop import events, outbox
-from shop.database import hosted, rows
-from shop.engine import Engine, run_until_idle
+from shop.database import changed, hosted, rows
+from shop.engine import Engine, run_until_idle, take_over
 from shop.events import every
 from shop.ids import uuid7
-from tests.shop.post import LetterSent, listen, note, notes, send
+from tests.shop.post import READER, LetterSent, deliver, inbox_rows, listen, note, notes, send
 from tests.shop.server import cut_connection
 from tests.threads import eventually
 
@@ -33,9 +33,9 @@ def engines(letter):
         return started
 
     yield start
-    for engine in started:
-        if not engine.stopping.is_set():
-            engine.stop()
+    for one in started:
+        if not one.stopping.is_set():
+            one.stop()
 
 
 def test_an_engine_starts_and_stops_its_threads(engines):
@@ -171,3 +171,15 @@ def test_facts_that_chase_each_other_are_noticed(letter):
     with pytest.raises(RuntimeError, match="events chase each other"):
         run_until_idle(rounds=5)
     assert LetterSent.name in events.subscriptions()
+
+
+def test_all_that_a_dead_worker_had_in_hand_is_taken_over_at_one_look(letter):
+    """One row after the other, each alone, but not one per look: a batch would take as many looks."""
+    listen(read)
+    letters = [uuid7() for _ in range(3)]
+    for one in letters:
+        deliver(one, "left behind")
+        [row] = inbox_rows(one)
+        changed(READER, "UPDATE shop_inboxrow SET starts = 1, attempt = 1 WHERE id = %s", [row.pk])
+    take_over()
+    assert [notes(one) for one in letters] == [["left behind"]] * 3

@@ -1,5 +1,6 @@
 """The database backend: one transaction at a time, on one alias."""
 
+import select
 import threading
 import time
 from contextlib import contextmanager
@@ -288,6 +289,33 @@ def test_a_read_only_server_is_an_outage():
 def test_djangos_own_backend_would_call_it_an_internal_error():
     with stock_backend("orders"), pytest.raises(InternalError):
         write_where_nothing_may_be_written()
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", Prepared("SELECT 'not planned yet', %s::int")], ids=["plain", "prepared"])
+def test_what_is_put_off_on_a_connection_that_is_cut_meets_an_outage(sql):
+    with pytest.raises(OUTAGES), transaction("orders"):
+        cut_connection("orders")
+        later("orders", sql, [1] if isinstance(sql, Prepared) else [])
+    assert rows("orders", "SELECT 1") == [(1,)], "and the next statement gets another"
+
+
+def stay_away_in_a_transaction():
+    """As a process does that is stopped for longer than the server lets a session idle."""
+    with atomic("orders"):
+        rows("orders", "SET LOCAL idle_in_transaction_session_timeout = '10ms'")
+        select.select([connections["orders"].connection.fileno()], [], [], 10)  # until the server says that it has gone
+        rows("orders", "SELECT 1")
+
+
+def test_a_session_that_was_away_for_too_long_met_an_outage():
+    with pytest.raises(OUTAGES):
+        stay_away_in_a_transaction()
+    assert rows("orders", "SELECT 1") == [(1,)], "and the next statement gets another"
+
+
+def test_djangos_own_backend_would_call_that_an_internal_error_too():
+    with stock_backend("orders"), pytest.raises(InternalError, match="idle-in-transaction"):
+        stay_away_in_a_transaction()
 
 
 def test_a_use_case_joins_the_kernels_transaction_of_its_context():

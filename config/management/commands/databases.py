@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from psycopg import sql
 
 
@@ -13,7 +13,12 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        server = settings.DATABASE_SERVER
+        try:
+            self._create_all(settings.DATABASE_SERVER)
+        except psycopg.Error as error:
+            raise CommandError(f"The server of DATABASE_URL: {error}") from None
+
+    def _create_all(self, server: dict[str, Any]) -> None:
         with psycopg.connect(
             host=server["HOST"], port=server["PORT"] or None, user=server["USER"], password=server["PASSWORD"] or None,
             dbname=server["NAME"] or "postgres", autocommit=True,

@@ -1,7 +1,6 @@
 """manage.py engine: relay, handlers and timers in a process of their own, beside web processes with ENGINE=none."""
 
 import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -13,10 +12,9 @@ class Command(BaseCommand):
     help = "Run the engine of the hosted contexts until SIGTERM."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, lambda *_: stop.set())
+        stop = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # waited for, not handled: a second one changes nothing
         engine = Engine()
         engine.start()
-        stop.wait()
+        signal.sigwait(stop)
         engine.stop()

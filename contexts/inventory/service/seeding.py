@@ -13,6 +13,8 @@ from shop.database import transaction
 from shop.money import MAX_AMOUNT
 from shop.rest import Sku
 
+PIECE = 500  # products of a transaction: while many more are put together it is idle for longer than it may be
+
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -61,7 +63,17 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 def seed(catalogue: Catalogue) -> Counts:
-    """Add what is missing of the catalogue, in one transaction and a handful of statements whatever its size."""
+    """Add what is missing of the catalogue, piece by piece: of each in one transaction and a handful of statements."""
+    added = [_seed(piece) for piece in _pieces(catalogue)]
+    return Counts(*(sum(getattr(counts, name) for counts in added) for name in Counts.__struct_fields__))
+
+
+def _pieces(catalogue: Catalogue) -> Iterator[Catalogue]:
+    for first in range(0, len(catalogue.products) or 1, PIECE):
+        yield msgspec.structs.replace(catalogue, products=catalogue.products[first : first + PIECE])
+
+
+def _seed(catalogue: Catalogue) -> Counts:
     with transaction("inventory"):
         categories = _add_missing("slug", _categories(catalogue))
         products = _add_missing("slug", _products(catalogue))

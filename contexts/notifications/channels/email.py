@@ -12,6 +12,7 @@ from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 from django.template import Context, Engine
 
+from shop import chaos
 from shop.transactions import refuse
 
 _CLOSING = 421
@@ -83,7 +84,7 @@ def deliver(link: BaseEmailBackend, letter: Letter) -> None:
         letter.subject, letter.text, to=[letter.to], headers={"Message-ID": letter.message_id}, connection=link
     )
     try:
-        taken = message.send()
+        taken = chaos.call("smtp.send", message.send)
     except smtplib.SMTPRecipientsRefused as error:
         raise _verdict(*next(iter(error.recipients.values()))) from None
     except smtplib.SMTPDataError as error:

@@ -17,10 +17,11 @@ from shop import idempotency, problems, rest
 from shop.errors import Conflict, Invalid, error_class
 from shop.idempotency import Key
 from shop.money import Money
-from shop.rest import ANYONE, CUSTOMER, Email, Page, Quantity, Sku, Text, View, endpoint, respond
+from shop.rest import ANYONE, CUSTOMER, Email, Page, PageQuery, Quantity, Sku, Text, View, endpoint, respond
 
 MAX_LINES = 1000
 ORDER_TOKEN = "X-Order-Token"
+GUESTS = {ORDER_TOKEN: "Of a guest's order: the `token` that it was answered with."}
 
 
 class Address(msgspec.Struct, kw_only=True):
@@ -128,8 +129,8 @@ class OrdersView(View):
 
 
 class OrderList(OrdersView):
-    @endpoint(who=CUSTOMER, answers={200: Page[OrderView]})
-    def get(self, request: Request) -> Page[OrderView]:
+    @endpoint(who=CUSTOMER, query=PageQuery, answers={200: Page[OrderView]})
+    def get(self, request: Request, query: PageQuery) -> Page[OrderView]:
         """List your orders, the latest first."""
         mine = checkout.of_user(request.user.id)
         return rest.page(request, mine, ordering=("-created_at", "-id"), to_view=lambda found: [*map(to_view, found)])
@@ -189,21 +190,21 @@ def _wish(request: Request, body: PlaceOrder) -> checkout.Wish:
 
 
 class OrderDetail(OrdersView):
-    @endpoint(who=ANYONE, answers={200: OrderView})
+    @endpoint(who=ANYONE, answers={200: OrderView}, headers=GUESTS)
     def get(self, request: Request, order_id: UUID) -> OrderView:
         """Show an order to its customer; to a guest by its token in X-Order-Token."""
         return to_view(_owned(request, order_id))
 
 
 class Timeline(OrdersView):
-    @endpoint(who=ANYONE, answers={200: Page[TimelineEntry]})
+    @endpoint(who=ANYONE, answers={200: Page[TimelineEntry]}, headers=GUESTS)
     def get(self, request: Request, order_id: UUID) -> Page[TimelineEntry]:
         """Tell what happened to an order, in order."""
         return Page(results=msgspec.convert(_owned(request, order_id).timeline, list[TimelineEntry]))
 
 
 class Cancel(OrdersView):
-    @endpoint(who=ANYONE, answers={200: OrderView, 202: OrderView}, key="none")
+    @endpoint(who=ANYONE, answers={200: OrderView, 202: OrderView}, key="none", headers=GUESTS)
     def post(self, request: Request, order_id: UUID) -> HttpResponse:
         """Ask for an order to be cancelled.
 

@@ -13,7 +13,7 @@ from contexts.payments.models import Payment
 from contexts.payments.providers import Answer, Provider
 from contexts.payments.service import books
 from contexts.payments.service.states import Landing, land, must_turn, turned
-from shop import leases
+from shop import chaos, leases
 from shop.database import OUTAGES
 from shop.leases import Fenced
 from shop.money import Money
@@ -102,7 +102,7 @@ def _ask(row: Payment, question: Question) -> Answer:
         log.error("payment_without_provider", payment=str(row.id), provider=row.provider)
         return UNKNOWN
     try:
-        return question(provider, row)
+        return question(chaos.watched(f"provider.{row.provider}", provider), row)
     except OUTAGES as error:
         say = log.error if row.attempt > STUCK else log.warning
         say("payment_unanswered", payment=str(row.id), status=row.status, attempt=row.attempt, why=str(error))

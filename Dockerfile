@@ -1,0 +1,45 @@
+# A shop in one image: the server, its workers and their engine. Builds with `docker build .`, runs without root and
+# with a read-only file system. docs/deploy.md tells how to run it.
+
+FROM docker.io/library/python:3.11-slim-bookworm AS build
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /srv/satsuma
+COPY requirements/run.txt requirements/
+# Wheels only, each with its hash; pip itself does not come along.
+RUN python3 -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/run.txt \
+ && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
+COPY manage.py ./
+COPY config config
+COPY shop shop
+COPY contexts contexts
+# The static files need settings, but none of their values: these secrets are made here and end here.
+RUN /opt/venv/bin/python -m config.keys /tmp/keys \
+ && SECRET_KEY_FILE=/tmp/keys/keys/SECRET_KEY JWT_SIGNING_KEY_FILE=/tmp/keys/keys/JWT_SIGNING_KEY \
+    DATABASE_URL=postgres://nowhere/postgres STATIC_ROOT=/srv/static \
+    /opt/venv/bin/python manage.py collectstatic --no-input --verbosity 0 \
+ && rm -r /tmp/keys \
+ && /opt/venv/bin/python -m compileall -q . \
+ && chmod -R a+rX /srv
+
+FROM docker.io/library/python:3.11-slim-bookworm
+
+LABEL org.opencontainers.image.title="Satsuma" \
+      org.opencontainers.image.description="A shop back end in segments that peel"
+ENV PATH=/srv/satsuma:/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STATIC_ROOT=/srv/static PORT=8000
+# The folders of `python -m config.keys`: a volume that is mounted there takes over whose they are.
+RUN groupadd --gid 10001 satsuma \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin satsuma \
+ && install --directory --owner=10001 --group=10001 --mode=0700 \
+      /var/lib/satsuma /var/lib/satsuma/keys /var/lib/satsuma/database
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /srv /srv
+WORKDIR /srv/satsuma
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+  CMD ["python", "-c", "import os, urllib.request as web; web.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=4)"]
+# Another command takes its place: `docker run satsuma manage.py migrate`, `manage.py engine`, …
+CMD ["python", "-m", "config.serve"]

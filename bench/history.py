@@ -1,0 +1,104 @@
+"""A past: so many orders that are over, in both shops.
+
+Satsuma's are copies of real ones. Some are placed through the shop's front door, and then every row that they left in
+any table of the five databases is written again and again, each time with other ids and another number. So whatever
+belongs to an order is there, in the shape that the shop itself gave it, and the books still balance.
+"""
+
+import psycopg
+from psycopg import sql
+
+from bench import measure
+from bench.operations import LINES, VARIANTS
+from bench.systems import Control, Satsuma, System
+
+PATTERNS = 50  # orders that are placed for real; all others are copies of these
+
+# The end of each UUID, with or without hyphens, makes room for the number of the copy: the same in each table, so that
+# whoever named whom still does. Its version becomes 8 ("custom", RFC 9562), which no real one has. The same goes for the
+# last characters of the number that people read out, with a 0, which is not in its alphabet.
+_MARKED = r"""
+SELECT regexp_replace(regexp_replace(to_jsonb(pattern)::text,
+    '(?<![0-9a-f])([0-9a-f]{{8}}-?[0-9a-f]{{4}}-?)[47]([0-9a-f]{{3}}-?[89ab][0-9a-f]{{3}}-?[0-9a-f]{{7}})[0-9a-f]{{5}}(?![0-9a-f])',
+    '\18\2<id>', 'g'),
+    '"number": "(\w{{5}})\w{{5}}"', '"number": "\1<no>"', 'g') AS marked
+FROM {table} pattern"""
+
+_COPY = """
+INSERT INTO {table} ({columns})
+SELECT {ours} FROM (""" + _MARKED + """) patterns
+     CROSS JOIN (SELECT lpad(to_hex(n), 5, '0') AS id FROM generate_series(1, %s) AS n OFFSET 0) copies
+     CROSS JOIN LATERAL jsonb_populate_record(NULL::{table},
+         replace(replace(marked, '<id>', copies.id), '<no>', upper(copies.id))::jsonb) AS ours"""  # fmt: skip
+
+_TABLES = "SELECT relname FROM pg_stat_user_tables"
+_COLUMNS = """
+SELECT column_name FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'"""
+
+# What was sold in the copies was on the shelf before.
+_BALANCE = """
+UPDATE inventory_stock SET initial = on_hand - moved
+FROM (SELECT sku, sum(quantity) AS moved FROM inventory_stockmovement GROUP BY sku) movements
+WHERE movements.sku = inventory_stock.sku"""
+
+_CONTROL = (
+    """INSERT INTO control_order (id, number, email, status, total, currency, shipping_address, created_at)
+       SELECT n, 'H' || n, 'guest@example.com', 'confirmed', 4500, 'EUR', '{"city": "Berlin"}', now()
+       FROM generate_series(1, %(orders)s) n""",
+    """INSERT INTO control_orderline (order_id, variant_id, name, quantity, unit_price, total)
+       SELECT n, 1 + (n * 31 + line * 7) %% %(variants)s, 'Product, Size', 1, 1500, 1500
+       FROM generate_series(1, %(orders)s) n, generate_series(1, %(lines)s) line""",
+    """INSERT INTO control_payment (order_id, provider, token, status, amount)
+       SELECT n, 'sandbox', 'tok_ok', 'captured', 4500 FROM generate_series(1, %(orders)s) n""",
+    """INSERT INTO control_notification (order_id, "to", template, is_sent)
+       SELECT n, 'guest@example.com', 'order_confirmed', false FROM generate_series(1, %(orders)s) n""",
+    "SELECT setval(pg_get_serial_sequence('control_order', 'id'), %(orders)s)",
+)
+
+
+def fill(system: System, orders: int) -> None:
+    """Have at least so many orders in a system that runs; it is left with fresh statistics."""
+    if orders and isinstance(system, Satsuma):
+        before = _sizes(system)
+        _place_patterns(system)
+        grown = [place for place, rows in _sizes(system).items() if rows > before[place]]
+        for database, connection in system.connections.items():
+            tables = [table for where, table in grown if where == database]
+            _multiply(connection, tables, orders // PATTERNS - 1, stock=database == system.databases[1])
+    elif orders and isinstance(system, Control):
+        connection = system.connections[system.databases[0]]
+        for statement in _CONTROL:
+            connection.execute(
+                statement, {"orders": orders, "variants": system.products * VARIANTS, "lines": LINES}
+            )
+    for connection in system.connections.values():
+        connection.execute("VACUUM ANALYZE")
+
+
+def _sizes(system: Satsuma) -> dict[tuple[str, str], int]:
+    """How many rows each table of each database has."""
+    tables = [(name, table) for name, link in system.connections.items() for (table,) in link.execute(_TABLES).fetchall()]
+    return {place: system.count(place[0], f'SELECT count(*) FROM "{place[1]}"') for place in tables}
+
+
+def _place_patterns(system: Satsuma) -> None:
+    measure.load(system, "orders", clients=2, seconds=60, seed=7, limit=PATTERNS)
+    system.settle()
+    system.receipts()
+
+
+def _multiply(connection: psycopg.Connection, tables: list[str], copies: int, *, stock: bool) -> None:
+    """One transaction; triggers and foreign keys wait outside, as what is copied has passed them."""
+    with connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for table in tables:
+            names = [sql.Identifier(column) for (column,) in connection.execute(_COLUMNS, [table]).fetchall()]
+            statement = sql.SQL(_COPY).format(
+                table=sql.Identifier(table),
+                columns=sql.SQL(", ").join(names),
+                ours=sql.SQL(", ").join(sql.SQL("ours.{}").format(name) for name in names),
+            )
+            connection.execute(statement, [copies])
+        if stock:
+            connection.execute(_BALANCE)

@@ -1,0 +1,203 @@
+"""The shop's processes: started, killed, paused, and started again. It signals no process but those it has started."""
+
+import ctypes
+import heapq
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TICK = 0.02  # seconds
+STOP_PATIENCE = 30.0
+START_PATIENCE = 60.0
+WARM = 1.0  # seconds that a process without an address has to live, to count as started
+
+_prctl: Callable[..., Any] | None = getattr(ctypes.CDLL(None), "prctl", None)  # Linux
+
+
+def _die_with_parent() -> None:
+    if _prctl:
+        _prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: of the thread that starts it, which is the keeper's
+
+
+class Process:
+    """One of the shop's processes with its children, on a port of its own if it serves requests."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path, port: int = 0) -> None:
+        self.name, self.command, self.environment, self.port = name, command, environment, port
+        self.log = folder / f"{name}.log"
+        self.popen: subprocess.Popen | None = None
+        self.expected_to_end = True
+        self.began = 0.0
+
+    def start(self) -> None:
+        self.expected_to_end = False
+        self.began = time.monotonic()
+        with self.log.open("a") as log:
+            self.popen = subprocess.Popen(
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, preexec_fn=_die_with_parent,
+            )  # fmt: skip
+
+    def signal(self, signum: int) -> None:
+        """To the process and all its children, if it lives."""
+        if self.popen and self.popen.poll() is None:
+            os.killpg(self.popen.pid, signum)
+
+    def kill(self) -> None:
+        """As a power cut would, and gone when this returns."""
+        self.expected_to_end = True
+        self.signal(signal.SIGKILL)
+        if self.popen:
+            self.popen.wait()
+
+    def stop(self) -> None:
+        """Ask it to stop, and wait until it has. Who does not listen is killed: see `Supervisor.strays`."""
+        self.expected_to_end = True
+        if self.popen and self.popen.poll() is None:
+            self.popen.terminate()
+            self.popen.wait(STOP_PATIENCE)
+
+    def is_up(self) -> bool:
+        """Whether it is at work: it answers, or has lived for a while."""
+        if self.popen is None or self.popen.poll() is not None:
+            return False
+        return self._answers() if self.port else time.monotonic() - self.began > WARM
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+class Supervisor:
+    """Keeps the processes, and does at its time what has to be done later. Its one thread starts all of them."""
+
+    def __init__(self) -> None:
+        self.processes: dict[str, Process] = {}
+        self.agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self.lock = threading.Lock()
+        self.ended: list[str] = []  # who ended without being asked to
+        self.starts = 0
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._keep, name="supervisor", daemon=True)
+        self.thread.start()
+
+    def add(self, process: Process) -> None:
+        self.processes[process.name] = process
+        self.start_later(process.name, 0)
+
+    def start_later(self, name: str, seconds: float) -> None:
+        self.later(seconds, lambda: self._start(self.processes[name]))
+
+    def resume_later(self, name: str, seconds: float) -> None:
+        """SIGCONT for the process that is paused now; one that was killed meanwhile is another one."""
+        process = self.processes[name]
+        popen = process.popen
+        self.later(seconds, lambda: process.signal(signal.SIGCONT) if process.popen is popen else None)
+
+    def await_up(self, *names: str) -> None:
+        """Wait until all of these, or all there are, are at work. TimeoutError where one does not get there."""
+        deadline = time.monotonic() + START_PATIENCE
+        for process in [self.processes[name] for name in names or self.processes]:
+            while not process.is_up():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{process.name} did not start; see {process.log}")
+                time.sleep(TICK)
+
+    def restart_all(self, **environment: str) -> None:
+        """Stop everything, and start it with this changed in its environment."""
+        self._stop_all()
+        for process in self.processes.values():
+            process.environment |= environment
+            self.start_later(process.name, 0)
+        self.await_up()
+
+    def close(self) -> None:
+        """Stop everything for good."""
+        self._stop_all()
+        self.closing.set()
+        self.thread.join()
+
+    def _stop_all(self) -> None:
+        with self.lock:
+            self.agenda.clear()  # who is down stays down, and who is paused is not any more
+        for process in self.processes.values():
+            process.expected_to_end = True
+            process.signal(signal.SIGCONT)
+            process.signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.stop()
+            except subprocess.TimeoutExpired:
+                self.ended.append(f"{process.name} did not stop within {STOP_PATIENCE:.0f} s")
+                process.kill()
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        with self.lock:
+            heapq.heappush(self.agenda, (time.monotonic() + seconds, time.monotonic_ns(), action))
+
+    def _start(self, process: Process) -> None:
+        self.starts += 1
+        process.start()
+
+    def _keep(self) -> None:
+        while not self.closing.wait(TICK):
+            for action in self._due():
+                action()
+            for process in self.processes.copy().values():
+                self._look_after(process)
+
+    def _due(self) -> list[Callable[[], None]]:
+        with self.lock:
+            due = []
+            while self.agenda and self.agenda[0][0] <= time.monotonic():
+                due.append(heapq.heappop(self.agenda)[2])
+            return due
+
+    def _look_after(self, process: Process) -> None:
+        """One that ended without being asked to is a finding; the soak goes on with a new one."""
+        if process.popen and not process.expected_to_end and process.popen.poll() is not None:
+            self.ended.append(f"{process.name} ended by itself with status {process.popen.returncode}")
+            process.expected_to_end = True
+            self.start_later(process.name, 1)
+
+
+def free_port() -> int:
+    """A port that nobody uses, below those that the system gives to clients: it has to be free at each new start."""
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def web(name: str, environment: dict[str, str], folder: Path, *, engine: str) -> Process:
+    """A web process on a port of its own."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port), "--no-ws", "--workers", "1",
+        "--blocking-threads", "4", "--workers-kill-timeout", "15", "--log-level", "error", "config.wsgi:application",
+    ]  # fmt: skip
+    return Process(name, command, environment | {"ENGINE": engine}, folder, port)
+
+
+def engine(name: str, environment: dict[str, str], folder: Path) -> Process:
+    """An engine in a process of its own."""
+    return Process(name, [sys.executable, "manage.py", "engine"], environment, folder)

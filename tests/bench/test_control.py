@@ -1,0 +1,74 @@
+"""The control is a shop that sells: what it is measured by is work, not a stub's silence."""
+
+import pytest
+
+from bench.operations import UNITS, sku
+from tests.shopper import Shopper
+
+
+class Customer(Shopper):
+    """The control's parsers want to be told what comes."""
+
+    def post(self, path, body=None, **headers):
+        return super().post(path, body, Content_Type="application/json", **headers)
+
+
+@pytest.fixture
+def shopper(control):
+    return Customer(f"http://127.0.0.1:{control.port}")
+
+
+@pytest.fixture
+def tables(control):
+    """One value by SQL from the control's database."""
+    return lambda statement, *values: control.count(control.databases[0], statement % tuple(map(repr, values)))
+
+
+STOCK = "SELECT stock FROM control_variant WHERE sku = %s"
+
+
+def test_an_order_takes_stock_and_writes_lines_payment_and_notification(shopper, tables):
+    wanted = [sku(product, 1) for product in (10, 11, 12)]
+    order = shopper.order(*wanted)
+    assert order.status == 201
+    assert [tables(STOCK, one) for one in wanted] == [UNITS - 1] * 3
+    assert [line["sku"] for line in order.body["lines"]] == wanted
+    written = "SELECT count(*) FROM control_orderline WHERE order_id = %s"
+    assert tables(written, order.body["id"]) == 3
+    paid = "SELECT amount FROM control_payment WHERE status = 'captured' AND order_id = %s"
+    assert tables(paid, order.body["id"]) == order.body["total"] == sum(line["total"] for line in order.body["lines"])
+    assert tables("SELECT count(*) FROM control_notification WHERE order_id = %s", order.body["id"]) == 1
+
+
+def test_what_is_out_of_stock_is_refused_and_nothing_is_written(shopper, tables, control):
+    before = control.orders()
+    short, plenty = sku(20, 0), sku(21, 0)
+    control.connections[control.databases[0]].execute("UPDATE control_variant SET stock = 1 WHERE sku = %s", [short])
+    items = [{"sku": plenty, "quantity": 1}, {"sku": short, "quantity": 2}]
+    answer = shopper.order(items=items)
+    assert (answer.status, answer.body["sku"]) == (409, short)
+    assert (tables(STOCK, plenty), tables(STOCK, short), control.orders()) == (UNITS, 1, before)
+
+
+def test_a_bad_order_is_refused(shopper):
+    assert shopper.order(sku(1, 0), email="nobody").status == 400
+    assert shopper.order("NOT-SOLD-HERE").status == 409
+
+
+def test_list_and_detail_show_prices_and_stock_as_satsuma_does(shopper, satsuma):
+    theirs = Shopper(f"http://127.0.0.1:{satsuma.port}")
+    for listed in shopper.get("products?category=shelf-1").body["results"]:
+        path = f"products/{listed['slug']}"
+        ours, wanted = shopper.get(path).body, theirs.get(path).body
+        assert ours == listed
+        assert _facts(ours, ours["variants"]) == _facts(wanted, wanted["variants"])
+    for shop in (shopper, theirs):
+        listed = shop.get("products?category=shelf-1").body["results"]
+        assert len(listed) == 20 and {one["category"] for one in listed} == {"shelf-1"}
+
+
+def _facts(product, variants):
+    """A product without what each shop calls its own."""
+    prices = [one["price"]["amount"] if isinstance(one["price"], dict) else one["price"] for one in variants]
+    named = [(one["sku"], one["name"]) for one in variants]
+    return product["slug"], product["name"], product["description"], product["category"], prices, named

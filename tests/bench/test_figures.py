@@ -1,0 +1,115 @@
+"""What is counted: CPU of a tree of processes, statements, transactions; and what is made of it."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from bench import picture, report
+from bench.machine import Process, cpu
+from bench.measure import Figures, middle
+from bench.report import Row
+from bench.systems import ROOT, Layout
+from tests.threads import eventually
+
+BUSY = "import time; [None for _ in iter(time.process_time, 0) if time.process_time() > 0.3 and exit()]"
+PARENT = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {BUSY!r}]); print(flush=True); time.sleep(60)"
+
+
+def figures(**changes):
+    plain = Figures(
+        per_second=100, p50=1, p95=2, p99=3, app_cpu=4, database_cpu=5, loader_cpu=0.1, statements=8, frame=2, writes=1,
+        drain=0.1, count=500,
+    )  # fmt: skip
+    return Figures(**vars(plain) | changes)
+
+
+def rows(**speeds):
+    """`rows(orders=(40, 100))`: Satsuma's throughput and the control's."""
+    return [
+        Row(operation, 8, system, figures(per_second=speed))
+        for operation, pair in speeds.items()
+        for system, speed in zip(("satsuma", "control"), pair, strict=True)
+    ]
+
+
+def test_the_cpu_of_a_child_counts_also_after_it_has_ended():
+    process = Process([sys.executable, "-c", PARENT], {}, stdout=subprocess.PIPE)
+    try:
+        process.child.stdout.readline()
+        assert cpu(process.pid) >= 0.3
+    finally:
+        process.stop()
+
+
+def test_a_frozen_process_uses_nothing():
+    process = Process([sys.executable, "-c", "while True: pass"], {})
+    try:
+        eventually(lambda: cpu(process.pid) > 0.1)
+        process.freeze()
+        eventually(lambda: _state(process.pid) == "T")
+        before = cpu(process.pid)
+        [None for _ in range(3_000_000)]
+        assert cpu(process.pid) == before
+        process.thaw()
+        eventually(lambda: cpu(process.pid) > before)
+    finally:
+        process.stop()
+
+
+def _state(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def test_statements_and_writes_of_others_are_counted_but_not_our_own(postgres):
+    postgres.connection.execute("CREATE ROLE somebody LOGIN")
+    postgres.connection.execute("CREATE TABLE IF NOT EXISTS counted (n int); GRANT ALL ON counted TO somebody")
+    postgres.forget()
+    before = postgres.writes()
+    with psycopg.connect(postgres.url("postgres", "somebody"), autocommit=True) as somebody:
+        for n in range(3):
+            somebody.execute(f"INSERT INTO counted VALUES ({n})")
+    postgres.connection.execute("SELECT count(*) FROM counted")
+    found = {statement.text: statement.calls for statement in postgres.statements() if "counted" in statement.text}
+    assert found == {"INSERT INTO counted VALUES ($1)": 3}
+    assert postgres.writes() - before >= 3
+
+
+def test_the_median_round_counts():
+    assert middle([figures(p99=9), figures(p99=1), figures(p99=4)]).p99 == 4
+
+
+@pytest.mark.parametrize(("satsuma", "reached"), [(35, True), (34, False)])
+def test_a_target_is_held_against_the_control_of_the_same_run(satsuma, reached):
+    [verdict] = report.verdicts(rows(orders=(satsuma, 100)), {})
+    assert (verdict.value, verdict.reached) == (satsuma / 100, reached)
+
+
+def test_a_shop_that_slows_down_with_its_size_is_told():
+    slow = [Row("list", 8, "satsuma", figures(per_second=70)), Row("list", 8, "small", figures(per_second=100))]
+    [verdict] = report.verdicts(slow, {})
+    assert (round(verdict.value, 2), verdict.reached) == (1.43, False)
+
+
+def test_a_dear_interface_call_is_told():
+    [verdict] = report.verdicts([], {"plain": 1.0, "local": 2.5, "loopback": 9.0})
+    assert (verdict.value, verdict.reached) == (1.5, False)
+
+
+def test_an_interface_call_is_measured_through_each_transport():
+    done = subprocess.run([sys.executable, "-m", "bench.calls"], capture_output=True, cwd=ROOT, check=True)
+    assert json.loads(done.stdout).keys() == {"plain", "local", "loopback"}
+
+
+def test_the_picture_shows_every_number_and_target():
+    found = rows(orders=(41, 100), list=(2_345, 1_000))
+    plan = SimpleNamespace(layout=Layout(), products=10, orders=20, small=5, seconds=1, rounds=1, changes=10)
+    document = report.document(plan, found, {}, report.verdicts(found, {}))
+    text = [element.text for element in ET.fromstring(picture.draw(document)).iter() if element.text]
+    for shown in ("41.0", "2,345", "Orders per second, every event handled", "0.41, wanted ≥ 0.35"):
+        assert shown in text

@@ -1,0 +1,175 @@
+"""What the image and the compose file promise, checked offline; each check has a planted mistake that it finds."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from django.conf import settings
+
+ROOT = settings.BASE_DIR
+TOOLS = Path(sys.executable).parent
+MISTAKES = {
+    "DL3002": ("USER 10001:10001", "USER root"),
+    "DL3006": ("python:3.11-slim-bookworm", "python"),
+    "DL3025": ('CMD ["python", "-m", "config.serve"]', "CMD python -m config.serve"),
+}
+
+
+def lint(dockerfile):
+    return subprocess.run([TOOLS / "hadolint", "-"], input=dockerfile, capture_output=True, text=True, check=False)
+
+
+def test_the_dockerfile_has_nothing_to_complain_about():
+    done = lint((ROOT / "Dockerfile").read_text())
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("rule", MISTAKES)
+def test_a_planted_mistake_in_the_dockerfile_is_found(rule):
+    right, wrong = MISTAKES[rule]
+    planted = (ROOT / "Dockerfile").read_text().replace(right, wrong)
+    done = lint(planted)
+    assert done.returncode != 0
+    assert rule in done.stdout
+
+
+def validate(compose):
+    command = [TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", compose]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_compose_file_is_one():
+    done = validate(ROOT / "docker-compose.yml")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_misspelt_key_in_the_compose_file_is_found(tmp_path):
+    planted = tmp_path / "docker-compose.yml"
+    planted.write_text((ROOT / "docker-compose.yml").read_text().replace("stop_grace_period", "stop_grace_time", 1))
+    done = validate(planted)
+    assert done.returncode != 0
+    assert "stop_grace_time" in done.stdout
+
+
+def given_secrets(compose):
+    """Secrets that stand in the file, where only the name of a file may stand."""
+    services = yaml.safe_load(compose)["services"]
+    values = [(name, str(v)) for service in services.values() for name, v in service.get("environment", {}).items()]
+    named = [name for name, _ in values if re.search("SECRET|PASSWORD|KEY", name) and not name.endswith("_FILE")]
+    return named + [name for name, value in values if re.search("//.*:.*@", value)]
+
+
+def test_the_compose_file_gives_no_secret_away():
+    assert given_secrets((ROOT / "docker-compose.yml").read_text()) == []
+
+
+def test_a_planted_secret_in_the_compose_file_is_found():
+    compose = (ROOT / "docker-compose.yml").read_text()
+    file, url = "POSTGRES_PASSWORD_FILE: /run/satsuma/POSTGRES_PASSWORD", "postgres://database:5432"
+    assert given_secrets(compose.replace(file, "POSTGRES_PASSWORD: ${PASSWORD:-swordfish}")) == ["POSTGRES_PASSWORD"]
+    assert "DATABASE_URL" in given_secrets(compose.replace(url, "postgres://postgres:swordfish@database:5432"))
+
+
+def test_what_the_image_copies_is_all_that_the_build_gets_to_see():
+    copied = re.findall(r"^COPY (?!--from)(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert ignored[0] == "*"
+    assert {line[1:] for line in ignored if line.startswith("!")} == set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+
+
+# The settings look for <NAME>_FILE beside each <NAME>; nobody else does.
+READ_SETTINGS = """
+import os
+seen = set()
+class Recorder(dict):
+    def __contains__(self, name):
+        seen.add(name)
+        return super().__contains__(name)
+    def get(self, name, default=None):
+        seen.add(name)
+        return super().get(name, default)
+os.environ = Recorder(os.environ)
+import config.settings
+print(*(name.removesuffix("_FILE") for name in seen if name.endswith("_FILE")))
+"""
+LAUNCHERS = ("up", "serve", "prepare")
+
+
+def read_by_settings():
+    done = subprocess.run([sys.executable, "-c", READ_SETTINGS], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def read_by_launcher(source):
+    """The first argument of each `number(…)` and `os.environ.get(…)`."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
+    readers = [call for call in calls if ast.unparse(call.func) in ("number", "serve.number", "os.environ.get")]
+    return {call.args[0].value for call in readers if isinstance(call.args[0], ast.Constant)}
+
+
+def test_only_what_prepares_the_databases_may_be_their_superuser():
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    reached = {name for name, service in services.items() if any("superuser:" in v for v in service.get("volumes", []))}
+    assert reached == {"secrets", "database", "prepare"}
+
+
+def read_by_compose(compose):
+    return set(re.findall(r"\$\{([A-Z_]+)", compose))
+
+
+def named_in_the_example(example):
+    """Names at the start of a line, commented out or not; what stands for ORDERS stands for every context."""
+    names = set(re.findall(r"^#?([A-Z][A-Z_]+)=", example, re.MULTILINE))
+    others = {name.replace("ORDERS", context.upper()) for name in names for context in settings.ALL_CONTEXTS}
+    return names | {name for name in others if name.endswith("_URL")}
+
+
+@cache
+def everything_read():
+    launchers = [(ROOT / "config" / f"{name}.py").read_text() for name in LAUNCHERS]
+    compose = read_by_compose((ROOT / "docker-compose.yml").read_text())
+    return read_by_settings().union(compose, *map(read_by_launcher, launchers))
+
+
+def test_everything_that_is_read_stands_in_the_example_and_the_other_way_round():
+    assert everything_read() == named_in_the_example((ROOT / ".env.example").read_text())
+
+
+def test_a_name_that_is_missing_and_one_that_nobody_reads_are_found():
+    planted = (ROOT / ".env.example").read_text().replace("CURRENCY", "CURENCY").replace("WEB_WORKERS", "WORKERS")
+    assert everything_read() ^ named_in_the_example(planted) == {"CURRENCY", "CURENCY", "WEB_WORKERS", "WORKERS"}
+
+
+def check_deploy(**environment):
+    secret = "".join(chr(33 + n) for n in range(60)).replace("$", "_")
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"], cwd=ROOT,
+        env=os.environ | {"SECRET_KEY": secret} | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_shop_behind_https_is_deployed_without_a_warning():
+    done = check_deploy(SITE_URL="https://shop.example", TRUSTED_PROXIES="172.18.0.0/16")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no issues" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("said", "environment"),
+    [
+        ("security.W004 security.W008 security.W012 security.W016", {"SITE_URL": "http://shop.example"}),
+        ("config.E004", {"SITE_URL": "https://shop.example"}),
+        ("security.W009", {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "SECRET_KEY": "x" * 60}),
+    ],
+)
+def test_what_is_not_fit_for_production_is_said(said, environment):
+    done = check_deploy(**environment)
+    assert done.returncode == 1
+    assert [one for one in said.split() if one not in done.stderr] == []
