@@ -213,7 +213,7 @@ def test_a_page_holds_at_most_a_hundred():
 
 
 CHANGES = {
-    "stock": "UPDATE inventory_stock SET on_hand = 4 WHERE sku = %(sku)s",
+    "stock": "UPDATE inventory_stock SET on_hand = 4, initial = 4 WHERE sku = %(sku)s",
     "variant": "UPDATE inventory_variant SET price = 5 WHERE sku = %(sku)s",
     "product": "UPDATE inventory_product SET name = 'Bowl' WHERE slug = %(slug)s",
     "category": """INSERT INTO inventory_category (id, slug, name, description, position)

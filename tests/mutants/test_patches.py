@@ -89,33 +89,50 @@ def test_needs(no_such_fixture): pass
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Tests that end in every way, in a folder of their own."""
+def run(tmp_path_factory):
+    """Run tests that end in every way, in a folder of their own."""
     folder = tmp_path_factory.mktemp("ends")
     (folder / "test_ends.py").write_text(TESTS)
     (folder / "test_broken.py").write_text("import no_such_module\n\n\ndef test_never_runs(): pass\n")
-    return folder
+    return lambda test: run_pytest(folder, [test], url="", patience=120, options=["-p", "no:django"])
+
+
+@pytest.fixture(scope="module")
+def ended(run):
+    return run("test_ends.py")
+
+
+def caught_by(test, fails_with=""):
+    return Mutant("x", "", "", test, fails_with, ())
 
 
 @pytest.mark.parametrize(
     ("test", "fails_with", "why"),
     [
-        ("test_ends.py::test_asserts", "", ""),
-        ("test_ends.py::test_expects", "", ""),
-        ("test_ends.py::test_raises", "LookupError", ""),
-        ("test_ends.py::test_raises", "", "it does not fail as foretold, but: LookupError: gone"),
-        ("test_ends.py::test_asserts", "LookupError", "it does not fail as foretold, but: assert 1 == 2"),
-        ("test_ends.py::test_passes", "", "it passes"),
-        ("test_ends.py::test_needs", "", "it does not fail as foretold, but:"),
-        ("test_ends.py::test_is_not_there", "", "it did not run to its end (pytest's exit status is 4)"),
-        ("test_broken.py::test_never_runs", "", "it did not run to its end (pytest's exit status is 4)"),
+        ("test_asserts", "", ""),
+        ("test_expects", "", ""),
+        ("test_raises", "LookupError", ""),
+        ("test_raises", "", "it does not fail as foretold, but: LookupError: gone"),
+        ("test_asserts", "LookupError", "it does not fail as foretold, but: assert 1 == 2"),
+        ("test_needs", "", "it does not fail as foretold, but:"),
+        ("test_passes", "", "it does not fail as foretold, but:"),
     ],
 )
-def test_a_bug_is_caught_only_where_its_test_ran_and_failed_as_foretold(folder, test, fails_with, why):
-    mutant = Mutant("x", "", "", test, fails_with, ())
-    outcome = run_pytest(folder, [test], folder / "report.xml", patience=60, options=["-p", "no:django"])
-    assert why_not_caught(mutant, outcome).startswith(why)
-    assert bool(why_not_caught(mutant, outcome)) == bool(why)
+def test_a_bug_is_caught_only_where_its_own_test_failed_as_foretold(ended, test, fails_with, why):
+    found = why_not_caught(caught_by(f"test_ends.py::{test}", fails_with), ended)
+    assert found.startswith(why) and bool(found) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("test", "why"),
+    [
+        ("test_ends.py::test_passes", "it passes"),
+        ("test_ends.py::test_is_not_there", "it did not run to its end (pytest's exit status is 4)"),
+        ("test_broken.py::test_never_runs", "it did not run to its end (pytest's exit status is 4)"),
+    ],
+)
+def test_a_bug_is_not_caught_by_a_test_that_passes_or_does_not_run(run, test, why):
+    assert why_not_caught(caught_by(test), run(test)).startswith(why)
 
 
 def test_patches_lie_beside_this_file():
