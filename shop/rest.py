@@ -31,6 +31,7 @@ from rest_framework.views import APIView
 
 from shop import idempotency, tokens
 from shop.errors import Forbidden, Unauthenticated
+from shop.events import understood
 from shop.openapi import description
 from shop.problems import BadBody, BadQuery, Problem
 
@@ -158,6 +159,8 @@ def endpoint(
     calls no other context. `own`, `required`: handed to the method as `key`, which passes it to the use case.
     headers: what other headers of the request the method reads, and what they say; for the OpenAPI document.
     """
+
+    understood(body, query, *answers.values())
 
     def decorate(method: Callable) -> Callable:
         use = key if method.__name__ == "post" else "none"
