@@ -20,6 +20,7 @@ from uuid import UUID
 import msgspec
 
 from shop import chaos
+from shop.shapes import learn
 
 MAX_HOPS = 16
 MAX_AGE = timedelta(days=29)  # the inbox forgets after 30: a later copy could have its effect twice
@@ -120,6 +121,7 @@ def on(*events: type[Event], atomic: bool = True, ordered: bool = True) -> Calla
     """
 
     def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
+        learn(*events)
         for event in events:
             understood(event)
             run = partial(chaos.call, f"handler.{_qualified(function)}", function)

@@ -34,6 +34,7 @@ from shop.errors import Forbidden, Unauthenticated
 from shop.events import understood
 from shop.openapi import description
 from shop.problems import BadBody, BadQuery, Problem
+from shop.shapes import learn
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -163,6 +164,7 @@ def endpoint(
     understood(body, query, *answers.values())
 
     def decorate(method: Callable) -> Callable:
+        learn(body, query)
         use = key if method.__name__ == "post" else "none"
         declared = _Endpoint(method, who, next(iter(answers)), body, query, use)
         public = type(who) is Anyone
