@@ -52,10 +52,12 @@ def room_for(sockets: int) -> None:
     """As many descriptors as that takes. Raises Failed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = sockets + SPARE
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise Failed(f"{sockets} buyers need {needed} open files; the limit is {hard} (ulimit -Hn)")
-    if soft < needed:
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    except (ValueError, OSError):
+        raise Failed(f"{sockets} buyers need {needed} open files, which is more than the limit (ulimit -Hn)") from None
 
 
 def rush(port: int, *, sku: str, buyers: int) -> list[Answered]:

@@ -5,7 +5,8 @@ any table of the five databases is written again and again, each time with other
 belongs to an order is there, in the shape that the shop itself gave it, and the books still balance.
 """
 
-import psycopg
+from concurrent.futures import ThreadPoolExecutor
+
 from psycopg import sql
 
 from bench import measure
@@ -18,11 +19,11 @@ PATTERNS = 50  # orders that are placed for real; all others are copies of these
 # whoever named whom still does. Its version becomes 8 ("custom", RFC 9562), which no real one has. The same goes for the
 # last characters of the number that people read out, with a 0, which is not in its alphabet.
 _MARKED = r"""
-SELECT regexp_replace(regexp_replace(to_jsonb(pattern)::text,
+SELECT regexp_replace(regexp_replace((to_jsonb(pattern) {bodies})::text,
     '(?<![0-9a-f])([0-9a-f]{{8}}-?[0-9a-f]{{4}}-?)[47]([0-9a-f]{{3}}-?[89ab][0-9a-f]{{3}}-?[0-9a-f]{{7}})[0-9a-f]{{5}}(?![0-9a-f])',
     '\18\2<id>', 'g'),
-    '"number": "(\w{{5}})\w{{5}}"', '"number": "\1<no>"', 'g') AS marked
-FROM {table} pattern"""
+    '(\\?"number\\?": ?\\?"\w{{5}})\w{{5}}', '\1<no>', 'g') AS marked
+FROM {table} pattern OFFSET 0"""
 
 _COPY = """
 INSERT INTO {table} ({columns})
@@ -33,7 +34,7 @@ SELECT {ours} FROM (""" + _MARKED + """) patterns
 
 _TABLES = "SELECT relname FROM pg_stat_user_tables"
 _COLUMNS = """
-SELECT column_name FROM information_schema.columns
+SELECT column_name, data_type = 'bytea' FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'"""
 
 # What was sold in the copies was on the shelf before.
@@ -63,9 +64,8 @@ def fill(system: System, orders: int) -> None:
         before = _sizes(system)
         _place_patterns(system)
         grown = [place for place, rows in _sizes(system).items() if rows > before[place]]
-        for database, connection in system.connections.items():
-            tables = [table for where, table in grown if where == database]
-            _multiply(connection, tables, orders // PATTERNS - 1, stock=database == system.databases[1])
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda database: _multiply(system, database, grown, orders // PATTERNS - 1), system.databases))
     elif orders and isinstance(system, Control):
         connection = system.connections[system.databases[0]]
         for statement in _CONTROL:
@@ -88,17 +88,26 @@ def _place_patterns(system: Satsuma) -> None:
     system.receipts()
 
 
-def _multiply(connection: psycopg.Connection, tables: list[str], copies: int, *, stock: bool) -> None:
+def _readable(column: str) -> sql.Composed:
+    """Bytes, such as a stored answer, as the text that they are, so that the ids in it are found."""
+    text = "|| jsonb_build_object({name}, replace(convert_from({column}, 'UTF8'), '\\', '\\\\'))"
+    return sql.SQL(text).format(name=sql.Literal(column), column=sql.Identifier(column))
+
+
+def _multiply(system: Satsuma, database: str, grown: list[tuple[str, str]], copies: int) -> None:
     """One transaction; triggers and foreign keys wait outside, as what is copied has passed them."""
+    connection = system.connections[database]
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
-        for table in tables:
-            names = [sql.Identifier(column) for (column,) in connection.execute(_COLUMNS, [table]).fetchall()]
+        for table in (table for where, table in grown if where == database):
+            columns = connection.execute(_COLUMNS, [table]).fetchall()
+            names = [sql.Identifier(name) for name, _ in columns]
             statement = sql.SQL(_COPY).format(
                 table=sql.Identifier(table),
+                bodies=sql.SQL(" ").join(_readable(name) for name, is_bytes in columns if is_bytes),
                 columns=sql.SQL(", ").join(names),
                 ours=sql.SQL(", ").join(sql.SQL("ours.{}").format(name) for name in names),
             )
             connection.execute(statement, [copies])
-        if stock:
+        if database == system.databases[1]:
             connection.execute(_BALANCE)

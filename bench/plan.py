@@ -11,6 +11,7 @@ from bench.systems import ROOT, Layout
 COMPARED = ("list", "detail", "orders")  # what the control can do too
 SCALED_AT = 8  # clients, at which the small shop is measured beside the large one
 EXTRA = ("calls", "scale")
+MOST = 1_000_000  # orders that are over
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def _sane(plan: Plan) -> Plan:
     for name, (value, least) in at_least.items():
         if value < least:
             raise Failed(f"--{name} is {value}; it has to be {least} or more.")
+    if plan.orders > MOST:
+        raise Failed(f"--orders is {plan.orders}; it can be {MOST} at most.")
     if plan.scale and SCALED_AT not in plan.clients:
         raise Failed(f"scale is measured with {SCALED_AT} clients; --clients has to name them.")
     return plan

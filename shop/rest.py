@@ -40,7 +40,10 @@ T = TypeVar("T")
 # Reusable field types. In Python a bare $ also matches before a newline at the end, hence the look-ahead.
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Sku = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
-Email = Annotated[str, msgspec.Meta(pattern=r"^[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,185}\.[^@\s<>,;\".]{2,63}$(?!\n)")]
+# What cannot be seen, controls and marks of width and direction, would make one address look like another.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_NAME = rf"[^@\s<>,;\"{_UNSEEN}]"
+Email = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}{{1,64}}@{_NAME}{{1,185}}\.[^@\s<>,;\".{_UNSEEN}]{{2,63}}$(?!\n)")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 PageCursor = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
 

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+KILLED = (
+    "[ERROR] Unexpected exit from worker"  # the web server's last words, where its worker is dead a moment before it
+)
+
 
 def mistakes(folder: Path) -> Iterator[tuple[str, str]]:
     """Process and line of each exception that was no outage, and of whatever is not one of the shop's own lines."""
@@ -23,7 +27,8 @@ def counts(folder: Path) -> dict[str, int]:
 def _lines(folder: Path) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
     for path in sorted([*folder.glob("web-*.log"), *folder.glob("engine-*.log")]):
         for line in path.read_text(errors="replace").splitlines():
-            yield path.stem, line, _decoded(line)
+            if not line.startswith(KILLED):
+                yield path.stem, line, _decoded(line)
 
 
 def _decoded(line: str) -> dict[str, Any] | None:

@@ -3,12 +3,13 @@
 import json
 import secrets
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from config.embedded import Server
 from config.soak import books, logs, story
-from config.soak.history import read
+from config.soak.history import Entry, read
 from config.soak.plan import Plan
 from config.soak.run import Soak, prepare
 from config.verify import Violation
@@ -46,31 +47,54 @@ def accuse(soak: Soak, violations: list[Violation]) -> None:
     print(f"\nThe same schedule again: --seed {soak.plan.seed} --orders {soak.plan.orders}", flush=True)
 
 
-def summary(soak: Soak, violations: list[Any]) -> dict[str, Any]:
+def summary(soak: Soak, violations: list[Violation]) -> dict[str, Any]:
     """What is worth knowing of a soak, as plain numbers."""
-    found = books.load(soak.folder / "books.json")
-    heard: Counter[str] = Counter()
-    for entry in read(soak.history.path):
-        if entry["event"] == "answered" and entry["status"] >= 500:
-            heard[str(entry["status"])] += 1
-        elif entry["event"] in ("lost", "mail"):
-            heard["answers lost" if entry["event"] == "lost" else f"mail {entry['kind']}"] += 1
+    orders = books.load(soak.folder / "books.json").orders.values()
+    history = list(read(soak.history.path))
     struck = soak.faults.struck
     return {
         "seed": soak.plan.seed,
-        "orders": dict(Counter(order.status for order in found.orders.values())),
+        "orders": dict(Counter(order.status for order in orders)),
         "kills": sum(count for name, count in struck.items() if name.startswith(("kill", "database"))),
         "faults": dict(sorted(struck.items())),
         "starts": soak.supervisor.starts,
-        "heard": dict(sorted(heard.items())),
+        "heard": heard(history),
         "taken over after a kill, seconds": {
             table: percentiles(times) for table, times in sorted(soak.recovery.times.items())
         },
+        "an order is answered after the database is back, seconds": percentiles(list(back_again(history))),
         "seconds": {part: round(seconds, 1) for part, seconds in soak.took.items()},
         "looks while it ran": soak.looks,
         "warnings": logs.counts(soak.folder),
         "violations": len(violations),
     }
+
+
+def heard(history: list[Entry]) -> dict[str, int]:
+    """How often buyers met an error of the server or no answer, and what the mail server did."""
+    counts: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    for entry in history:
+        if entry["event"] == "answered" and entry["status"] >= 500:
+            counts[str(entry["status"])] += 1
+        elif entry["event"] == "lost":
+            counts["answers lost"] += 1
+        elif entry["event"] == "mail":
+            counts[f"mails {entry['kind']}"] += 1
+            taken[entry["key"]] += bool(entry["key"])
+    counts["mails seen again"] = sum(count - 1 for count in taken.values() if count > 1)
+    return dict(sorted(counts.items()))
+
+
+def back_again(history: list[Entry]) -> Iterator[float]:
+    """Seconds from each start of a killed database to the next order that is answered."""
+    back = None
+    for entry in history:
+        if entry.get("kind") == "database is back":
+            back = entry["at"]
+        elif back and entry.get("purpose") == "order" and entry.get("status", 500) < 500:
+            yield entry["at"] - back
+            back = None
 
 
 def percentiles(times: list[float]) -> dict[str, float]:

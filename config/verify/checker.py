@@ -37,7 +37,7 @@ _LOOK = """
 WITH looked AS MATERIALIZED ({sql})
 SELECT CAST(NULL AS text), CAST(NULL AS text), count(*), count(problem) FROM looked
 UNION ALL SELECT * FROM (
-    SELECT CAST(subject AS text), problem, 0, 0 FROM looked WHERE problem IS NOT NULL LIMIT {named}) AS wrong"""
+    SELECT CAST(subject AS text), problem, 0, 0 FROM looked WHERE problem IS NOT NULL ORDER BY 1 LIMIT {named}) AS wrong"""
 
 
 class Outage(Exception):
@@ -74,7 +74,10 @@ def verify(at_rest: bool = False, contexts: Iterable[str] | None = None, grace: 
     grace: seconds that something may be on its way. Raises Outage.
     """
     began = time.monotonic()
-    chosen = [context for context in ALL if context in (settings.CONTEXTS if contexts is None else contexts)]
+    wanted = set(settings.CONTEXTS if contexts is None else contexts)
+    if not wanted or wanted - set(settings.CONTEXTS):
+        raise ValueError(f"this process hosts {', '.join(settings.CONTEXTS)}, not {', '.join(wanted) or 'nothing'}")
+    chosen = [context for context in ALL if context in wanted]
     values = {
         "grace": timedelta(days=-1) if at_rest else timedelta(seconds=grace),  # at rest all is old, whatever clocks say
         "late": timedelta(seconds=TIMERS if at_rest else max(grace, TIMERS)),
@@ -177,6 +180,8 @@ def _stream(context: str, fact: Fact, values: Mapping[str, Any]) -> Iterator[tup
 
 def _compare(scratch: sqlite3.Connection, chosen: list[str]) -> Report:
     found = Report()
+    for fact in FACTS:
+        scratch.execute(f"CREATE INDEX {fact.table}_by_key ON {fact.table} ({fact.key})")
     for one in INVARIANTS:
         if one.meet and _covered(one, chosen):
             found.take(one, scratch.execute(_LOOK.format(sql=one.sql, named=NAMED)))

@@ -16,13 +16,15 @@ class Fact:
     table: str
     contexts: tuple[str, ...]
     columns: str
+    key: str  # what it is found by
     sql: str
 
 
 # `quiet`: nobody is at it, and its last change is older than the grace period. `told`: what its customer is to hear.
 _ORDERS = """
 SELECT id::text, status, step, total, currency, user_id::text, payment_id::text,
-       coalesce(lease_until < now(), true) AND (timeline -> -1 ->> 'at')::timestamptz < now() - %(grace)s, lines,
+       (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE
+           AND coalesce((timeline -> -1 ->> 'at')::timestamptz, created_at) < now() - %(grace)s, lines,
        concat_ws(' ', CASE WHEN timeline @> '[{"kind": "cancelled"}]' THEN 'order_cancelled' END,
                       CASE WHEN timeline @> '[{"kind": "confirmed"}]' THEN 'order_confirmed' END,
                       CASE WHEN timeline @> '[{"kind": "on_hold"}]' THEN 'order_put_on_hold' END,
@@ -52,29 +54,30 @@ FROM notifications_message GROUP BY subject_id"""
 
 _PEOPLE = "SELECT id::text, created_at < now() - %(grace)s FROM users_user WHERE sequence > 0"
 
-# An inbox forgets after 30 days, so what is older is not asked for.
+# Outbox and inbox forget after 30 days. What is younger than 28 is compared, with what is younger than 29.
 _SENT = """
 SELECT event_id::text, subscriber, concat(event.stream, '#', event.sequence), name, md5(payload::text),
-       acknowledged_at < now() - %(grace)s
+       acknowledged_at < now() - %(grace)s AND occurred_at > now() - interval '28 days'
 FROM shop_delivery JOIN shop_outboxevent event ON event.id = event_id
 WHERE occurred_at > now() - interval '29 days'"""
 
 _RECEIVED = """
 SELECT event_id::text, %(context)s, concat(stream, '#', sequence), name,
-       md5((envelope -> 'payload')::text), handler, received_at < now() - %(grace)s
-FROM shop_inboxrow WHERE received_at > now() - interval '28 days'"""
+       md5((envelope -> 'payload')::text), handler,
+       received_at < now() - %(grace)s AND (envelope ->> 'occurred_at')::timestamptz > now() - interval '28 days'
+FROM shop_inboxrow WHERE received_at > now() - interval '29 days'"""
 
 FACTS = (
-    Fact("messages", ("notifications",), "subject, order_id, user_id, people, emails, in_app, quiet", _MESSAGES),
-    Fact("people", ("users",), "id, quiet", _PEOPLE),
-    Fact("reservations", ("inventory",), "order_id, status, quiet, lines", _RESERVATIONS),
+    Fact("messages", ("notifications",), "subject, order_id, user_id, people, emails, in_app, quiet", "subject", _MESSAGES),
+    Fact("people", ("users",), "id, quiet", "id", _PEOPLE),
+    Fact("reservations", ("inventory",), "order_id, status, quiet, lines", "order_id", _RESERVATIONS),
     Fact(
         "payments", ("payments",),
-        "order_id, id, provider, status, amount, currency, authorized, captured, refunded, quiet", _PAYMENTS,
+        "order_id, id, provider, status, amount, currency, authorized, captured, refunded, quiet", "order_id", _PAYMENTS,
     ),
     Fact(
-        "orders", ("orders",), "id, status, step, total, currency, user_id, payment_id, quiet, lines, told", _ORDERS,
+        "orders", ("orders",), "id, status, step, total, currency, user_id, payment_id, quiet, lines, told", "id", _ORDERS,
     ),
-    Fact("sent", ALL, "event_id, subscriber, place, name, digest, acknowledged", _SENT),
-    Fact("received", ALL, "event_id, context, place, name, digest, handler, quiet", _RECEIVED),
+    Fact("sent", ALL, "event_id, subscriber, place, name, digest, acknowledged", "event_id", _SENT),
+    Fact("received", ALL, "event_id, context, place, name, digest, handler, quiet", "event_id", _RECEIVED),
 )  # fmt: skip

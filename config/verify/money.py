@@ -92,7 +92,7 @@ FULL JOIN payments_sandboxrefund theirs ON theirs.key = ours.id::text"""
 _LOOKED_AT = """
 SELECT order_id AS subject,
        CASE WHEN due_at IS NULL THEN concat(status, ', and nobody will look at it again')
-            WHEN due_at < now() - %(late)s AND coalesce(lease_until < now(), true) THEN
+            WHEN due_at < now() - %(late)s AND (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE THEN
                 concat(status, ', was to be looked at ', due_at)
             WHEN status <> 'requires_action' AND (%(at_rest)s
                  OR (status IN ('processing', 'unknown') AND created_at < now() - %(grace)s)

@@ -31,12 +31,12 @@ SELECT order_id AS subject,
                 ELSE '^placed confirmed( on_hold)? paid' END
             THEN concat(status, ' after ', path)
             WHEN step = 'done' AND first = 1 AND path !~ 'paid' THEN concat('done after ', path)
-            WHEN first = 1 AND path <> (SELECT string_agg(entry ->> 'kind', ' ' ORDER BY number)
+            WHEN first = 1 AND path IS DISTINCT FROM (SELECT string_agg(entry ->> 'kind', ' ' ORDER BY number)
                                         FROM jsonb_array_elements(timeline) WITH ORDINALITY AS told (entry, number)) THEN
                 concat('announced ', path, ', and the timeline tells ', jsonb_path_query_array(timeline, '$[*].kind'))
        END AS problem
-FROM (SELECT *, id AS order_id FROM orders_order) placed
-FULL JOIN (SELECT split_part(stream, ':', 2)::uuid AS order_id, min(sequence) AS first,
+FROM (SELECT *, id::text AS order_id FROM orders_order) placed
+FULL JOIN (SELECT split_part(stream, ':', 2) AS order_id, min(sequence) AS first,
                   string_agg(replace(split_part(name, '.order_', 2), 'put_', ''), ' ' ORDER BY sequence) AS path
            FROM shop_outboxevent WHERE starts_with(stream, 'orders.order:') GROUP BY stream) told USING (order_id)"""
 
@@ -64,8 +64,9 @@ SELECT id AS subject,
             WHEN idle AND quiet AND status <> 'on_hold' AND step NOT IN ('authorizing', 'done', 'closed') THEN
                 concat(status, ' and still ', step, ' after ', tries, ' tries')
        END AS problem
-FROM (SELECT *, coalesce(lease_until < now(), true) AS idle,
-             (timeline -> -1 ->> 'at')::timestamptz < now() - %(grace)s AS quiet FROM orders_order) placed"""
+FROM (SELECT *, (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE AS idle,
+             coalesce((timeline -> -1 ->> 'at')::timestamptz, created_at) < now() - %(grace)s AS quiet
+      FROM orders_order) placed"""
 
 # A key is forgotten after 72 hours, the order is not.
 _KEY = """

@@ -27,7 +27,7 @@ FROM notifications_message WHERE message_id <> '' GROUP BY message_id"""
 
 _GOES_OUT = """
 SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
-       CASE WHEN due_at < now() - %(late)s AND coalesce(lease_until < now(), true) THEN
+       CASE WHEN due_at < now() - %(late)s AND (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE THEN
            concat('was to be sent ', due_at, '. ', reason) END AS problem
 FROM notifications_message WHERE status = 'waiting'"""
 

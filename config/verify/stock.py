@@ -41,9 +41,10 @@ SELECT order_id AS subject,
                 ELSE 'no such status' END
             THEN concat(status, ' after ', path) END AS problem
 FROM inventory_reservation
-LEFT JOIN (SELECT split_part(stream, ':', 2)::uuid AS order_id, min(sequence) AS first,
+LEFT JOIN (SELECT split_part(stream, ':', 2) AS key, min(sequence) AS first,
                   string_agg(split_part(name, '_', 2), ' ' ORDER BY sequence) AS path
-           FROM shop_outboxevent WHERE starts_with(stream, 'inventory.reservation:') GROUP BY stream) told USING (order_id)"""
+           FROM shop_outboxevent WHERE starts_with(stream, 'inventory.reservation:') GROUP BY stream) told
+       ON key = order_id::text"""
 
 _MOVED = """
 SELECT order_id AS subject,

@@ -14,6 +14,7 @@ from bench.__main__ import run
         (["orders", "--clients", "0"], "--clients is 0; it has to be 1 or more"),
         (["orders", "--rounds", "0"], "--rounds is 0; it has to be 1 or more"),
         (["orders", "--products", "3"], "--products is 3; it has to be 100 or more"),
+        (["orders", "--orders", "2000000"], "--orders is 2000000; it can be 1000000 at most"),
         (["scale", "--clients", "1"], "scale is measured with 8 clients"),
     ],
 )

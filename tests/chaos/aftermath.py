@@ -75,7 +75,9 @@ def fates(emails: Iterable[str]) -> dict[str, list[Fate]]:
     """How the orders of each address ended."""
     of, orders = orders_of(emails), {}
     ids = [order_id for mine in of.values() for order_id in mine]
-    for order_id, status, step in rows("orders", "SELECT id, status, step FROM orders_order WHERE id = ANY(%s::uuid[])", [ids]):
+    for order_id, status, step in rows(
+        "orders", "SELECT id, status, step FROM orders_order WHERE id = ANY(%s::uuid[])", [ids]
+    ):
         orders[str(order_id)] = {"status": status, "step": step, "mails": ()}
     for order_id, status, amount, charges, *moved in rows("payments", MONEY, [ids]):
         captured, refunded, booked = (float(part) / amount for part in moved)
@@ -91,9 +93,13 @@ def fates(emails: Iterable[str]) -> dict[str, list[Fate]]:
 
 def shelves(skus: Iterable[str]) -> dict[str, tuple[int, int, int]]:
     """On hand, reserved, and what the movements say is on hand."""
-    return {sku: (on_hand, reserved, int(told)) for sku, on_hand, reserved, told in rows("inventory", SHELVES, [list(skus)])}
+    return {
+        sku: (on_hand, reserved, int(told)) for sku, on_hand, reserved, told in rows("inventory", SHELVES, [list(skus)])
+    }
 
 
 def keys(keys_: Iterable[str]) -> Counter:
     """How many rows each Idempotency-Key has."""
-    return Counter(key for (key,) in rows("orders", "SELECT key FROM shop_idempotencykey WHERE key = ANY(%s)", [list(keys_)]))
+    return Counter(
+        key for (key,) in rows("orders", "SELECT key FROM shop_idempotencykey WHERE key = ANY(%s)", [list(keys_)])
+    )

@@ -15,6 +15,7 @@ from tests.inventory.stock import product
 from tests.notifications.postbox import Postbox
 
 LIMIT = 30.0  # seconds until all has to be at rest by itself
+LOOK = 0.2  # seconds between two looks at what others do, and how exact recovery times are
 SIGKILL = 9
 
 
@@ -55,10 +56,12 @@ class Battle:
 
     def strike_beside_a_survivor(self) -> None:
         """With somebody at work all the while, who takes over. For strikes in a request, which meets its own rows only."""
+        looked = 0.0
         for purchase, chaos in self._each():
             self.outcomes.append(self.server.run(purchase, chaos))
-            struck = self._emails()[: len(self.outcomes)]
-            self._look(email for email in struck if email not in self.recovered)
+            if time.time() - looked > LOOK:
+                looked, struck = time.time(), self._emails()[: len(self.outcomes)]
+                self._look(email for email in struck if email not in self.recovered)
 
     def _each(self) -> Iterator[tuple[Purchase, str]]:
         for strike, purchase in zip(self.strikes, self.purchases, strict=True):
@@ -79,7 +82,7 @@ class Battle:
         deadline = time.monotonic() + limit
         while restless := restless - self._look(restless):
             assert time.monotonic() < deadline, f"not at rest after {limit} s: {self._names(restless)}"
-            time.sleep(0.05)  # between two looks: another process is at work
+            time.sleep(LOOK)  # another process is at work
 
     def _look(self, emails: Iterable[str]) -> set[str]:
         """Who is at rest; of whom that is so for the first time, since when."""
@@ -100,7 +103,9 @@ class Battle:
         waiting, deadline = dict(zip(self.strikes, self.purchases, strict=True)), time.monotonic() + LIMIT
         while waiting:
             answers = {strike: tuple(order(purchase)) for strike, purchase in waiting.items()}
-            waiting = {strike: purchase for strike, purchase in waiting.items() if answers[strike] != purchase.way.answers}
+            waiting = {
+                strike: purchase for strike, purchase in waiting.items() if answers[strike] != purchase.way.answers
+            }
             assert time.monotonic() < deadline, f"answered otherwise: {[f'{s} {answers[s]}' for s in waiting]}"
             time.sleep(0.1 if waiting else 0)  # until the time to pay is over, or another process has finished
 
@@ -120,7 +125,10 @@ class Battle:
             if keys[purchase.key] != 1:
                 said.append(f"{strike}: {keys[purchase.key]} rows for its key")
             letters = mails[purchase.email]
-            if len(letters) != len(purchase.way.fates[0].mails) or sum(letters.values()) > len(letters) + strike.mail_is_out:
+            if (
+                len(letters) != len(purchase.way.fates[0].mails)
+                or sum(letters.values()) > len(letters) + strike.mail_is_out
+            ):
                 said.append(f"{strike}: letters arrived as {letters}")
         return said
 

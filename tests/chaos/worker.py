@@ -29,10 +29,12 @@ def serve() -> None:
     assert all(connections[context].connection is None for context in hosted())
     gc.collect()
     gc.freeze()
-    print(json.dumps("ready"), flush=True)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # logs go to standard output
+    print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         job = json.loads(line)
-        print(json.dumps(JOBS[job.pop("do")](**job)), flush=True)
+        print(json.dumps(JOBS[job.pop("do")](**job)), file=answers, flush=True)
 
 
 def _buy(**job: Any) -> dict[str, Any]:

@@ -45,5 +45,5 @@ def test_one_too_many_and_one_too_few_are_noticed(answers, complaint):
 
 
 def test_a_crowd_that_has_no_room_is_told_so():
-    with pytest.raises(Failed, match="need .* open files"):
+    with pytest.raises(Failed, match="open files"):
         room_for(10**9)

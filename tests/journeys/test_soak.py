@@ -286,7 +286,8 @@ def test_each_check_has_its_lie():
 def test_a_mistake_of_the_shop_is_found_in_its_logs(tmp_path):
     outage = json.dumps({"event": "engine_outage", "level": "warning"})
     mistake = json.dumps({"event": "engine_error", "level": "error", "exception": "Traceback: KeyError"})
-    (tmp_path / "web-1.log").write_text(f"{outage}\n{mistake}\nException in thread leases\n")
+    killed = "[ERROR] Unexpected exit from worker-1"
+    (tmp_path / "web-1.log").write_text(f"{outage}\n{killed}\n{mistake}\nException in thread leases\n")
     assert [line for _, line in logs.mistakes(tmp_path)] == [mistake, "Exception in thread leases"]
 
 

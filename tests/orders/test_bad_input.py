@@ -98,6 +98,7 @@ def test_a_guest_says_where_the_receipt_goes(shopper, wish):
 
 
 NO_ADDRESSES = ["no", "a@b", "a b@example.com", "a@example.com\nBcc: b@example.com", "a@@example.com", "a@example.com\n", 1]
+NO_ADDRESSES += ["a@exam\u200bple.com", "a\u202e@example.com", "a\x01@example.com", "a@example.c\u2066om", "a@exam\xadple.com"]
 
 
 @pytest.mark.parametrize("email", NO_ADDRESSES)

@@ -12,6 +12,11 @@ UPDATE orders_order SET created_at = created_at - %(by)s::interval, timeline = (
     FROM jsonb_array_elements(timeline) WITH ORDINALITY AS told (entry, number))
 WHERE id = ANY(%(orders)s::uuid[])"""
 
+_ENVELOPE = """
+UPDATE shop_inboxrow SET envelope = jsonb_set(
+    envelope, '{occurred_at}', to_jsonb((envelope ->> 'occurred_at')::timestamptz - %(by)s::interval))
+WHERE split_part(stream, ':', 2) = ANY(%(orders)s::text[])"""
+
 _COLUMNS = {
     "inventory": {"inventory_reservation": ("created_at",)},
     "payments": {"payments_payment": ("created_at",)},
@@ -29,6 +34,7 @@ def age(orders: Iterable[str], by: str = "5 minutes") -> None:
     values = {"orders": list(orders), "by": by}
     changed("orders", _TIMELINE, values)
     for context in settings.CONTEXTS:
+        changed(context, _ENVELOPE, values)
         for table, columns in _COLUMNS.get(context, {}).items():
             _shift(context, table, columns, "order_id = ANY(%(orders)s::uuid[])", values)
         for table, columns in _KERNEL.items():

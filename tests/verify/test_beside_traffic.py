@@ -7,14 +7,14 @@ import pytest
 from config.verify import Outage, Report, Violation, check, checker, verify
 from contexts.payments.service import refunds
 from shop.database import changed, rows, transaction
-from shop.engine import run_until_idle
+from shop.engine import forget, run_until_idle
 from tests.inventory.stock import stocked
 from tests.orders.clockwork import reconcile, sweep
 from tests.payments.desk import Beside
 from tests.shopper import InProcess
 from tests.threads import at_once, eventually
 from tests.verify.age import age
-from tests.verify.watch import IN_THE_END
+from tests.verify.watch import IN_THE_END, NOBODY_SENDS
 
 TOKENS = ("tok_ok", "tok_declined", "tok_timeout_then_ok", "tok_capture_refused", "tok_requires_action")
 
@@ -84,7 +84,7 @@ def test_no_false_alarm_beside_traffic():
 def is_about(alarm: tuple[str, str], orders: list[str]) -> bool:
     """Leave out what other tests left behind and time has made overdue; and mail, which nobody sends here."""
     invariant, subject = alarm
-    return invariant not in IN_THE_END or (invariant != "message_goes_out" and any(order in subject for order in orders))
+    return invariant not in IN_THE_END or (invariant != NOBODY_SENDS and any(order in subject for order in orders))
 
 
 UNPAID = "UPDATE payments_payment SET status = %s WHERE order_id = %s"
@@ -119,6 +119,32 @@ def test_a_fact_that_is_young_may_still_be_on_its_way():
     changed("orders", "UPDATE shop_outboxevent SET occurred_at = now() WHERE stream = %s", [stream])
     assert about([order], check()) == []
     changed("orders", UNSENT.format("now()"), [stream])
+
+
+@pytest.mark.parametrize("by", ["28 days 12 hours", "29 days 12 hours", "40 days"])
+def test_what_the_shop_forgets_with_time_is_not_missed(by):
+    [order] = bought(InProcess(), "tok_ok")
+    age([order["id"]], by)
+    assert about([order], check(at_rest=True)) == []
+    forget()
+    assert about([order], check(at_rest=True)) == []
+    kept = rows("orders", "SELECT count(*) FROM shop_outboxevent WHERE stream = %s", [f"orders.order:{order['id']}"])
+    assert kept == [(0 if by == "40 days" else 3,)]
+
+
+def test_a_lease_beyond_all_measure_hides_nothing():
+    [order] = bought(InProcess(), "tok_requires_action")
+    leased = "UPDATE orders_order SET due_at = now() - %s::interval, lease_until = %s WHERE id = %s"
+    changed("orders", leased, ["1 hour", "2999-01-01", order["id"]])
+    assert [found.invariant for found in about([order], check())] == ["order_comes_to_rest"]
+    changed("orders", leased, ["0 hours", None, order["id"]])
+
+
+def test_a_context_that_is_not_here_is_refused():
+    with pytest.raises(ValueError, match="warehouse"):
+        check(contexts=["warehouse"])
+    with pytest.raises(ValueError, match="nothing"):
+        check(contexts=[])
 
 
 def keep_orders_waiting(held: threading.Event, let_go: threading.Event) -> None:

@@ -43,14 +43,15 @@ def deliverable(email: str) -> str:
     """The canonical address. Raises EmailInvalid for what no mail can be sent to.
 
     Checked after the canonical form is made, for that may bring in an @, a space or many more characters. Quoted local
-    parts are valid (RFC 5321), but nobody has one, and they are a way to smuggle separators into mail headers.
+    parts are valid (RFC 5321), but nobody has one, and they are a way to smuggle separators into mail headers. What cannot
+    be seen (zero width, writing direction) would make a second account look like the first.
     """
     email = canonical(email)
     try:
         _validate_email(email)
     except ValidationError:
         raise EmailInvalid from None
-    if len(email) > EMAIL_LENGTH or '"' in email:
+    if len(email) > EMAIL_LENGTH or '"' in email or not email.isprintable():
         raise EmailInvalid
     return email
 

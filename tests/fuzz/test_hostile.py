@@ -1,0 +1,154 @@
+"""Requests that are meant to hurt: each is refused in no time, and nobody else notices."""
+
+import gzip
+import json
+import socket
+import subprocess
+import time
+import uuid
+
+import pytest
+
+from shop.database import rows
+from tests.inventory.stock import stocked
+from tests.journeys.conftest import RunningShop
+from tests.shopper import ADDRESS, PASSWORD, InProcess, Shopper
+from tests.threads import eventually
+
+DEEP, MANY, DIGITS = 100_000, 1_000_000, 10_000
+PAYLOADS = {
+    "100,000 lists deep": (400, b"[" * DEEP + b"]" * DEEP),
+    "100,000 objects deep": (400, b'{"a":' * DEEP + b"1" + b"}" * DEEP),
+    "100,000 deep in a field that nobody reads": (400, b'{"x":' + b"[" * DEEP + b"]" * DEEP + b"}"),
+    "a million keys": (413, b"{" + b",".join(b'"%d":1' % n for n in range(MANY)) + b"}"),
+    "as many keys as a body has room for": (400, (b"{" + b",".join(b'"%d":1' % n for n in range(98_000)) + b"}")[:999_999]),
+    "a million items": (400, b'{"items":[' + b"1," * 400_000 + b"1]}"),
+    "NaN": (400, b'{"items":[{"sku":"A","quantity":NaN}]}'),
+    "Infinity": (400, b'{"items":[{"sku":"A","quantity":-Infinity}]}'),
+    "a number of 10,000 digits": (400, b'{"items":[{"sku":"A","quantity":' + b"9" * DIGITS + b"}]}"),
+    "a number of 10,000 digits that nobody reads": (400, b'{"x":' + b"9" * DIGITS + b"}"),
+    "an exponent without end": (400, b'{"x":1e' + b"9" * DIGITS + b"}"),
+    "a lone surrogate": (400, b'{"email":"\\ud800@example.com"}'),
+    "backslashes": (400, b'{"email":"' + b"\\\\" * 400_000 + b'"}'),
+    "a text that almost is an address": (400, b'{"email":"' + b"a@" * 400_000 + b'"}'),
+    "packed zeros": (400, gzip.compress(b"0" * 50_000_000)),
+}
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_a_hostile_body_costs_less_than_a_tenth_of_a_second(name):
+    status, body = PAYLOADS[name]
+    shopper, spent = InProcess(), []
+    for _ in range(3):
+        began = time.thread_time()
+        packed = {"Content_Encoding": "gzip"} if name.startswith("packed") else {}
+        answer = shopper.post("orders", body, Idempotency_Key=uuid.uuid4().hex, **packed)
+        spent.append(time.thread_time() - began)
+        assert answer.status == status, answer.body
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert min(spent) < 0.1
+
+
+def test_of_a_repeated_name_the_last_value_counts_everywhere():
+    """One reader reads a body once: what is priced, stored and compared with a later request is the same."""
+    shopper, sku, key, email = InProcess(), stocked(5), uuid.uuid4().hex, f"{uuid.uuid4().hex}@example.com"
+    start = f'{{"email": "{email}", "payment_method": {{"provider": "sandbox", "token": "tok_ok"}}, "shipping_address": '
+    start += json.dumps(ADDRESS) + f', "items": [{{"sku": "{sku}", '
+    twice, once = start + '"quantity": 1, "quantity": 2}]}', start + '"quantity": 2}]}'
+    order = shopper.post("orders", twice.encode(), Idempotency_Key=key)
+    assert (order.status, order.body["lines"][0]["quantity"], order.body["totals"]["total"]["amount"]) == (201, 2, 2 * 1999)
+    assert shopper.post("orders", once.encode(), Idempotency_Key=key).content == order.content
+    first = start + '"quantity": 1}]}'
+    assert shopper.post("orders", first.encode(), Idempotency_Key=key).status == 422
+
+
+NAME = uuid.uuid4().hex
+TWINS = {
+    "composed and decomposed": (f"{NAME}@b\u00fccher.example", f"{NAME}@bu\u0308cher.example"),
+    "upper and lower case": (f"{NAME}@case.example", f"{NAME.upper()}@CASE.example"),
+    "full width": (f"{NAME}@wide.example", f"{NAME}@\uff57\uff49\uff44\uff45.example"),
+    "a ligature": (f"{NAME}@file.example", f"{NAME}@\ufb01le.example"),
+    "space around it": (f"{NAME}@space.example", f" {NAME}@space.example\u2003"),
+}
+
+
+@pytest.mark.parametrize("kind", TWINS)
+def test_two_spellings_of_one_address_are_one_account(kind):
+    one, other = TWINS[kind]
+    shopper = InProcess()
+    account = {"password": PASSWORD, "full_name": "Ada Buyer"}
+    assert shopper.post("auth/register", account | {"email": one}).status == 201
+    again = shopper.post("auth/register", account | {"email": other})
+    assert (again.status, again.body["code"]) == (409, "users.email_taken")
+    assert shopper.post("auth/token", {"email": other, "password": PASSWORD}).status == 200
+    domain = one.partition("@")[2].replace("u\u0308", "\u00fc")
+    kept = rows("users", "SELECT count(*) FROM users_user WHERE email = %s", [f"{NAME}@{domain}"])
+    assert kept == [(1,)]
+
+
+UNSEEN = ["\u202e", "\u200b", "\u0000", "\u2028", "\r\n", "\t", "\u00a0"]
+
+
+@pytest.mark.parametrize("character", UNSEEN, ids=[f"{character.encode('unicode_escape').decode()}" for character in UNSEEN])
+@pytest.mark.parametrize("place", ["a{}b@example.com", "a@exam{}ple.com"])
+def test_an_address_holds_nothing_that_cannot_be_seen(place, character):
+    wish = {"email": place.format(character), "password": PASSWORD, "full_name": "Ada Buyer"}
+    assert InProcess().post("auth/register", wish).status == 400
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """A real server."""
+    shop = RunningShop()
+    yield shop
+    shop.stop()
+
+
+def memory(shop: RunningShop) -> float:
+    """What the server and its worker hold, in megabytes."""
+    family = subprocess.run(["ps", "-o", "rss=", "--ppid", str(shop.process.pid)], capture_output=True, text=True, check=True)
+    return sum(map(int, family.stdout.split())) / 1024
+
+
+def raw(shop: RunningShop, request: bytes) -> str:
+    """What is answered to bytes as they are; the server need not read them all."""
+    with socket.create_connection(("127.0.0.1", shop.port), timeout=20) as connection:
+        try:
+            for start in range(0, len(request), 2**16):
+                connection.sendall(request[start : start + 2**16])
+        except OSError:
+            pass  # it has heard enough; its answer is there to be read
+        return connection.recv(2**12).decode().partition("\r\n")[0]
+
+
+HEAD = b"%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+GET, POST = HEAD % b"GET /api/v1/products", HEAD % b"POST /api/v1/orders"
+OVERSIZED = {
+    "a header of 10 MB": (GET + b"X-Long: " + b"a" * 10_000_000 + b"\r\n\r\n", 431),
+    "100,000 headers": (GET + b"".join(b"X-%d: a\r\n" % n for n in range(100_000)) + b"\r\n", 431),
+    "an address of 1 MB": (HEAD % (b"GET /api/v1/products?search=" + b"a" * 1_000_000) + b"\r\n", 431),
+    "a body of 100 MB": (POST + b"Content-Length: 100000000\r\n\r\n" + b"x" * 100_000_000, 413),
+    "a body that says it is endless": (POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n", 400),
+    "a length below nothing": (POST + b"Content-Length: -1\r\n\r\n", 400),
+    "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+}
+
+
+@pytest.mark.parametrize("name", OVERSIZED)
+def test_what_is_too_large_or_no_request_is_refused_without_keeping_it(shop, name):
+    request, status = OVERSIZED[name]
+    before = memory(shop)
+    assert raw(shop, request).split(" ")[1] == str(status)
+    assert memory(shop) < before + 50
+    assert Shopper(shop.site).get("/health").status == 200
+
+
+def test_two_hundred_who_never_finish_their_first_line_keep_nobody_waiting(shop):
+    slow = [socket.create_connection(("127.0.0.1", shop.port)) for _ in range(200)]
+    try:
+        for connection in slow:
+            connection.sendall(b"GET /api/v1/products HTTP/1.1\r\nHost: 127")
+        assert eventually(lambda: Shopper(shop.site).get("products").status == 200)
+    finally:
+        for connection in slow:
+            connection.close()
