@@ -69,11 +69,11 @@ def test_copies_of_sales_alone_would_unbalance_the_stock(old):
 def test_the_verifier_would_tell_of_an_order_that_is_no_copy_of_a_real_one(old):
     connection = old.connections[old.databases[2]]
     taken = "UPDATE payments_payment SET captured = captured - %s, authorized = authorized - %s WHERE id = %s"
-    [(payment,)] = connection.execute("SELECT id FROM payments_payment WHERE status = 'captured' LIMIT 1")
+    [(payment, order)] = connection.execute("SELECT id, order_id FROM payments_payment WHERE status = 'captured' LIMIT 1")
     connection.execute("SET session_replication_role = replica")  # as copies are written: past the triggers
     connection.execute(taken, [1, 1, payment])
     try:
-        with pytest.raises(Failed, match=str(payment)):
+        with pytest.raises(Failed, match=str(order)):
             old.run("manage.py", "verify", "--at-rest")
     finally:
         connection.execute(taken, [-1, -1, payment])
