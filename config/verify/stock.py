@@ -70,6 +70,18 @@ FROM inventory_reservation reservation
 LEFT JOIN inventory_reservationline line ON line.order_id = reservation.order_id AND sku = refused_sku
 WHERE status = 'refused'"""
 
+# An order may be refused before it asks for stock: then its own row says why.
+_REFUSED_ORDER = """
+SELECT id AS subject,
+       CASE WHEN quantity IS NULL THEN concat('refused for ', refused.sku, ', which was not ordered')
+            WHEN quantity <= available THEN
+                concat('refused ', quantity, ' of ', refused.sku, ' while ', available, ' were there')
+       END AS problem
+FROM (SELECT id, refusal #>> '{facts,sku}' AS sku, (refusal #>> '{facts,available}')::bigint AS available
+      FROM orders_order WHERE refusal ->> 'code' = 'inventory.out_of_stock') refused
+LEFT JOIN (SELECT order_id, sku, sum(quantity) AS quantity FROM orders_orderline GROUP BY order_id, sku) line
+       ON order_id = id AND line.sku = refused.sku"""
+
 _ANNOUNCED = """
 SELECT order_id AS subject,
        CASE WHEN announce_at IS NULL THEN 'held, and orders will never be told that it is over'
@@ -111,7 +123,8 @@ INVARIANTS = (
         "once, and nothing moves for an order that no reservation names.",
     ),
     Invariant(
-        number=6, name="refused_with_reason", contexts=INVENTORY, sql=_REFUSED,
+        number=6, name="refused_with_reason", contexts=("inventory", "orders"),
+        sql={"inventory": _REFUSED, "orders": _REFUSED_ORDER},
         says="Nobody was refused what was there: a refusal names a SKU of which there was less than was asked for.",
     ),
     Invariant(

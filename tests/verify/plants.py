@@ -57,8 +57,10 @@ PLANTS = [
              SELECT %(sku)s, kind, quantity, %(bought)s, 'x', 'planted'
              FROM (VALUES ('sale', -1), ('restock', 1)) AS twice (kind, quantity)""",
           "DELETE FROM inventory_stockmovement WHERE note = 'planted'"),
-    swap("refused_with_reason", "inventory", "%(refused)s", "inventory_reservation", "order_id = %(refused)s",
+    swap("refused_with_reason", "inventory", "%(unserved)s", "inventory_reservation", "order_id = %(unserved)s",
          "refused_available = 4", "refused_available = 9"),
+    swap("refused_with_reason", "orders", "%(refused)s", "orders_order", "id = %(refused)s",
+         "refusal = jsonb_set(refusal, '{facts,available}', '4')", "refusal = jsonb_set(refusal, '{facts,available}', '9')"),
     swap("hold_is_watched", "inventory", WAITING, "inventory_reservation", "order_id = %(waiting)s",
          "announce_at = due_at", "announce_at = NULL"),
     swap("hold_is_watched", "inventory", WAITING, "inventory_reservation", "order_id = %(waiting)s",

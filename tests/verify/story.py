@@ -2,11 +2,14 @@
 
 import uuid
 
+import pytest
+
+from contexts.inventory.interface import OutOfStock
 from contexts.inventory.service import stock
 from contexts.payments.service import refunds
 from shop.database import changed, rows
 from shop.engine import run_until_idle
-from tests.inventory.stock import stocked
+from tests.inventory.stock import reserved, stocked
 from tests.shopper import InProcess
 
 STAFF = "clerk@satsuma.example"
@@ -17,6 +20,7 @@ def told() -> dict[str, str]:
     customer, guest = InProcess(), InProcess()
     email = customer.register()
     sku, rare = stocked(50), stocked(5)
+    strangers = {name: str(uuid.uuid4()) for name in ("nobody", "cart", "unserved")}
     stock.receive(sku=sku, quantity=1, reference="D-1", actor=STAFF)
     orders = {
         "bought": customer.order(sku, email=None, items=[{"sku": sku, "quantity": 2}]).body["id"],
@@ -27,10 +31,11 @@ def told() -> dict[str, str]:
         "returned": _cancelled(guest, sku, "tok_ok"),
         "voided": _cancelled(guest, sku, "tok_requires_action"),
     }
+    with pytest.raises(OutOfStock):
+        reserved((rare, 9), order_id=uuid.UUID(strangers["unserved"]))
     run_until_idle()
     refunds.refund(payment_id=_payment(orders["refunded"]), amount=None, reason="A gift.", actor=STAFF, key=None)
     _put_off(list(orders.values()))
-    strangers = {"nobody": str(uuid.uuid4()), "cart": str(uuid.uuid4())}
     return orders | {"sku": sku, "rare": rare} | _belongings(orders, email) | strangers
 
 

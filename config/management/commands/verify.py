@@ -1,15 +1,12 @@
 """manage.py verify: whether the shop's books are right. Read-only; may run beside the shop at any time."""
 
 import json
-from collections import Counter
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from config.verify import ALL, GRACE, INVARIANTS, Invariant, Outage, Report, verify
-
-SAID = {one.name: one for one in INVARIANTS}
 
 
 class Command(BaseCommand):
@@ -68,13 +65,13 @@ def _books(one: Invariant) -> str:
 
 def _text(report: Report) -> str:
     lines = []
-    for name, count in Counter(found.invariant for found in report.violations).items():
-        lines.append(f"{SAID[name].number} {name}: {SAID[name].says}")
-        lines += [f"  {found.subject}: {found.detail}" for found in report.violations if found.invariant == name]
-        lines.append(f"  {count} named here")
+    for one in INVARIANTS:
+        if found := [violation for violation in report.violations if violation.invariant == one.name]:
+            lines.append(f"{one.number} {one.name}: {one.says}")
+            lines += [f"  {violation.subject}: {violation.detail}" for violation in found]
     if report.unnamed:
         lines.append(f"{report.unnamed} more are not named")
-    idle = [name for name, looked in report.looked.items() if not looked]
+    idle = [one.name for one in INVARIANTS if report.looked.get(one.name) == 0]
     if idle:
         lines.append(f"looked at nothing: {', '.join(idle)}")
     if report.unchecked:
