@@ -97,16 +97,6 @@ _handlers: dict[str, Handler] = {}
 _timers: dict[str, Timer] = {}
 
 
-def understood(*types: Any) -> None:
-    """Have msgspec read the hints of these types where they are declared, before any thread decodes one.
-
-    It does so at the first use, and two threads that do it at once can crash the process (msgspec 0.22).
-    """
-    for one in types:
-        if one is not None:
-            msgspec.json.Decoder(one)
-
-
 def _qualified(function: Callable) -> str:
     """`contexts.orders.handlers.resume_checkout` is `orders.resume_checkout`."""
     return f"{function.__module__.split('.')[1]}.{function.__name__}"
@@ -123,7 +113,6 @@ def on(*events: type[Event], atomic: bool = True, ordered: bool = True) -> Calla
     def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
         learn(*events)
         for event in events:
-            understood(event)
             run = partial(chaos.call, f"handler.{_qualified(function)}", function)
             handler = Handler(_qualified(function), event, run, atomic, ordered)
             _handlers[f"{handler.name} {event.name}"] = handler

@@ -31,7 +31,6 @@ from rest_framework.views import APIView
 
 from shop import idempotency, tokens
 from shop.errors import Forbidden, Unauthenticated
-from shop.events import understood
 from shop.openapi import description
 from shop.problems import BadBody, BadQuery, Problem
 from shop.shapes import learn
@@ -160,8 +159,6 @@ def endpoint(
     calls no other context. `own`, `required`: handed to the method as `key`, which passes it to the use case.
     headers: what other headers of the request the method reads, and what they say; for the OpenAPI document.
     """
-
-    understood(body, query, *answers.values())
 
     def decorate(method: Callable) -> Callable:
         learn(body, query)

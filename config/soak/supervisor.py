@@ -18,6 +18,7 @@ from typing import Any
 TICK = 0.02  # seconds
 STOP_PATIENCE = 30.0
 START_PATIENCE = 60.0
+AWAKE = 10.0  # seconds until somebody who was paused answers
 WARM = 1.0  # seconds that a process without an address has to live, to count as started
 
 _prctl: Callable[..., Any] | None = getattr(ctypes.CDLL(None), "prctl", None)  # Linux
@@ -49,7 +50,7 @@ class Process:
 
     def signal(self, signum: int) -> None:
         """To the process and all its children, if it lives."""
-        if self.popen and self.popen.poll() is None:
+        if self.popen and self.lives():
             os.killpg(self.popen.pid, signum)
 
     def kill(self) -> None:
@@ -60,9 +61,8 @@ class Process:
             self.popen.wait()
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, once and to the first process alone, as who runs a service does; a paused one has to hear it too."""
+        """SIGTERM, once and to the first process alone, as who runs a service does."""
         self.expected_to_end = True
-        self.signal(signal.SIGCONT)
         if self.popen:
             self.popen.terminate()
 
@@ -73,11 +73,12 @@ class Process:
         except subprocess.TimeoutExpired:
             return False
 
+    def lives(self) -> bool:
+        return self.popen is not None and self.popen.poll() is None
+
     def is_up(self) -> bool:
         """Whether it is at work: it answers, or has lived for a while."""
-        if self.popen is None or self.popen.poll() is not None:
-            return False
-        return self._answers() if self.port else time.monotonic() - self.began > WARM
+        return self.lives() and (self._answers() if self.port else time.monotonic() - self.began > WARM)
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
@@ -152,7 +153,17 @@ class Supervisor:
     def _stop_all(self) -> None:
         with self.lock:
             self.agenda.clear()  # who is down stays down
+            self._wake()
             self.stop(*self.processes)
+
+    def _wake(self) -> None:
+        """Nobody is paused any more, nor half awake: just then any thread may get a signal that only the main one heeds."""
+        deadline = time.monotonic() + AWAKE
+        for process in self.processes.values():
+            process.signal(signal.SIGCONT)
+        for process in self.processes.values():
+            while process.lives() and not process.is_up() and time.monotonic() < deadline:
+                time.sleep(TICK)
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         with self.lock:
