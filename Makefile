@@ -5,6 +5,9 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 
+# A set's order is part of what is made up: with this, FUZZ_SEED says it all.
+test test-fuzz: export PYTHONHASHSEED := 0
+
 .PHONY: up test test-fuzz chaos crowd bench clean lock
 
 up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)

@@ -23,7 +23,7 @@ SELECT regexp_replace(regexp_replace(to_jsonb(pattern)::text,
     '(?<![0-9a-f])([0-9a-f]{{8}}-?[0-9a-f]{{4}}-?)[47]([0-9a-f]{{3}}-?[89ab][0-9a-f]{{3}}-?[0-9a-f]{{7}})[0-9a-f]{{5}}(?![0-9a-f])',
     '\18\2<id>', 'g'),
     '"number": "(\w{{5}})\w{{5}}"', '"number": "\1<no>"', 'g') AS marked
-FROM {table} pattern"""
+FROM {table} pattern OFFSET 0"""
 
 _COPY = """
 INSERT INTO {table} ({columns})

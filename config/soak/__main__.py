@@ -5,7 +5,6 @@ It starts its own PostgreSQL, whatever DATABASE_URL says, and takes nothing of t
 
 import argparse
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -13,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from config import keys
 from config.embedded import NoPostgres, Server
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TRANSPORT")
@@ -102,13 +102,11 @@ def _run(wanted: argparse.Namespace, folder: Path, database: Server) -> int:
 
 def _environment(database: Server) -> dict[str, str]:
     """The shop's: short holds, so that what is given up is so within the time for coming to rest."""
-    from config.up import _signing_key
-
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return kept | {
         "DJANGO_SETTINGS_MODULE": "config.settings",
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "JWT_SIGNING_KEY": _signing_key(),
+        "SECRET_KEY": keys.secret_key(),
+        "JWT_SIGNING_KEY": keys.signing_key(),
         "DATABASE_URL": database.url,
         "DATABASE_PREFIX": PREFIX,
         "PASSWORD_HASHERS": "django.contrib.auth.hashers.MD5PasswordHasher",

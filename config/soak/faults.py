@@ -69,7 +69,7 @@ class Faults:
     def _stop(self, fault: Fault) -> None:
         """SIGTERM, as a deployment does."""
         self.supervisor.await_up(fault.target)
-        self.supervisor.processes[fault.target].stop()
+        self.supervisor.stop(fault.target)
         self.supervisor.start_later(fault.target, fault.seconds)
 
     def _pause(self, fault: Fault) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-KILLED = "[ERROR] Unexpected exit from worker"  # the web server's last words, where its worker is dead a moment before it
+KILLED = (
+    "[ERROR] Unexpected exit from worker"  # the web server's last words, where its worker is dead a moment before it
+)
 
 
 def mistakes(folder: Path) -> Iterator[tuple[str, str]]:

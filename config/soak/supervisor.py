@@ -59,12 +59,19 @@ class Process:
         if self.popen:
             self.popen.wait()
 
-    def stop(self) -> None:
-        """Ask it to stop, and wait until it has. Who does not listen is killed: see `Supervisor.strays`."""
+    def ask_to_stop(self) -> None:
+        """SIGTERM, once and to the first process alone, as who runs a service does; a paused one has to hear it too."""
         self.expected_to_end = True
-        if self.popen and self.popen.poll() is None:
+        self.signal(signal.SIGCONT)
+        if self.popen:
             self.popen.terminate()
-            self.popen.wait(STOP_PATIENCE)
+
+    def await_end(self) -> bool:
+        """Wait until it has stopped; False where it does not listen."""
+        try:
+            return self.popen is None or self.popen.wait(STOP_PATIENCE) is not None
+        except subprocess.TimeoutExpired:
+            return False
 
     def is_up(self) -> bool:
         """Whether it is at work: it answers, or has lived for a while."""
@@ -89,7 +96,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.processes: dict[str, Process] = {}
         self.agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # held while processes are started, so that none is between two minds
         self.ended: list[str] = []  # who ended without being asked to
         self.starts = 0
         self.closing = threading.Event()
@@ -97,8 +104,9 @@ class Supervisor:
         self.thread.start()
 
     def add(self, process: Process) -> None:
-        self.processes[process.name] = process
-        self.start_later(process.name, 0)
+        with self.lock:
+            self.processes[process.name] = process
+            self.start_later(process.name, 0)
 
     def start_later(self, name: str, seconds: float) -> None:
         self.later(seconds, lambda: self._start(self.processes[name]))
@@ -132,19 +140,19 @@ class Supervisor:
         self.closing.set()
         self.thread.join()
 
+    def stop(self, *names: str) -> None:
+        """Ask these to stop, and wait until they have. Who does not is a finding, and is killed."""
+        for name in names:
+            self.processes[name].ask_to_stop()
+        for name in names:
+            if not self.processes[name].await_end():
+                self.ended.append(f"{name} did not stop within {STOP_PATIENCE:.0f} s")
+                self.processes[name].kill()
+
     def _stop_all(self) -> None:
         with self.lock:
-            self.agenda.clear()  # who is down stays down, and who is paused is not any more
-        for process in self.processes.values():
-            process.expected_to_end = True
-            process.signal(signal.SIGCONT)
-            process.signal(signal.SIGTERM)
-        for process in self.processes.values():
-            try:
-                process.stop()
-            except subprocess.TimeoutExpired:
-                self.ended.append(f"{process.name} did not stop within {STOP_PATIENCE:.0f} s")
-                process.kill()
+            self.agenda.clear()  # who is down stays down
+            self.stop(*self.processes)
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         with self.lock:
@@ -156,17 +164,11 @@ class Supervisor:
 
     def _keep(self) -> None:
         while not self.closing.wait(TICK):
-            for action in self._due():
-                action()
-            for process in self.processes.copy().values():
-                self._look_after(process)
-
-    def _due(self) -> list[Callable[[], None]]:
-        with self.lock:
-            due = []
-            while self.agenda and self.agenda[0][0] <= time.monotonic():
-                due.append(heapq.heappop(self.agenda)[2])
-            return due
+            with self.lock:
+                while self.agenda and self.agenda[0][0] <= time.monotonic():
+                    heapq.heappop(self.agenda)[2]()
+                for process in self.processes.values():
+                    self._look_after(process)
 
     def _look_after(self, process: Process) -> None:
         """One that ended without being asked to is a finding; the soak goes on with a new one."""

@@ -16,6 +16,7 @@ class Fact:
     table: str
     contexts: tuple[str, ...]
     columns: str
+    key: str  # what it is found by
     sql: str
 
 
@@ -67,16 +68,16 @@ SELECT event_id::text, %(context)s, concat(stream, '#', sequence), name,
 FROM shop_inboxrow WHERE received_at > now() - interval '29 days'"""
 
 FACTS = (
-    Fact("messages", ("notifications",), "subject, order_id, user_id, people, emails, in_app, quiet", _MESSAGES),
-    Fact("people", ("users",), "id, quiet", _PEOPLE),
-    Fact("reservations", ("inventory",), "order_id, status, quiet, lines", _RESERVATIONS),
+    Fact("messages", ("notifications",), "subject, order_id, user_id, people, emails, in_app, quiet", "subject", _MESSAGES),
+    Fact("people", ("users",), "id, quiet", "id", _PEOPLE),
+    Fact("reservations", ("inventory",), "order_id, status, quiet, lines", "order_id", _RESERVATIONS),
     Fact(
         "payments", ("payments",),
-        "order_id, id, provider, status, amount, currency, authorized, captured, refunded, quiet", _PAYMENTS,
+        "order_id, id, provider, status, amount, currency, authorized, captured, refunded, quiet", "order_id", _PAYMENTS,
     ),
     Fact(
-        "orders", ("orders",), "id, status, step, total, currency, user_id, payment_id, quiet, lines, told", _ORDERS,
+        "orders", ("orders",), "id, status, step, total, currency, user_id, payment_id, quiet, lines, told", "id", _ORDERS,
     ),
-    Fact("sent", ALL, "event_id, subscriber, place, name, digest, acknowledged", _SENT),
-    Fact("received", ALL, "event_id, context, place, name, digest, handler, quiet", _RECEIVED),
+    Fact("sent", ALL, "event_id, subscriber, place, name, digest, acknowledged", "event_id", _SENT),
+    Fact("received", ALL, "event_id, context, place, name, digest, handler, quiet", "event_id", _RECEIVED),
 )  # fmt: skip

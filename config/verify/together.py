@@ -31,19 +31,19 @@ FROM reservations reservation LEFT JOIN orders ON orders.id = reservation.order_
 WHERE reservation.quiet AND (orders.id IS NULL OR orders.quiet)"""
 
 _PAYMENT_OF_ORDER = """
-SELECT coalesce(orders.id, payment.order_id) AS subject,
+SELECT payment.order_id AS subject,
        CASE WHEN orders.id IS NULL THEN 'payment ' || payment.id || ' for an order that is not there'
-            WHEN payment.id IS NULL THEN 'its payment ' || orders.payment_id || ' is not there'
             WHEN orders.payment_id <> payment.id THEN 'the order has payment ' || orders.payment_id
             WHEN payment.amount <> orders.total OR payment.currency <> orders.currency THEN
                 'the order comes to ' || orders.total || ' ' || orders.currency
                 || ', the payment to ' || payment.amount || ' ' || payment.currency
        END AS problem
-FROM (SELECT * FROM payments WHERE provider <> '' AND quiet) payment
-FULL JOIN (SELECT * FROM orders WHERE quiet) orders ON orders.id = payment.order_id
-WHERE coalesce(payment.id, orders.payment_id) IS NOT NULL
-  AND NOT (orders.id IS NULL AND payment.order_id IN (SELECT id FROM orders))
-  AND NOT (payment.id IS NULL AND orders.id IN (SELECT order_id FROM payments WHERE provider <> ''))"""
+FROM payments payment LEFT JOIN orders ON orders.id = payment.order_id
+WHERE provider <> '' AND payment.quiet AND (orders.id IS NULL OR orders.quiet)
+UNION ALL
+SELECT orders.id, CASE WHEN payment.id IS NULL THEN 'its payment ' || orders.payment_id || ' is not there' END
+FROM orders LEFT JOIN payments payment ON payment.order_id = orders.id AND provider <> ''
+WHERE orders.payment_id IS NOT NULL AND orders.quiet"""
 
 _MONEY_OF_CONFIRMED = """
 SELECT orders.id AS subject,
@@ -81,7 +81,7 @@ SELECT orders.id AS subject,
                 'was to hear of ' || told || ', messages in the app are ' || coalesce(in_app, 'none')
        END AS problem
 FROM (SELECT * FROM orders WHERE quiet) orders
-LEFT JOIN (SELECT order_id, emails, in_app FROM messages) message ON order_id = orders.id"""
+LEFT JOIN (SELECT subject, emails, in_app FROM messages) message ON message.subject = orders.id"""
 
 _ADDRESSEE = """
 SELECT message.order_id AS subject,
@@ -93,13 +93,13 @@ FROM messages message LEFT JOIN orders ON orders.id = message.order_id
 WHERE message.order_id IS NOT NULL AND message.quiet"""
 
 _WELCOME = """
-SELECT coalesce(people.id, subject) AS subject,
-       CASE WHEN people.id IS NULL THEN 'a welcome to nobody'
-            WHEN subject IS NULL THEN 'nobody said welcome' END AS problem
-FROM (SELECT * FROM people WHERE quiet) people
-FULL JOIN (SELECT subject FROM messages WHERE in_app = 'welcome' AND quiet) message ON subject = people.id
-WHERE (people.id IS NOT NULL OR subject NOT IN (SELECT id FROM people))
-  AND (subject IS NOT NULL OR people.id NOT IN (SELECT subject FROM messages WHERE in_app = 'welcome'))"""
+SELECT people.id AS subject, CASE WHEN subject IS NULL THEN 'nobody said welcome' END AS problem
+FROM people LEFT JOIN messages ON subject = people.id AND in_app = 'welcome'
+WHERE people.quiet
+UNION ALL
+SELECT subject, CASE WHEN people.id IS NULL THEN 'a welcome to nobody' END
+FROM messages LEFT JOIN people ON people.id = subject
+WHERE in_app = 'welcome' AND messages.quiet"""
 
 _RECEIVED = """
 SELECT sent.place || ' to ' || subscriber AS subject,

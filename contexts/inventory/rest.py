@@ -95,6 +95,9 @@ class View(rest.View):
     context = "inventory"
 
 
+_variants = msgspec.json.Decoder(list[VariantView])
+
+
 def _categories(rows: list[dict[str, Any]]) -> list[CategoryView]:
     return [CategoryView(row["id"], row["slug"], row["name"], row["description"]) for row in rows]
 
@@ -106,7 +109,7 @@ def _products(rows: list[dict[str, Any]]) -> list[ProductView]:
 def _product(row: dict[str, Any]) -> ProductView:
     return ProductView(
         id=row["id"], slug=row["slug"], name=row["name"], description=row["description"], category=row["category_id"],
-        variants=msgspec.convert(row["for_sale"], list[VariantView]),
+        variants=_variants.decode(row["for_sale"]),
     )  # fmt: skip
 
 
@@ -114,12 +117,16 @@ def _stock(level: stock.Level) -> StockView:
     return StockView(sku=level.sku, on_hand=level.on_hand, reserved=level.reserved, available=level.available)
 
 
-def revalidated(request: Request, make: Callable[[], Any]) -> HttpResponse:
+def kept(request: Request, make: Callable[[], Any]) -> HttpResponse:
+    """What was answered at this address since something of the catalogue changed last, or what is made now."""
+    return revalidated(request, catalogue.kept(request.build_absolute_uri(), lambda: msgspec.json.encode(make())))
+
+
+def revalidated(request: Request, answer: catalogue.Answer) -> HttpResponse:
     """The answer with an ETag of its content, or 304 without it for who has it already (RFC 9110, 13.1.2)."""
-    content, etag = catalogue.kept(request.build_absolute_uri(), lambda: msgspec.json.encode(make()))
-    headers = {"Cache-Control": CACHING, "ETag": etag}
-    response = HttpResponse(content, content_type="application/json", headers=headers)
-    return get_conditional_response(request._request, etag=etag, response=response)
+    headers = {"Cache-Control": CACHING, "ETag": answer.etag}
+    response = HttpResponse(answer.content, content_type="application/json", headers=headers)
+    return get_conditional_response(request._request, etag=answer.etag, response=response)
 
 
 class CategoryList(View):
@@ -127,7 +134,7 @@ class CategoryList(View):
     def get(self, request: Request, query: PageQuery) -> HttpResponse:
         """The categories, in the order of the shop."""
         ordering = ("position", "slug")
-        return revalidated(request, lambda: page(request, catalogue.categories(), ordering=ordering, to_view=_categories))
+        return kept(request, lambda: page(request, catalogue.categories(), ordering=ordering, to_view=_categories))
 
 
 class ProductList(View):
@@ -139,14 +146,15 @@ class ProductList(View):
             in_stock=query.in_stock,
         )  # fmt: skip
         ordering = catalogue.ORDERINGS[query.ordering or ("relevance" if query.search else "newest")]
-        return revalidated(request, lambda: page(request, found, ordering=ordering, to_view=_products))
+        return kept(request, lambda: page(request, found, ordering=ordering, to_view=_products))
 
 
 class ProductDetail(View):
     @endpoint(who=ANYONE, answers={200: ProductView, 304: None})
     def get(self, request: Request, slug: str) -> HttpResponse:
         """One product with its variants, their prices and what can be bought of each now."""
-        return revalidated(request, lambda: _product(catalogue.product(slug)))
+        found = msgspec.json.encode(_product(catalogue.product(slug)))
+        return revalidated(request, catalogue.Answer.of(found))
 
 
 class Receipts(View):

@@ -24,6 +24,7 @@ from tests.shopper import Shopper
 from tests.threads import eventually
 
 LOOK = 0.5  # seconds between two looks of a gateway at /ready
+SELDOM = 3600.0
 
 
 class ServedShop(RunningShop):
@@ -56,8 +57,9 @@ def served(output: IO | None = None, **environment: str) -> Iterator[ServedShop]
 class Gateway:
     """Buyers who are sent to whichever shop says that it is ready, and never try twice."""
 
-    def __init__(self, *shops: RunningShop) -> None:
+    def __init__(self, *shops: RunningShop, look: float) -> None:
         self.shops = shops
+        self.look = look
         self.ready = list(shops)
         self.sku = stocked(5_000)
         self.answers: list[int] = []
@@ -66,7 +68,7 @@ class Gateway:
         self.threads = [threading.Thread(target=work) for work in (self._look, self._buy, self._buy, self._buy)]
 
     def _look(self) -> None:
-        while not self.stopping.wait(LOOK):
+        while not self.stopping.wait(self.look):
             self.ready = [shop for shop in self.shops if shop.is_ready()] or self.ready
 
     def _buy(self) -> None:
@@ -97,30 +99,31 @@ def begun(log: Path) -> int:
     return log.read_text().count('"engine_started"')
 
 
-def stopped_under_load(running_shop, log: Path, **environment: str) -> Gateway:
+@contextmanager
+def under_load(running_shop, log: Path, look: float, **environment: str) -> Iterator[tuple[ServedShop, Gateway]]:
     with log.open("w") as output, served(output, WEB_WORKERS="2", LOG_LEVEL="INFO", **environment) as shop:
         eventually(lambda: begun(log) == 2, patience=30)
-        with Gateway(running_shop, shop) as gateway:
+        with Gateway(running_shop, shop, look=look) as gateway:
             gateway.has_sold(10)
             shop.process.terminate()
-            if "DRAIN_SECONDS" in environment:
-                eventually(lambda: not shop.is_ready())
-                assert Shopper(shop.site).get("categories").status == 200, "it goes on serving"
-            assert shop.process.wait(40) == 0
+            yield shop, gateway
             gateway.has_sold(10)
-    return gateway
 
 
 def test_a_stop_under_load_fails_no_request(running_shop, tmp_path):
-    gateway = stopped_under_load(running_shop, tmp_path / "log", DRAIN_SECONDS="6")
+    with under_load(running_shop, tmp_path / "log", LOOK, DRAIN_SECONDS="6") as (shop, gateway):
+        eventually(lambda: not shop.is_ready())
+        assert Shopper(shop.site).get("categories").status == 200, "it goes on serving"
+        assert shop.process.wait(40) == 0
     assert (set(gateway.answers), gateway.failures) == ({201}, [])
 
 
-def test_without_a_drain_gateways_knock_in_vain_but_nothing_that_was_begun_is_lost(running_shop, tmp_path):
+def test_without_notice_gateways_knock_in_vain_but_nothing_that_was_begun_is_lost(running_shop, tmp_path):
     """The control."""
-    gateway = stopped_under_load(running_shop, tmp_path / "log")
+    with under_load(running_shop, tmp_path / "log", SELDOM) as (shop, gateway):
+        assert shop.process.wait(40) == 0
+        eventually(lambda: gateway.failures)
     assert set(gateway.answers) == {201}
-    assert gateway.failures
     known = rows("orders", "SELECT count(*) FROM orders_order WHERE email = ANY(%s)", [gateway.failures])
     assert known == [(0,)]
 

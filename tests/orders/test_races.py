@@ -245,12 +245,12 @@ def test_who_has_paid_when_the_time_is_over_gets_the_goods(shopper, settings):
     assert (orders_of_id(order["id"])[0], payment_of(order["id"]), stock_of(sku)) == ("confirmed", "captured", (0, 0))
 
 
-def test_an_order_whose_payment_was_given_back_before_it_knew_is_cancelled(shopper):
+def test_an_order_whose_payment_was_called_off_before_it_was_taken_is_cancelled(shopper):
     sku = stocked(1)
-    order_id = uuid.UUID(shopper.order(sku).body["id"])
+    order_id = uuid.UUID(shopper.order(sku, token="tok_capture_refused").body["id"])
     run_until_idle()
     payments.cancel(order_id=order_id)
-    changed("orders", "UPDATE orders_order SET step = 'capturing', due_at = now() WHERE id = %s", [order_id])
+    changed("orders", "UPDATE orders_order SET due_at = now() WHERE id = %s", [order_id])
     eventually(lambda: orders_of_id(str(order_id)) == ("cancelled", "closed"), sweep)
     assert stock_of(sku) == (1, 0)
 

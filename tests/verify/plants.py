@@ -1,6 +1,6 @@
 """One corruption, at least, for every invariant: what to write into the tables, how to undo it, and what must be found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Plant:
     do: str
     undo: str
     guards: tuple[str, ...] = ()  # which the database would refuse it with: switched off meanwhile
-    also: dict[str, str] = field(default_factory=dict)  # other invariants that it breaks, with their subjects
+    also: tuple[tuple[str, str], ...] = ()  # what else it breaks: invariants and their subjects
 
     def __str__(self) -> str:
         return self.invariant
@@ -88,7 +88,7 @@ PLANTS = [
          "object_type = 'payment' AND object_id = %(refunded_payment)s", "action = 'refund'", "action = 'glance'"),
     swap("step_fits_status", "orders", BOUGHT, "orders_order", "id = %(bought)s", "refusal = NULL", "refusal = '{}'"),
     swap("step_fits_status", "orders", WAITING, "orders_order", "id = %(waiting)s",
-         "step = 'authorizing'", "step = 'capturing'", also={"order_comes_to_rest": WAITING}),
+         "step = 'authorizing'", "step = 'capturing'", also=(("order_comes_to_rest", WAITING),)),
     swap("order_path", "orders", BOUGHT, "shop_outboxevent", "stream = 'orders.order:%(bought)s' AND sequence = 3",
          "name = 'orders.order_paid'", "name = 'orders.order_confirmed'"),
     swap("order_path", "orders", WAITING, "orders_order", "id = %(waiting)s",
@@ -154,7 +154,7 @@ PLANTS = [
     swap("staff_audited", "users", "%(user)s", "users_user", "id = %(user)s", "permissions = '{}'", "permissions = '{*}'"),
     swap("confirmed_has_stock", "inventory", BOUGHT, "inventory_reservation", "order_id = %(bought)s",
          "status = 'committed'", "status = 'restocked'",
-         also={"stock_has_order": BOUGHT, "reservation_path": BOUGHT, "sold_once": BOUGHT}),
+         also=(("stock_has_order", BOUGHT), ("reservation_path", BOUGHT), ("sold_once", BOUGHT))),
     swap("stock_as_ordered", "orders", BOUGHT, "orders_orderline", "order_id = %(bought)s",
          "sku = %(sku)s", "sku = %(rare)s"),
     Plant("stock_has_order", "inventory", "%(nobody)s",
@@ -163,8 +163,10 @@ PLANTS = [
           "DELETE FROM inventory_reservation WHERE order_id = %(nobody)s"),
     swap("payment_as_ordered", "orders", BOUGHT, "orders_order", "id = %(bought)s",
          "payment_id = %(bought_payment)s", "payment_id = %(nobody)s"),
+    swap("payment_as_ordered", "orders", "%(refused)s", "orders_order", "id = %(refused)s",
+         "payment_id = NULL", "payment_id = %(nobody)s"),
     swap("payment_as_ordered", "payments", BOUGHT, *PAYMENT_BOUGHT, "currency = 'EUR'", "currency = 'USD'",
-         also={"ledger_balances": BOUGHT, "provider_agrees": BOUGHT}),
+         also=(("ledger_balances", BOUGHT), ("provider_agrees", BOUGHT))),
     swap("confirmed_is_paid", "payments", "%(on_hold)s", "payments_payment", "order_id = %(on_hold)s",
          "status = 'capture_refused'", "status = 'voided'"),
     swap("undone_is_unpaid", "payments", "%(voided)s", "payments_payment", "order_id = %(voided)s",
@@ -173,12 +175,15 @@ PLANTS = [
           """INSERT INTO payments_payment (id, order_id, provider, token, status, amount, authorized, captured, refunded,
                  pending, currency, reason, reference, action_url, cancel_wanted, version, sequence)
              VALUES (%(nobody)s, %(nobody)s, '', '', 'captured', 5, 5, 5, 0, 0, 'EUR', '', '', '', false, 1, 0)""",
-          "DELETE FROM payments_payment WHERE id = %(nobody)s", also={"ledger_balances": "%(nobody)s"}),
+          "DELETE FROM payments_payment WHERE id = %(nobody)s", also=(("ledger_balances", "%(nobody)s"),)),
     swap("customer_was_told", "notifications", BOUGHT, *MAIL,
          "template = 'order_confirmed'", "template = 'order_put_on_hold'"),
     swap("told_the_customer", "notifications", BOUGHT, *MAIL, "user_id = %(user)s", "user_id = %(nobody)s"),
     swap("customer_was_welcomed", "notifications", "%(user)s", "notifications_message",
          "user_id = %(user)s AND order_id IS NULL", "template = 'welcome'", "template = 'order_rejected'"),
+    swap("customer_was_welcomed", "notifications", "%(nobody)s", "notifications_message",
+         "user_id IN (%(user)s, %(nobody)s) AND order_id IS NULL", "user_id = %(user)s", "user_id = %(nobody)s",
+         also=(("customer_was_welcomed", "%(user)s"),)),
     swap("acknowledged_is_received", "notifications", "orders.order:%(bought)s#2 to notifications", *ROW_OF_RECEIPT,
          "received_at = now()", "received_at = now() - interval '29 days'"),
     swap("received_was_announced", "notifications",

@@ -18,6 +18,7 @@ from tests.orders.clockwork import reconcile, sweep
 from tests.threads import eventually
 
 IN_THE_END = {one.name for one in INVARIANTS if not one.at_every_instant}
+NOBODY_SENDS = "message_goes_out"  # most tests have no mail server; those that have look at what it got
 
 
 def broken() -> dict[tuple[str, str], Violation]:
@@ -45,7 +46,8 @@ class Watch:
         orders = self.placed() if any(found.invariant in IN_THE_END for found in new) else set()
         return [
             found for found in new
-            if found.invariant not in IN_THE_END or any(order in found.subject for order in orders)
+            if found.invariant not in IN_THE_END
+            or (found.invariant != NOBODY_SENDS and any(order in found.subject for order in orders))
         ]  # fmt: skip
 
     def settled(self) -> list[Violation]:
