@@ -19,10 +19,10 @@ PATTERNS = 50  # orders that are placed for real; all others are copies of these
 # whoever named whom still does. Its version becomes 8 ("custom", RFC 9562), which no real one has. The same goes for the
 # last characters of the number that people read out, with a 0, which is not in its alphabet.
 _MARKED = r"""
-SELECT regexp_replace(regexp_replace(to_jsonb(pattern)::text,
+SELECT regexp_replace(regexp_replace((to_jsonb(pattern) {bodies})::text,
     '(?<![0-9a-f])([0-9a-f]{{8}}-?[0-9a-f]{{4}}-?)[47]([0-9a-f]{{3}}-?[89ab][0-9a-f]{{3}}-?[0-9a-f]{{7}})[0-9a-f]{{5}}(?![0-9a-f])',
     '\18\2<id>', 'g'),
-    '"number": "(\w{{5}})\w{{5}}"', '"number": "\1<no>"', 'g') AS marked
+    '(\\?"number\\?": ?\\?"\w{{5}})\w{{5}}', '\1<no>', 'g') AS marked
 FROM {table} pattern OFFSET 0"""
 
 _COPY = """
@@ -34,7 +34,7 @@ SELECT {ours} FROM (""" + _MARKED + """) patterns
 
 _TABLES = "SELECT relname FROM pg_stat_user_tables"
 _COLUMNS = """
-SELECT column_name FROM information_schema.columns
+SELECT column_name, data_type = 'bytea' FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'"""
 
 # What was sold in the copies was on the shelf before.
@@ -88,15 +88,23 @@ def _place_patterns(system: Satsuma) -> None:
     system.receipts()
 
 
+def _readable(column: str) -> sql.Composed:
+    """Bytes, such as a stored answer, as the text that they are, so that the ids in it are found."""
+    text = "|| jsonb_build_object({name}, replace(convert_from({column}, 'UTF8'), '\\', '\\\\'))"
+    return sql.SQL(text).format(name=sql.Literal(column), column=sql.Identifier(column))
+
+
 def _multiply(system: Satsuma, database: str, grown: list[tuple[str, str]], copies: int) -> None:
     """One transaction; triggers and foreign keys wait outside, as what is copied has passed them."""
     connection = system.connections[database]
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
         for table in (table for where, table in grown if where == database):
-            names = [sql.Identifier(column) for (column,) in connection.execute(_COLUMNS, [table]).fetchall()]
+            columns = connection.execute(_COLUMNS, [table]).fetchall()
+            names = [sql.Identifier(name) for name, _ in columns]
             statement = sql.SQL(_COPY).format(
                 table=sql.Identifier(table),
+                bodies=sql.SQL(" ").join(_readable(name) for name, is_bytes in columns if is_bytes),
                 columns=sql.SQL(", ").join(names),
                 ours=sql.SQL(", ").join(sql.SQL("ours.{}").format(name) for name in names),
             )

@@ -88,7 +88,7 @@ class System:
             [sys.executable, *arguments], env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise Failed(f"{self.name}: {' '.join(arguments)}: {done.stderr or done.stdout}")
+            raise Failed(f"{self.name}: {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
     def freeze(self) -> None:
         for process in self.processes:

@@ -20,6 +20,7 @@ from uuid import UUID
 import msgspec
 
 from shop import chaos
+from shop.shapes import learn
 
 MAX_HOPS = 16
 MAX_AGE = timedelta(days=29)  # the inbox forgets after 30: a later copy could have its effect twice
@@ -96,6 +97,16 @@ _handlers: dict[str, Handler] = {}
 _timers: dict[str, Timer] = {}
 
 
+def understood(*types: Any) -> None:
+    """Have msgspec read the hints of these types where they are declared, before any thread decodes one.
+
+    It does so at the first use, and two threads that do it at once can crash the process (msgspec 0.22).
+    """
+    for one in types:
+        if one is not None:
+            msgspec.json.Decoder(one)
+
+
 def _qualified(function: Callable) -> str:
     """`contexts.orders.handlers.resume_checkout` is `orders.resume_checkout`."""
     return f"{function.__module__.split('.')[1]}.{function.__name__}"
@@ -110,7 +121,9 @@ def on(*events: type[Event], atomic: bool = True, ordered: bool = True) -> Calla
     """
 
     def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
+        learn(*events)
         for event in events:
+            understood(event)
             run = partial(chaos.call, f"handler.{_qualified(function)}", function)
             handler = Handler(_qualified(function), event, run, atomic, ordered)
             _handlers[f"{handler.name} {event.name}"] = handler

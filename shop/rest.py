@@ -31,8 +31,10 @@ from rest_framework.views import APIView
 
 from shop import idempotency, tokens
 from shop.errors import Forbidden, Unauthenticated
+from shop.events import understood
 from shop.openapi import description
 from shop.problems import BadBody, BadQuery, Problem
+from shop.shapes import learn
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -159,7 +161,10 @@ def endpoint(
     headers: what other headers of the request the method reads, and what they say; for the OpenAPI document.
     """
 
+    understood(body, query, *answers.values())
+
     def decorate(method: Callable) -> Callable:
+        learn(body, query)
         use = key if method.__name__ == "post" else "none"
         declared = _Endpoint(method, who, next(iter(answers)), body, query, use)
         public = type(who) is Anyone

@@ -11,7 +11,8 @@ the money from whatever step is stored: payments leaves a tombstone where there 
     what happens                  status      step on rest   POST orders answers   event
     all is well                   confirmed   done           201                   OrderConfirmed, OrderPaid
     customer or provider to say   pending     authorizing    202                   –
-    not enough in stock           rejected    closed         409 out_of_stock      OrderRejected
+    not enough in stock           rejected    closed         409 out_of_stock      OrderRejected (before any of this, if the
+                                                                                   quote says so already)
     declined                      rejected    closed         402 declined          OrderRejected
     not paid in time              rejected    closed         409 expired           OrderRejected
     capture refused for good      on_hold     capturing      201                   OrderPutOnHold
@@ -155,7 +156,7 @@ def _update(
     return True
 
 
-def _told(order: Order, kind: str, text: str, context: str = "orders") -> list[dict[str, str]]:
+def told(order: Order, kind: str, text: str, context: str = "orders") -> list[dict[str, str]]:
     """The order's timeline with one more entry."""
     return [*order.timeline, {"at": clock.now().isoformat(), "kind": kind, "text": text, "context": context}]
 
@@ -209,7 +210,7 @@ def confirm(order: Order) -> None:
         "payment_status": order.payment_status,
         "payment_action": None,
         "payment_token": "",
-        "timeline": _told(order, "confirmed", "The order is confirmed."),
+        "timeline": told(order, "confirmed", "The order is confirmed."),
     }
     confirmed = OrderConfirmed(**_who(order), total=Money(order.total, order.currency))
     if not _update(order, confirmed, changes, only_if="cancel_requested_at IS NULL"):
@@ -236,7 +237,7 @@ def _paid(order: Order, payment: Payment) -> Pause:
         "status": Status.CONFIRMED,
         "step": Step.DONE,
         "payment_status": payment.status,
-        "timeline": _told(order, "paid", "The payment was taken.", "payments"),
+        "timeline": told(order, "paid", "The payment was taken.", "payments"),
     }
     return Pause(event=OrderPaid(**_who(order), total=payment.amount), changes=changes)
 
@@ -249,7 +250,7 @@ def _put_on_hold(order: Order, payment: Payment) -> None:
         status=Status.ON_HOLD,
         payment_status=payment.status,
         expires_at=In(timedelta(seconds=settings.ON_HOLD_SECONDS)),
-        timeline=_told(order, "on_hold", "The payment could not be taken.", "payments"),
+        timeline=told(order, "on_hold", "The payment could not be taken.", "payments"),
     )
     order.refresh_from_db(fields=["expires_at"])  # the database's clock has set it
 
@@ -291,7 +292,7 @@ def reject(order: Order, refusal: DomainError, *, undo: str) -> None:
         payment_status=order.payment_status,
         payment_action=None,
         payment_token="",
-        timeline=_told(order, "rejected", str(refusal)),
+        timeline=told(order, "rejected", str(refusal)),
     )
 
 
@@ -304,7 +305,7 @@ def cancel(order: Order, reason: str, text: str) -> None:
         step=Step.UNDO_MONEY,
         payment_action=None,
         payment_token="",
-        timeline=_told(order, "cancelled", text),
+        timeline=told(order, "cancelled", text),
     )
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from bench import history, measure
+from bench.machine import Failed
 from bench.operations import UNITS
 
 ORDERS = 3 * history.PATTERNS
@@ -49,6 +50,10 @@ def test_every_fact_that_was_delivered_was_handled(old):
         assert len(handled) >= ORDERS and handled <= delivered
 
 
+def test_the_shops_own_verifier_finds_nothing_wrong(old):
+    old.run("manage.py", "verify", "--at-rest")
+
+
 def test_the_books_balance(old):
     assert old.count(old.databases[1], UNBALANCED) == 0
     assert old.count(old.databases[2], "SELECT sum(amount)::int FROM payments_ledgerentry") == 0
@@ -59,6 +64,20 @@ def test_copies_of_sales_alone_would_unbalance_the_stock(old):
     with connection.transaction(force_rollback=True):
         connection.execute("UPDATE inventory_stock SET initial = %s", [UNITS])  # what it was before there were copies
         assert old.count(old.databases[1], UNBALANCED) > 0
+
+
+def test_the_verifier_would_tell_of_an_order_that_is_no_copy_of_a_real_one(old):
+    connection = old.connections[old.databases[2]]
+    taken = "UPDATE payments_payment SET captured = captured - %s, authorized = authorized - %s WHERE id = %s"
+    [(payment, order)] = connection.execute("SELECT id, order_id FROM payments_payment WHERE status = 'captured' LIMIT 1")
+    connection.execute("SET session_replication_role = replica")  # as copies are written: past the triggers
+    connection.execute(taken, [1, 1, payment])
+    try:
+        with pytest.raises(Failed, match=str(order)):
+            old.run("manage.py", "verify", "--at-rest")
+    finally:
+        connection.execute(taken, [-1, -1, payment])
+        connection.execute("RESET session_replication_role")
 
 
 def test_nothing_is_left_to_do_and_the_shop_goes_on_selling(old):

@@ -119,7 +119,7 @@ class Battle:
             ended = fates[purchase.email]
             if len(ended) != 1 or ended[0] not in purchase.way.fates:
                 said.append(f"{strike}: ended as {ended}")
-            on_hand = STOCK + (ended[0].moved if ended else 0)
+            on_hand = STOCK - purchase.way.one_breaks + (ended[0].moved if ended else 0)
             if shelves[purchase.sku] != (on_hand, 0, on_hand):
                 said.append(f"{strike}: on the shelf are {shelves[purchase.sku]}")
             if keys[purchase.key] != 1:

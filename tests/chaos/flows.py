@@ -2,12 +2,15 @@
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from django.db import close_old_connections
+import psycopg
+from django.db import close_old_connections, connections
 from django.test import override_settings
 
-from shop import engine, events, inbox, relay
+from shop import chaos, engine, events, inbox, relay
 from shop.database import hosted
 from tests.chaos.aftermath import Fate, at_rest
 from tests.shopper import Answer, InProcess
@@ -20,9 +23,11 @@ TOLD_TWICE = ("order_cancelled", "order_confirmed")
 CANCELLED = Fate("cancelled", "closed", "refunded", 1, 1, 1, 0, "released", 0, TOLD_TWICE)
 SOLD_AND_CANCELLED = replace(CANCELLED, reservation="restocked")
 REJECTED = Fate("rejected", "closed", reservation="released", mails=("order_rejected",))
-NEVER_HELD, DECLINED, VOIDED = (
-    replace(REJECTED, **what) for what in ({"reservation": "refused"}, {"payment": "declined"}, {"payment": "voided"})
+REFUSED_AT_ONCE, NEVER_HELD, DECLINED, VOIDED = (
+    replace(REJECTED, **what)
+    for what in ({"reservation": None}, {"reservation": "refused"}, {"payment": "declined"}, {"payment": "voided"})
 )
+QUOTED = "call.inventory.quote.after"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Flow:
     fates: tuple[Fate, ...]  # one of these
     quantity: int = 1
     hold: float = 900.0  # seconds to pay in
+    one_breaks: bool = False  # a unit less is there when it is to be reserved than when it was quoted
 
 
 FLOWS = {
@@ -42,7 +48,8 @@ FLOWS = {
     for flow in (
         Flow("buy", "tok_ok", (201,), (SOLD,)),
         Flow("decline", "tok_declined", (402,), (DECLINED,)),
-        Flow("out_of_stock", "tok_ok", (409,), (NEVER_HELD,), quantity=STOCK + 1),
+        Flow("out_of_stock", "tok_ok", (409,), (REFUSED_AT_ONCE,), quantity=STOCK + 1),
+        Flow("sold_out_meanwhile", "tok_ok", (409,), (NEVER_HELD, REFUSED_AT_ONCE), quantity=STOCK, one_breaks=True),
         Flow("cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED)),
         Flow("timeout", "tok_timeout_then_ok", (201,), (SOLD,)),
         Flow("expiry", "tok_requires_action", (409,), (VOIDED, REJECTED), hold=0.3),
@@ -81,7 +88,30 @@ def order(purchase: Purchase) -> list[int]:
 def _place(shopper: InProcess, purchase: Purchase) -> Answer:
     close_old_connections()  # as between any two requests
     items = [{"sku": purchase.sku, "quantity": purchase.way.quantity}]
-    return shopper.order(token=purchase.way.token, key=purchase.key, email=purchase.email, items=items)
+    with _breaking(purchase) if purchase.way.one_breaks else nullcontext():
+        return shopper.order(token=purchase.way.token, key=purchase.key, email=purchase.email, items=items)
+
+
+@contextmanager
+def _breaking(purchase: Purchase) -> Iterator[None]:
+    """When the stock has been quoted, one unit less is there; on a connection that no fault hits."""
+    told = chaos.reached
+
+    def reached(point: str) -> None:
+        if point == QUOTED:
+            with psycopg.connect(**connections["inventory"].get_connection_params(), autocommit=True) as elsewhere:
+                elsewhere.execute(BREAK, [purchase.sku, STOCK])
+        if told:
+            told(point)
+
+    chaos.reached = reached
+    try:
+        yield
+    finally:
+        chaos.reached = told
+
+
+BREAK = "UPDATE inventory_stock SET on_hand = on_hand - 1, initial = initial - 1 WHERE sku = %s AND on_hand = %s"
 
 
 def _cancel(shopper: InProcess, placed: Answer) -> Answer:

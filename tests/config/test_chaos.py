@@ -91,7 +91,7 @@ def test_a_database_that_was_killed_is_dead_at_once_and_starts_again(tmp_path):
     server = Server(tmp_path)
     server.start()
     try:
-        for _ in range(5):
+        for _ in range(3):
             server.kill()
             server.start()
             assert server.running()

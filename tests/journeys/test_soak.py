@@ -15,8 +15,8 @@ from config.soak import audit, books, logs, records
 from config.soak.history import read
 from config.soak.plan import FAULTS, Plan
 
-ORDERS = 200 if settings.TRANSPORT == "local" else 60
-SEED = 11
+ORDERS = 200 if settings.TRANSPORT == "local" else 40
+SEED = 2689  # its first 40 journeys have all that there are lies about, several times
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,13 @@ def answer_to(found, purpose: str, status: int = 0) -> dict:
     }
     fitting = (e for e in found.history if e["event"] == "answered" and e["request"] in sent)
     return next(entry for entry in fitting if status in (0, entry["status"]))
+
+
+def answered_again(found) -> dict:
+    """The last of several final answers to the same key."""
+    told = records.sort(found.history).told.values()
+    finals = ([one for one in answers if one.status == 201] for answers in told)
+    return next(several for several in finals if len(several) > 1)[-1].answered
 
 
 def retold(entry: dict, **changes) -> None:
@@ -125,16 +132,15 @@ def somebody_elses_address_is_on_it(found):
 
 
 def a_repeat_made_another_order(found):
-    first, other = answer_to(found, "repeat", 201), order_that_is(found, "rejected")
-    retold(first, id=other.id)
+    retold(answered_again(found), id=order_that_is(found, "rejected").id)
 
 
 def a_repeat_is_answered_otherwise(found):
-    retold(answer_to(found, "repeat", 201), status="on_hold")
+    retold(answered_again(found), status="on_hold")
 
 
 def a_repeat_is_put_off(found):
-    answer_to(found, "repeat", 201)["status"] = 202
+    answered_again(found)["status"] = 202
 
 
 def a_confirmed_order_is_rejected_after_all(found):

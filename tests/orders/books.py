@@ -5,6 +5,11 @@ from typing import Any
 from shop.database import rows
 
 
+def orders_of_id(order_id: Any) -> tuple[str, str]:
+    """Status and step."""
+    return rows("orders", "SELECT status, step FROM orders_order WHERE id = %s", [order_id])[0]
+
+
 def stock_of(sku: str) -> tuple[int, int]:
     """On hand and reserved."""
     [(on_hand, reserved)] = rows("inventory", "SELECT on_hand, reserved FROM inventory_stock WHERE sku = %s", [sku])

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from shop.database import rows
 from tests.inventory.stock import stocked
 from tests.shopper import InProcess
 from tests.threads import crowd
@@ -65,6 +66,16 @@ def test_a_cart_whose_order_was_declined_can_be_ordered_again(shopper, cart):
     shopper.send("PUT", f"carts/{cart}/items/{stocked(5)}", {"quantity": 1})
     assert shopper.order(items=None, cart_id=cart, token="tok_declined").status == 402
     assert shopper.order(items=None, cart_id=cart).status == 201
+
+
+def test_an_order_that_could_not_be_placed_keeps_no_key(shopper, cart):
+    shopper.send("PUT", f"carts/{cart}/items/{stocked(5)}", {"quantity": 1})
+    assert shopper.order(items=None, cart_id=cart).status == 201
+    key = uuid.uuid4().hex
+    for _ in range(2):
+        answer = shopper.order(items=None, cart_id=cart, key=key)
+        assert (answer.status, answer.body["code"]) == (409, "orders.cart_changed")
+    assert rows("orders", "SELECT 1 FROM shop_idempotencykey WHERE key = %s", [key]) == []
 
 
 def test_a_cart_that_is_not_there_is_not_found(shopper):

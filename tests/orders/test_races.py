@@ -19,7 +19,7 @@ from shop.database import changed, rows, transaction
 from shop.engine import run_until_idle
 from shop.leases import Fenced
 from tests.inventory.stock import stocked
-from tests.orders.books import charges, payment_of, reservation_of, stock_of, units_add_up
+from tests.orders.books import charges, orders_of_id, payment_of, reservation_of, stock_of, units_add_up
 from tests.orders.clockwork import reconcile, sweep
 from tests.shopper import InProcess
 from tests.threads import at_once, crowd, eventually
@@ -157,10 +157,6 @@ def test_expiry_against_payment_ends_in_one_or_the_other(shopper, settings, mill
         assert (payment_of(order["id"]), stock_of(sku)) == ("captured", (0, 0))
     else:
         assert (status, payment_of(order["id"]), stock_of(sku)) == ("rejected", "voided", (1, 0))
-
-
-def orders_of_id(order_id: str) -> tuple[str, str]:
-    return rows("orders", "SELECT status, step FROM orders_order WHERE id = %s", [order_id])[0]
 
 
 def waiting_order(shopper: InProcess) -> uuid.UUID:

@@ -110,6 +110,15 @@ def test_due_are_the_free_rows_whose_time_has_come(row):
     assert row.pk in due()
 
 
+def test_a_row_that_is_held_is_not_due_though_its_time_has_come(row):
+    """As after five seconds of work: only the lease is renewed."""
+    take(row)
+    changed(ALIAS, "UPDATE shop_inboxrow SET due_at = now() WHERE id = %s", [row.pk])
+    assert row.pk not in due()
+    changed(ALIAS, "UPDATE shop_inboxrow SET lease_until = now() WHERE id = %s", [row.pk])
+    assert row.pk in due()
+
+
 def overdue(row):
     changed(ALIAS, "UPDATE shop_inboxrow SET due_at = now() - interval '1 day' WHERE id = %s", [row.pk])
 

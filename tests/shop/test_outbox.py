@@ -4,11 +4,11 @@ import pytest
 from django.db import IntegrityError
 
 from shop import outbox, tracing
-from shop.database import transaction
+from shop.database import rows, transaction
 from shop.errors import InTransaction
 from shop.models import OutboxEvent
 from shop.outbox import publish
-from tests.shop.post import SENDER, LetterLost, LetterSent, deliveries, listen, send, stream
+from tests.shop.post import SENDER, LetterLost, LetterSent, deliveries, listen, note, send, stream
 
 
 def announced(letter):
@@ -32,6 +32,22 @@ def test_a_fact_is_gone_with_its_transaction(letter):
         publish(LetterSent(letter_id=letter), sequence=1)
         1 / 0  # noqa: B018
     assert announced(letter) == deliveries(letter) == []
+
+
+def test_a_fact_and_what_it_is_about_are_one_transaction(letter):
+    listen(print)
+    with transaction(SENDER):
+        note(letter, context=SENDER)
+        publish(LetterSent(letter_id=letter), sequence=1)
+    written_by = [
+        rows(SENDER, f"SELECT xmin::text FROM {table} WHERE {column} = %s", [value])
+        for table, column, value in (
+            ("shop_auditentry", "object_id", str(letter)),
+            ("shop_outboxevent", "stream", stream(letter)),
+            ("shop_delivery", "stream", stream(letter)),
+        )
+    ]
+    assert written_by[0] == written_by[1] == written_by[2] != []
 
 
 def test_a_sequence_is_used_once_in_a_stream(letter):

@@ -18,6 +18,7 @@ from shop.errors import Conflict, Invalid, error_class
 from shop.idempotency import Key
 from shop.money import Money
 from shop.rest import ANYONE, CUSTOMER, Email, Page, PageQuery, Quantity, Sku, Text, View, endpoint, respond
+from shop.shapes import learn
 
 MAX_LINES = 1000
 ORDER_TOKEN = "X-Order-Token"
@@ -106,6 +107,9 @@ class TimelineEntry(msgspec.Struct):
     kind: str
     text: str
     context: str
+
+
+learn(Address, list[TimelineEntry])
 
 
 class CartOrItems(Invalid):

@@ -1,5 +1,6 @@
 """The way of an order: placed, carried on by whoever has its lease, cancelled on request."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,16 +14,17 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
-from contexts.inventory.interface import Offer, inventory
+from contexts.inventory.interface import Offer, OutOfStock, inventory
 from contexts.orders import saga
-from contexts.orders.events import OrderPlaced
+from contexts.orders.events import OrderPlaced, OrderRejected
 from contexts.orders.models import Cart, Order, OrderLine
 from contexts.orders.service import carts
 from contexts.users.interface import users
-from shop import clock, idempotency, leases
+from shop import idempotency, leases
 from shop.audit import audit
 from shop.database import Prepared, later, transaction
 from shop.errors import Conflict, Invalid, NotFound, Unauthenticated
+from shop.events import Event
 from shop.ids import uuid7
 from shop.leases import LEASE, Fenced
 from shop.money import MAX_AMOUNT, Money, total
@@ -86,8 +88,22 @@ def place(
     email = wish.email or _email_of(wish.user_id)
     offers = {offer.sku: offer for offer in inventory.quote(skus=tuple(dict.fromkeys(sku for sku, _ in wish.items)))}
     order, lines = _freeze(wish, email, offers)
+    if refusal := _too_few(wish, offers):
+        _store(order, lines, wish, key, refusal, before_release)
+        return order
     _store(order, lines, wish, key)
     return _carried_on(order, before_release)
+
+
+def _too_few(wish: Wish, offers: dict[str, Offer]) -> OutOfStock | None:
+    """What cannot be had at this moment need not be reserved first. Whether it can is for the reservation to say."""
+    demand: Counter[str] = Counter()
+    for sku, quantity in wish.items:
+        demand[sku] += quantity
+    for sku, wanted in demand.items():
+        if offers[sku].available < wanted:
+            return OutOfStock(sku=sku, available=max(0, offers[sku].available))
+    return None
 
 
 def _email_of(user_id: UUID | None) -> str:
@@ -125,7 +141,7 @@ def _line(order: Order, position: int, offer: Offer, quantity: int) -> OrderLine
 PLACED = (
     "id", "number", "user_id", "email", "cart_id", "status", "step", "sequence", "currency", "items_total", "discount_total",
     "shipping_total", "tax_total", "total", "shipping_address", "billing_address", "payment_provider", "payment_token",
-    "payment_status", "timeline", "created_at", "tries", "attempt",
+    "payment_status", "timeline", "created_at", "tries", "attempt", "refusal",
 )  # fmt: skip
 _PLACE = Prepared(f"""
 WITH placed AS (
@@ -136,20 +152,33 @@ SELECT placed.id, line.* FROM placed,
        unnest(%s::int[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS line""")
 
 
-def _store(order: Order, lines: list[OrderLine], wish: Wish, key: idempotency.Key) -> None:
-    """Order, lines, the first lease, the key and the fact, in one transaction. The lease is this request's."""
-    order.timeline = [{"at": clock.now().isoformat(), "kind": "placed", "text": "The order was placed.", "context": "orders"}]
+def _store(
+    order: Order,
+    lines: list[OrderLine],
+    wish: Wish,
+    key: idempotency.Key,
+    refusal: OutOfStock | None = None,
+    also: Callable[[Order], object] = lambda order: None,
+) -> None:
+    """Order, lines, the key and the facts, in one transaction. With the first lease, this request's; or refused for good."""
+    order.timeline = saga.told(order, "placed", "The order was placed.")
     order._prefetched_objects_cache = {"lines": lines}  # what was just written need not be read
-    placed = OrderPlaced(
-        order_id=order.id, number=order.number, user_id=order.user_id, total=Money(order.total, order.currency)
-    )
+    who = {"order_id": order.id, "number": order.number, "user_id": order.user_id}
+    facts: list[Event] = [OrderPlaced(**who, total=Money(order.total, order.currency))]
+    if refusal:
+        order.status, order.step, order.refusal = Status.REJECTED, Step.CLOSED, {"code": refusal.code, "facts": refusal.facts}
+        order.timeline, order.payment_token = saga.told(order, "rejected", str(refusal)), ""
+        facts.append(OrderRejected(**who, reason=refusal.code))
+    order.sequence = len(facts)
     try:
         with transaction("orders"):
             idempotency.record("orders", key, resource=order.id)
             if wish.cart and not _take_cart(*wish.cart):
                 raise CartChanged
             later("orders", _PLACE, _values(order, lines))
-            publish(placed, sequence=order.sequence)
+            for sequence, fact in enumerate(facts, 1):
+                publish(fact, sequence=sequence)
+            also(order)
     except IntegrityError as error:
         if "one_live_order_per_cart" in str(error):
             raise CartChanged from None
@@ -159,9 +188,10 @@ def _store(order: Order, lines: list[OrderLine], wish: Wish, key: idempotency.Ke
 def _values(order: Order, lines: list[OrderLine]) -> list[Any]:
     values = [getattr(order, name) for name in PLACED]
     hold = timedelta(seconds=settings.RESERVATION_HOLD_SECONDS)
+    lease = None if order.is_final else LEASE
     columns = ("position", "sku", "name", "quantity", "unit_price", "total")
     return [
-        *(Jsonb(value) if isinstance(value, dict | list) else value for value in values), LEASE, LEASE, hold,
+        *(Jsonb(value) if isinstance(value, dict | list) else value for value in values), lease, lease, hold,
         *([getattr(line, column) for line in lines] for column in columns),
     ]  # fmt: skip
 
