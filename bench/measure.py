@@ -116,6 +116,8 @@ def rounds(
             time.sleep(SETTLING)
             try:
                 found[system.name].append(measured(system, operation, clients, seconds, number, changes)[0])
+            except Failed as error:
+                raise Failed(f"{error}\n{system.said()}") from None
             finally:
                 system.freeze()
     return found

@@ -24,6 +24,7 @@ from config.keys import signing_key
 CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
 ROOT = Path(__file__).resolve().parent.parent
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing that configures a shop
+SHOWN = 4000  # characters of a log, where a run failed
 DRAIN_PATIENCE = 120.0  # seconds until all that follows the last order has to be done
 
 
@@ -89,6 +90,10 @@ class System:
         )
         if done.returncode:
             raise Failed(f"{self.name}: {' '.join(arguments)}: {done.stdout}{done.stderr}")
+
+    def said(self) -> str:
+        """The end of what its processes had to say."""
+        return Path(self.output.name).read_text(errors="replace")[-SHOWN:]
 
     def freeze(self) -> None:
         for process in self.processes:
@@ -194,12 +199,13 @@ class Satsuma(System):
             self._spawn("manage.py", "engine")
 
     def settle(self) -> float:
-        """Every delivery acknowledged, every inbox row handled: seen so twice, as one may have led to the next."""
+        """Every checkout ended, delivery acknowledged, inbox row handled: seen so twice, as one may lead to the next."""
         for _ in range(2):
             machine.wait_until(lambda: not any(self._waits()), "events", patience=DRAIN_PATIENCE, pause=0.02)
         return time.monotonic()
 
     def _waits(self) -> Iterator[bool]:
+        yield bool(self.count(self.databases[0], "SELECT count(*) FROM orders_order WHERE due_at IS NOT NULL"))
         for connection in (self.connections[database] for database in self.databases):
             [(waits,)] = connection.execute(
                 """SELECT EXISTS (SELECT FROM shop_delivery WHERE acknowledged_at IS NULL)
