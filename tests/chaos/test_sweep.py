@@ -2,8 +2,8 @@
 
 The points of a flow are what an undisturbed run passes; their number is in points.json and may not fall. Where a change
 of the shop makes it fall for a good reason, run this file with UPDATE_POINTS=1 under both transports.
-With the local transport each point is a kill, and each of a purchase and of a cancel is also an outage or a dropped
-session; with loopback each EVERY-th, and of the two the other one.
+With the local transport each point is a kill, and each SHARE-th of a purchase and of a cancel is also an outage or a
+dropped session; with loopback each EVERY-th, and of the two the other one.
 """
 
 import json
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("verified")
 COUNTS = Path(__file__).with_name("points.json")
 LOCAL = settings.TRANSPORT == "local"
 EVERY = 1 if LOCAL else 7  # odd, so that it meets befores and afters
+SHARE = 3  # every so manieth point, of an outage and of a dropped session; odd as well
 BATCH = 120  # purchases that one survivor has to carry on at once
 ACTIONS = ("raise", "drop") if LOCAL else ("drop", "raise")  # before something, and after it
 SWEEPER = "orders.carry_on_due_checkouts"
@@ -111,7 +112,7 @@ def test_a_kill_in_the_engine_or_in_a_cancel_is_made_good_by_the_next(server, po
 def test_an_outage_anywhere_is_made_good_and_answered_as_declared(server, postbox, strikes, capsys):
     known = {(s.point, s.nth) for s in strikes["buy"] if s.in_request}
     points = strikes["buy"] + [s for s in strikes["cancel"] if (s.point, s.nth) not in known]
-    here = [replace(s, action=ACTIONS[s.point.endswith(".after")]) for s in points[::EVERY]]
+    here = [replace(s, action=ACTIONS[s.point.endswith(".after")]) for s in points[:: max(EVERY, SHARE)]]
     seconds = in_batches(server, postbox, here)
     with capsys.disabled():
         print(f"\n{len(here)} outages and dropped sessions; {percentiles(seconds)} after another process came")
