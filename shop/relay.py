@@ -23,10 +23,9 @@ UPDATE shop_delivery SET attempts = attempts + 1,
 FROM shop_outboxevent event
 WHERE event.id = shop_delivery.event_id AND shop_delivery.id IN (
     SELECT id FROM shop_delivery due
-    WHERE acknowledged_at IS NULL AND due_at <= now() AND NOT EXISTS (
-        SELECT 1 FROM shop_delivery earlier
-        WHERE earlier.subscriber = due.subscriber AND earlier.stream = due.stream
-          AND earlier.sequence < due.sequence AND earlier.acknowledged_at IS NULL)
+    WHERE acknowledged_at IS NULL AND due_at <= now() AND sequence = (
+        SELECT min(sequence) FROM shop_delivery earlier
+        WHERE earlier.subscriber = due.subscriber AND earlier.stream = due.stream AND earlier.acknowledged_at IS NULL)
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING shop_delivery.id, subscriber, event.id, name, version, event.stream, event.sequence, occurred_at, hops,
           correlation_id, causation_id, traceparent, payload::text""")
