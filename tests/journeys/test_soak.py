@@ -15,7 +15,7 @@ from config.soak import audit, books, logs, records
 from config.soak.history import read
 from config.soak.plan import FAULTS, Plan
 
-ORDERS = 200 if settings.TRANSPORT == "local" else 40
+ORDERS = 200 if settings.TRANSPORT == "loopback" else 40  # local has the whole sweep
 SEED = 2689  # its first 40 journeys have all that there are lies about, several times
 
 
