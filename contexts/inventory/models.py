@@ -153,7 +153,7 @@ class StockMovement(models.Model):
 
 
 class CatalogueVersion(models.Model):
-    """How often categories, products, variants or stock have changed: the sum. Raised by triggers on their tables.
+    """How often categories, products or variants have changed: the sum. Raised by triggers on their tables.
 
     One row for each of a few numbers that a connection may have, so that two changes seldom wait for each other.
     """

@@ -118,7 +118,7 @@ def _stock(level: stock.Level) -> StockView:
 
 
 def kept(request: Request, make: Callable[[], Any]) -> HttpResponse:
-    """What was answered at this address since something of the catalogue changed last, or what is made now."""
+    """What was answered at this address since the catalogue changed last, with the units of now; else it is made."""
     return revalidated(request, catalogue.kept(request.build_absolute_uri(), lambda: msgspec.json.encode(make())))
 
 
@@ -146,7 +146,10 @@ class ProductList(View):
             in_stock=query.in_stock,
         )  # fmt: skip
         ordering = catalogue.ORDERINGS[query.ordering or ("relevance" if query.search else "newest")]
-        return kept(request, lambda: page(request, found, ordering=ordering, to_view=_products))
+        if query.in_stock is None:
+            return kept(request, lambda: page(request, found, ordering=ordering, to_view=_products))
+        content = msgspec.json.encode(page(request, found, ordering=ordering, to_view=_products))
+        return revalidated(request, catalogue.Answer.of(content))
 
 
 class ProductDetail(View):

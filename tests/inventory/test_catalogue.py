@@ -242,17 +242,41 @@ def test_whatever_changes_is_seen_by_the_next_who_asks(table):
 def test_negative_control_without_the_trigger_an_answer_would_grow_stale():
     slug = f"mug-{uuid4().hex}"
     [sku] = product([5], slug=slug, category=f"shelf-{slug}")
-    rows("inventory", "ALTER TABLE inventory_stock DISABLE TRIGGER raise_version")
+    rows("inventory", "ALTER TABLE inventory_variant DISABLE TRIGGER raise_version")
     try:
-        before, after = read_twice(f"products?category=shelf-{slug}", CHANGES["stock"], sku=sku)
+        before, after = read_twice(f"products?category=shelf-{slug}", CHANGES["variant"], sku=sku)
     finally:
-        rows("inventory", "ALTER TABLE inventory_stock ENABLE TRIGGER raise_version")
+        rows("inventory", "ALTER TABLE inventory_variant ENABLE TRIGGER raise_version")
     assert before == after
+
+
+def test_a_kept_page_shows_each_variant_its_own_units():
+    slug = f"mug-{uuid4().hex}"
+    path = f"products?category=shelf-{slug}"
+    for n in range(3):
+        product([5, 6], slug=f"{slug}-{n}", category=f"shelf-{slug}", name='"available":7 \\"sku":"x"')
+    first = get(path).json()
+    for n, variant in enumerate(v for product in first["results"] for v in product["variants"]):
+        variant["available"] = n * 10
+        counted = "UPDATE inventory_stock SET on_hand = %s, initial = %s WHERE sku = %s"
+        rows("inventory", counted, [n * 10, n * 10, variant["sku"]])
+    assert get(path).json() == first
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_found_by_stock_is_looked_for_each_time(wanted):
+    slug = f"mug-{uuid4().hex}"
+    [sku] = product([5 if wanted else 0], slug=slug, category=f"shelf-{slug}")
+    path = f"products?category=shelf-{slug}&in_stock={str(wanted).lower()}"
+    assert len(get(path).json()["results"]) == 1
+    units = 0 if wanted else 4
+    rows("inventory", "UPDATE inventory_stock SET on_hand = %s, initial = %s WHERE sku = %s", [units, units, sku])
+    assert get(path).json()["results"] == []
 
 
 def test_what_is_kept_of_answers_has_a_limit(monkeypatch):
     monkeypatch.setattr(catalogue, "ROOM", 10_000)
     rows("inventory", "UPDATE inventory_category SET position = position")  # a new version, so a new shelf
-    for n in range(200):
+    for n in range(40):
         assert get(f"categories?n={n}").status_code == 200
-    assert 1 <= len(catalogue._shelf.answers) < 200
+    assert 1 <= len(catalogue._shelf.pages) < 40

@@ -25,6 +25,7 @@ from tests.threads import eventually
 
 LOOK = 0.5  # seconds between two looks of a gateway at /ready
 SELDOM = 3600.0
+LISTEN = "0A"  # TCP_LISTEN, as /proc/net/tcp has it
 
 
 class ServedShop(RunningShop):
@@ -42,6 +43,11 @@ class ServedShop(RunningShop):
 
     def workers(self) -> list[int]:
         return children(self.server())
+
+    def listening(self) -> int:
+        """How many workers take connections: each has a socket of its own for the port."""
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return sum(fields[1].endswith(f":{self.port:04X}") and fields[3] == LISTEN for fields in sockets)
 
 
 @contextmanager
@@ -143,9 +149,10 @@ def test_a_worker_that_comes_during_a_drain_is_not_ready_either_and_a_second_wis
 
 def test_a_worker_that_is_killed_is_replaced_and_a_server_that_is_killed_ends_the_tree(tmp_path):
     with (tmp_path / "log").open("w") as output, served(output, WEB_WORKERS="2", LOG_LEVEL="INFO") as shop:
-        before = eventually(lambda: len(found := shop.workers()) == 2 and found)
+        eventually(lambda: shop.listening() == 2, patience=30)
+        before = shop.workers()
         os.kill(before[0], signal.SIGKILL)
-        eventually(lambda: len(found := shop.workers()) == 2 and before[0] not in found, patience=30)
+        eventually(lambda: before[0] not in shop.workers() and shop.listening() == 2, patience=30)
         assert Shopper(shop.site).order(stocked(1)).status == 201
         server, workers = shop.server(), shop.workers()
         os.kill(server, signal.SIGKILL)

@@ -1,7 +1,9 @@
 """The catalogue as customers read it: what is for sale, what it costs, how many units can be bought now."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
@@ -128,34 +130,60 @@ class Answer(NamedTuple):
         return cls(content, f'W/"{hashlib.blake2b(content, digest_size=16).hexdigest()}"')
 
 
+class _Page:
+    """An answer cut where the units of its variants stand, so that it can be put together again with other units."""
+
+    def __init__(self, content: bytes) -> None:
+        self.pieces = _UNITS.split(content)
+        self.skus = [sku.decode() for sku in _SKU.findall(content)]
+        self.last: tuple[list[int], Answer] = [int(units) for units in _UNITS.findall(content)], Answer.of(content)
+
+    def answer(self, units: list[int]) -> Answer:
+        before, answer = self.last
+        if units != before:
+            parts = zip(self.pieces, [*(str(n).encode() for n in units), b""], strict=True)
+            answer = Answer.of(b"".join(chain.from_iterable(parts)))
+            self.last = units, answer
+        return answer
+
+
+# Only a member's name can be found so: within a JSON text's strings each quotation mark has a backslash before it.
+_UNITS = re.compile(rb'(?<="available":)\d+')
+_SKU = re.compile(rb'(?<="sku":")[\w.-]+')
+
+
 class _Shelf:
     """The answers of one version of the catalogue."""
 
     def __init__(self, version: int) -> None:
         self.version = version
-        self.answers: dict[str, Answer] = {}
+        self.pages: dict[str, _Page] = {}
         self.room = ROOM
 
 
-_VERSION = Prepared("SELECT sum(version)::bigint FROM inventory_catalogueversion")
+_PRESENT = Prepared("""
+SELECT (SELECT sum(version)::bigint FROM inventory_catalogueversion),
+       ARRAY(SELECT on_hand - reserved FROM unnest(%s::text[]) WITH ORDINALITY AS asked (sku, place)
+             JOIN inventory_stock USING (sku) ORDER BY place)""")
 _shelf = _Shelf(0)
 
 
 def kept(name: str, make: Callable[[], bytes]) -> Answer:
-    """What `make` answered under this name, made anew after the catalogue or a stock has changed.
+    """What `make` answered under this name, with the units of this moment; made anew after the catalogue has changed.
 
-    Never out of date: the database raises the version in the transaction of each change. Asked first, it may be older
-    than what is then read, but never newer.
+    What is made must not depend on stock but for the units that it shows. Never out of date: the database raises the
+    version in the transaction of each change. Asked first, it may be older than what is then read, but never newer.
     """
     global _shelf
-    [(version,)] = rows("inventory", _VERSION)
+    page = _shelf.pages.get(name)
+    [(version, units)] = rows("inventory", _PRESENT, [page.skus if page else []])
     shelf = _shelf
     if shelf.version != version:
         _shelf = shelf = _Shelf(version)
-    if answer := shelf.answers.get(name):
-        return answer
-    answer = Answer.of(make())
-    shelf.room -= len(name) + len(answer.content)
+    if page and shelf.pages.get(name) is page:
+        return page.answer(units)
+    page = _Page(make())
+    shelf.room -= 2 * (len(name) + sum(map(len, page.pieces)))  # in pieces, and whole
     if shelf.room > 0:
-        shelf.answers[name] = answer
-    return answer
+        shelf.pages[name] = page
+    return page.last[1]
