@@ -256,7 +256,7 @@ def test_a_kept_page_shows_each_variant_its_own_units():
     for n in range(3):
         product([5, 6], slug=f"{slug}-{n}", category=f"shelf-{slug}", name='"available":7 \\"sku":"x"')
     first = get(path).json()
-    for n, variant in enumerate(v for product in first["results"] for v in product["variants"]):
+    for n, variant in enumerate(v for found in first["results"] for v in found["variants"]):
         variant["available"] = n * 10
         counted = "UPDATE inventory_stock SET on_hand = %s, initial = %s WHERE sku = %s"
         rows("inventory", counted, [n * 10, n * 10, variant["sku"]])
