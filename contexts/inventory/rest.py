@@ -141,15 +141,17 @@ class ProductList(View):
     @endpoint(who=ANYONE, query=ProductQuery, answers={200: Page[ProductView], 304: None})
     def get(self, request: Request, query: ProductQuery) -> HttpResponse:
         """The products for sale, found by words, category, price and availability."""
+        if query.in_stock is None:
+            return kept(request, lambda: self._found(request, query))
+        return revalidated(request, catalogue.Answer.of(msgspec.json.encode(self._found(request, query))))
+
+    def _found(self, request: Request, query: ProductQuery) -> Page[ProductView]:
         found = catalogue.products(
             search=query.search, category=query.category or "", min_price=query.min_price, max_price=query.max_price,
             in_stock=query.in_stock,
         )  # fmt: skip
         ordering = catalogue.ORDERINGS[query.ordering or ("relevance" if query.search else "newest")]
-        if query.in_stock is None:
-            return kept(request, lambda: page(request, found, ordering=ordering, to_view=_products))
-        content = msgspec.json.encode(page(request, found, ordering=ordering, to_view=_products))
-        return revalidated(request, catalogue.Answer.of(content))
+        return page(request, found, ordering=ordering, to_view=_products)
 
 
 class ProductDetail(View):
