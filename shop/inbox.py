@@ -93,14 +93,14 @@ def _looping(envelope: Envelope) -> str:
 
 _CLAIM_DUE = f"""
 UPDATE shop_inboxrow SET attempt = attempt + 1, starts = starts + 1, lease_until = now() + %s
-WHERE id IN (
+WHERE id = ANY(ARRAY(
     SELECT id FROM shop_inboxrow row
     WHERE handled_at IS NULL AND parked_at IS NULL AND due_at <= now()
       AND (lease_until IS NULL OR lease_until <= now()) AND {{started}}
       AND (NOT ordered OR sequence = (
             SELECT min(sequence) FROM shop_inboxrow earlier
             WHERE earlier.handler = row.handler AND earlier.stream = row.stream AND earlier.handled_at IS NULL))
-    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED))
 RETURNING {columns(InboxRow)}"""
 _CLAIM = {started: Prepared(_CLAIM_DUE.format(started=how)) for started, how in ((False, "starts = 0"), (True, "starts > 0"))}
 

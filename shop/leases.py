@@ -75,7 +75,7 @@ def take_due(model: type[M], alias: str, limit: int) -> list[M]:
         model,
         alias,
         f"""UPDATE {table} SET attempt = attempt + 1, woken = false, lease_until = now() + %s, due_at = now() + %s
-            WHERE {key} IN ({_DUE.format(table=table, key=key)}) RETURNING {columns(model)}, now()""",
+            WHERE {key} = ANY(ARRAY({_DUE.format(table=table, key=key)})) RETURNING {columns(model)}, now()""",
         [LEASE, LEASE, limit],
         also=("taken_at",),
     )

@@ -49,7 +49,10 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints = [models.UniqueConstraint(fields=["event", "subscriber"], name="one_delivery_per_subscriber")]
         indexes = [
-            models.Index(fields=["due_at"], condition=Q(acknowledged_at=None), name="delivery_due"),
+            # The second condition says nothing, but keeps the planner from reading all that is due to find one stream.
+            models.Index(
+                fields=["due_at"], condition=Q(acknowledged_at=None, due_at__isnull=False), name="delivery_due_at"
+            ),
             models.Index(
                 fields=["subscriber", "stream", "sequence"], condition=Q(acknowledged_at=None), name="delivery_in_order"
             ),

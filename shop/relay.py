@@ -17,18 +17,22 @@ log = structlog.get_logger(__name__)
 
 # Committed before anything is sent. A delivery is due only when all earlier ones of its subscriber and stream are
 # acknowledged. Never "id greater than the last one": a transaction that committed late would be passed over.
+# ANY(ARRAY) and OFFSET 0 leave the planner nothing to join: it would read whole tables for each row of a shop whose
+# tables were small when it looked last.
 _CLAIM = Prepared("""
-UPDATE shop_delivery SET attempts = attempts + 1,
-       due_at = now() + least(10, %s * power(2, least(attempts, 10))) * interval '1 second'
-FROM shop_outboxevent event
-WHERE event.id = shop_delivery.event_id AND shop_delivery.id IN (
-    SELECT id FROM shop_delivery due
-    WHERE acknowledged_at IS NULL AND due_at <= now() AND sequence = (
-        SELECT min(sequence) FROM shop_delivery earlier
-        WHERE earlier.subscriber = due.subscriber AND earlier.stream = due.stream AND earlier.acknowledged_at IS NULL)
-    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING shop_delivery.id, subscriber, event.id, name, version, event.stream, event.sequence, occurred_at, hops,
-          correlation_id, causation_id, traceparent, payload::text""")
+WITH claimed AS (
+    UPDATE shop_delivery SET attempts = attempts + 1,
+           due_at = now() + least(10, %s * power(2, least(attempts, 10))) * interval '1 second'
+    WHERE id = ANY(ARRAY(
+        SELECT id FROM shop_delivery due
+        WHERE acknowledged_at IS NULL AND due_at <= now() AND sequence = (
+            SELECT min(sequence) FROM shop_delivery earlier
+            WHERE earlier.subscriber = due.subscriber AND earlier.stream = due.stream AND earlier.acknowledged_at IS NULL)
+        ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED))
+    RETURNING id, subscriber, event_id)
+SELECT claimed.id, subscriber, event.* FROM claimed CROSS JOIN LATERAL (
+    SELECT id, name, version, stream, sequence, occurred_at, hops, correlation_id, causation_id, traceparent, payload::text
+    FROM shop_outboxevent WHERE id = claimed.event_id OFFSET 0) AS event""")
 
 
 _ACKNOWLEDGE = Prepared(

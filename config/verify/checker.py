@@ -130,6 +130,7 @@ def _reading(context: str) -> Iterator[None]:
         with atomic(using=context, durable=True), connections[context].cursor() as cursor:
             cursor.execute(
                 f"""SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL jit = off;
+                    SET LOCAL enable_seqscan = on;
                     SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}';
                     SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_TIMEOUT}'"""
             )
