@@ -111,11 +111,12 @@ def rounds(
     """The systems in turn, again and again, each frozen while another is measured."""
     found: dict[str, list[Figures]] = {system.name: [] for system in systems}
     for number in range(times):
+        seed = 100 * clients + number  # of no other load: orders with the keys of old ones are only answered
         for system in systems:
             system.thaw()
             time.sleep(SETTLING)
             try:
-                found[system.name].append(measured(system, operation, clients, seconds, number, changes)[0])
+                found[system.name].append(measured(system, operation, clients, seconds, seed, changes)[0])
             except Failed as error:
                 raise Failed(f"{error}\n{system.said()}") from None
             finally:
