@@ -22,18 +22,23 @@ from tests.threads import eventually
 
 
 class Interrupted(LocalPayments):
-    """Payments, with something that happens once before the answer to an authorize arrives."""
+    """Payments, with something that happens once before the answer to an authorize or to a capture arrives."""
 
-    moments: list[Callable[[uuid.UUID], Any]] = []
+    moments: dict[str, list[Callable[[uuid.UUID], Any]]] = {"authorize": [], "capture": []}
 
     def authorize(self, **arguments):
         answer = super().authorize(**arguments)
-        while self.moments:
-            self.moments.pop()(arguments["order_id"])
+        self.meanwhile("authorize", **arguments)
         return answer
 
     def capture(self, **arguments):
-        return super().capture(**arguments)
+        answer = super().capture(**arguments)
+        self.meanwhile("capture", **arguments)
+        return answer
+
+    def meanwhile(self, call, /, order_id, **_):
+        while self.moments[call]:
+            self.moments[call].pop()(order_id)
 
     def cancel(self, **arguments):
         return super().cancel(**arguments)
@@ -49,10 +54,11 @@ def shopper():
 
 @pytest.fixture
 def meanwhile():
-    """`meanwhile(action)`: what happens to the order while the answer to its next authorize is on its way."""
+    """`meanwhile(action)`: what happens to the order while the answer to its next authorize (capture) is on its way."""
     services.configure({"payments": "tests.orders.test_interleavings.Interrupted"}, "local")
-    yield Interrupted.moments.append
-    Interrupted.moments.clear()
+    yield lambda action, method="authorize": Interrupted.moments[method].append(action)
+    for moments in Interrupted.moments.values():
+        moments.clear()
     services.configure(configured.SERVICES, configured.TRANSPORT)
 
 
@@ -79,6 +85,19 @@ def test_a_worker_that_was_paused_while_others_went_on_does_not_write_what_it_sa
     with pytest.raises(Fenced):
         saga.carry_on(leases.take(Order, "orders", order_id))
     assert orders_of_id(order_id) == ("confirmed", "done")
+
+
+def test_who_is_overtaken_while_it_writes_its_answer_down_gives_that_of_the_overtaker(shopper, meanwhile):
+    def others_cancel(order_id: uuid.UUID) -> None:
+        checkout.ask_to_cancel(order_id)
+        changed("orders", "UPDATE orders_order SET attempt = attempt + 1, lease_until = NULL WHERE id = %s", [order_id])
+        checkout.resume(order_id)
+
+    meanwhile(others_cancel, "capture")
+    sku, key = stocked(1), uuid.uuid4().hex
+    first, again = (shopper.order(sku, key=key) for _ in range(2))
+    assert (first.status, first.body["code"]) == (409, "orders.order_was_cancelled")
+    assert again.content == first.content
 
 
 def test_a_cancel_that_comes_before_the_confirmation_wins(shopper, meanwhile):

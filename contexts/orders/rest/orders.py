@@ -1,12 +1,14 @@
 """HTTP of orders: placed, looked at, cancelled."""
 
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
+from django.db.transaction import on_commit
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -156,23 +158,29 @@ class OrderList(OrdersView):
             raise idempotency.IdempotencyKeyInFlight
         else:
             order = checkout.resume(known.resource, before_release=reply)
-        return reply.response or reply(order)
+        if reply.response is None:
+            reply(order)
+        return reply.response
 
 
 class Reply:
-    """The answer of POST orders: made where the order comes to rest, and stored with the key once it is final."""
+    """The answer of POST orders: made where the order comes to rest, and stored with the key once it is final.
+
+    It is given only where the transaction that stores it is committed: a worker that was overtaken while it wrote down
+    an answer has none.
+    """
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.response: HttpResponse | None = None
 
-    def __call__(self, order: Any) -> HttpResponse:
+    def __call__(self, order: Any) -> None:
         """Answer for the order as it is; in the transaction that made it so, if there is one."""
-        self.response = answer(order)
-        if self.response.status_code != HTTPStatus.ACCEPTED:
-            stored = idempotency.finish("orders", self.key, self.response.status_code, self.response.content)
-            self.response = rest.repeat(stored)
-        return self.response
+        response = answer(order)
+        if response.status_code != HTTPStatus.ACCEPTED:
+            stored = idempotency.finish("orders", self.key, response.status_code, response.content)
+            response = rest.repeat(stored)
+        on_commit(partial(setattr, self, "response", response), using="orders")
 
 
 def _wish(request: Request, body: PlaceOrder) -> checkout.Wish:
