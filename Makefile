@@ -8,10 +8,13 @@ RUN := $(VENV)/bin/python
 # A set's order is part of what is made up: with this, FUZZ_SEED says it all.
 test test-fuzz: export PYTHONHASHSEED := 0
 
-.PHONY: up test test-fuzz mutants chaos crowd bench clean lock
+.PHONY: up split test test-fuzz mutants chaos crowd bench clean lock
 
 up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
 	@exec $(RUN) -m config.up
+
+split: $(VENV)/up.stamp  ## the same shop in five processes behind an nginx, which has to be installed
+	@exec $(RUN) -m config.split
 
 test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback binding
 	@$(VENV)/bin/ruff check .

@@ -1,42 +1,26 @@
-"""What a call through a bound interface costs beside a plain one: `python -m bench.calls` prints it in microseconds."""
+"""What a call through a bound interface costs beside a plain one: `python -m bench.calls` prints it in microseconds.
+
+In process, the least CPU of many batches. Remote, to another process on this machine, half of the calls take no longer.
+"""
 
 import json
+import socket
+import statistics
+import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from bench.machine import Failed, wait_until
+from bench.shelf import LOCAL, LocalShelf, shelf
 from shop import services
-from shop.services import DTO, read, service
 
 CALLS = 2_000
 REPEATS = 40
+REMOTE_CALLS = 4_000
 SKUS = ("B-000001-0", "B-000002-1", "B-000003-2")
-
-
-class Offer(DTO):
-    """What one unit of a SKU costs."""
-
-    sku: str
-    amount: int
-    available: int
-
-
-class Shelf(Protocol):
-    """An interface like those of the contexts."""
-
-    @read
-    def offers(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
-        """The offers for these SKUs."""
-
-
-class LocalShelf(Shelf):
-    def offers(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
-        return tuple(Offer(sku=sku, amount=1999, available=7) for sku in skus)
-
-
-shelf: Shelf = service("shelf", Shelf)
 
 
 def batch(call: Callable[[], object]) -> float:
@@ -45,20 +29,51 @@ def batch(call: Callable[[], object]) -> float:
 
 
 def ways() -> dict[str, Callable[[], object]]:
-    """The same question, put plainly and through each transport."""
+    """The same question, put plainly and through each transport within a process."""
     found: dict[str, Callable[[], object]] = {"plain": LocalShelf().offers}
     for transport in services.TRANSPORTS:
-        services.configure({"shelf": f"{__name__}.LocalShelf"}, transport)
+        services.configure({"shelf": LOCAL}, transport)
         found[transport] = shelf.offers
     return found
 
 
+@contextmanager
+def elsewhere() -> Iterator[Callable[[], object]]:
+    """The same question to another process, which runs the server that the shop's processes run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port), "--no-ws", "--log-level", "error"]
+    server = subprocess.Popen([*command, "--blocking-threads", "4", "bench.shelf:application"])
+    try:
+        wait_until(lambda: _listens(port), "the other process", patience=30, pause=0.05)
+        services.configure({"shelf": f"http://127.0.0.1:{port}"}, "local")
+        yield shelf.offers
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _microseconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return 1e6 * (time.perf_counter() - began)
+
+
 def main() -> int:
     asked = ways()
-    if any(way(skus=SKUS) != asked["plain"](skus=SKUS) for way in asked.values()):  # type: ignore[call-arg]
-        raise AssertionError("a transport answers something else")
+    plain = asked["plain"](skus=SKUS)  # type: ignore[call-arg]
+    with elsewhere() as remote:
+        if any(way(skus=SKUS) != plain for way in (*asked.values(), remote)):  # type: ignore[call-arg]
+            raise Failed("a transport answers something else")
+        took = [_microseconds(lambda: remote(skus=SKUS)) for _ in range(REMOTE_CALLS)]  # type: ignore[call-arg]
     batches = [{name: batch(lambda way=way: way(skus=SKUS)) for name, way in asked.items()} for _ in range(REPEATS)]
-    print(json.dumps({name: min(one[name] for one in batches) for name in asked}))
+    print(json.dumps({name: min(one[name] for one in batches) for name in asked} | {"remote": statistics.median(took)}))
     return 0
 
 

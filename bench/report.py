@@ -15,6 +15,7 @@ HEADINGS = "\n" + LINE.format(
 )
 RATIOS = {"orders": 0.35, "list": 2.0, "detail": 2.0}  # at least, of the control's throughput at SCALED_AT clients
 CALL = 1.0  # microseconds more than a plain call, at most
+REMOTE = 500.0  # microseconds until half of the calls to another process are answered, at most
 SCALE = 1.3  # times as long as in a small shop, at most
 
 
@@ -72,6 +73,7 @@ def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
             found.append(Verdict(f"{name}: throughput, of the control's", speed[ours] / speed[theirs], least, True, note))
     if calls:
         found.append(Verdict("interface call: µs more than a plain one", calls["local"] - calls["plain"], CALL, False))
+        found.append(Verdict("call to another process, p50 in µs", calls["remote"], REMOTE, False))
     for operation, system in speed:
         if system == "small":
             slower = speed[operation, "small"] / speed[operation, "satsuma"]

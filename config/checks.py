@@ -22,6 +22,15 @@ def bindings_are_complete(**_: Any) -> list[Error]:
 
 
 @register()
+def absent_contexts_have_addresses(**_: Any) -> list[Error]:
+    """Who does not host a context knows who does."""
+    return [
+        Error(f"CONTEXTS leaves out {context}; {context.upper()}_URL has to say where it answers", id="config.E006")
+        for context in settings.SERVICES if context not in hosted() and not services.address(context)
+    ]  # fmt: skip
+
+
+@register()
 def subscriptions_are_current(**_: Any) -> list[Error]:
     """The file that publishers read says what the handlers say."""
     if set(hosted()) == set(settings.SERVICES) and events.subscriptions() != settings.SUBSCRIPTIONS:

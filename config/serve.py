@@ -33,13 +33,13 @@ def number(name: str, default: int, most: int, least: int = 1) -> int:
     return int(given)
 
 
-def server(*, host: str, port: int, workers: int, threads: int) -> list[str]:
+def server(*, host: str, port: int, workers: int, threads: int, application: str = "config.wsgi") -> list[str]:
     """The command that serves. A worker that dies is replaced; one that dies again and again ends the server."""
     logs = [] if os.environ.get("LOG_FORMAT") == "text" else ["--log-config", str(LOGS)]
     return [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--no-ws",
         "--workers", str(workers), "--blocking-threads", str(threads), "--respawn-failed-workers",
-        "--workers-kill-timeout", str(FINISH), "--log-level", "warning", *logs, "config.wsgi:application",
+        "--workers-kill-timeout", str(FINISH), "--log-level", "warning", *logs, f"{application}:application",
     ]  # fmt: skip
 
 
@@ -62,25 +62,34 @@ class Tree:
     def __init__(self, drain: int = 0) -> None:
         self.drain = drain
         self.stopping = self.told = False
-        self.child: subprocess.Popen | None = None
+        self.children: dict[int, subprocess.Popen] = {}  # those that run
         _prctl(ADOPT_ORPHANS, 1)  # process 1 of a container is asked for that anyway
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._asked_to_stop)
 
-    def run(self, command: list[str], output: int | None = None) -> int:
-        """Run it until it and its descendants have ended. Its exit status; 128 and more for a signal."""
+    def run(self, *commands: list[str], output: int | None = None) -> int:
+        """Run them until the first ends, which ends the others; and until all their descendants have.
+
+        The exit status of the first; 128 and more for a signal.
+        """
         signal.signal(signal.SIGALRM, self._drain_on)
         self.told = False
-        self.child = child = subprocess.Popen(command, stdout=output, preexec_fn=in_a_group_of_its_own)
+        for command in commands:
+            child = subprocess.Popen(command, stdout=output, preexec_fn=in_a_group_of_its_own)
+            self.children[child.pid] = child
         if self.stopping:  # before there was anybody to be told
             self._terminate()
-        pid = status = 0
-        while pid != child.pid:
+        first = None
+        while self.children:
             pid, status = os.wait()
-        child.returncode = os.waitstatus_to_exitcode(status)
-        self.child = None
-        self._end_what_is_left(child.pid)
-        return 128 - child.returncode if child.returncode < 0 else child.returncode
+            if pid not in self.children:
+                continue
+            child = self.children.pop(pid)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            first = child.returncode if first is None else first
+            self._terminate()
+            self._end_what_is_left(pid)
+        return 128 - first if first and first < 0 else first or 0
 
     def _end_what_is_left(self, group: int) -> None:
         """A server that was killed leaves its workers: they finish what they have in hand, and then have to end."""
@@ -89,8 +98,7 @@ class Tree:
         with suppress(OSError):  # nobody is left
             os.killpg(group, signal.SIGTERM)
             while True:
-                os.wait()
-                os.killpg(group, 0)
+                os.waitpid(-group, 0)
         signal.alarm(0)
 
     def _asked_to_stop(self, *_: Any) -> None:
@@ -102,30 +110,27 @@ class Tree:
 
     def _drain_on(self, *_: Any) -> None:
         """Said again each second: a worker that has just come has not heard it."""
-        if not self.drain or not self.child:
+        if not self.drain or not self.children:
             return self._terminate()
         self.drain -= 1
-        with suppress(ProcessLookupError):
-            os.killpg(self.child.pid, signal.SIGUSR1)
+        for group in self.children:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGUSR1)
         signal.alarm(1)
 
     def _terminate(self) -> None:
-        """The server alone, which asks its workers; and once, since a second signal could meet it without a handler."""
-        if self.child and not self.told:
+        """The servers alone, which ask their workers; and once, since a second signal could meet them without a handler."""
+        if self.children and not self.told:
             self.told = True
             signal.alarm(0)
-            with suppress(ProcessLookupError):
-                os.kill(self.child.pid, signal.SIGTERM)
+            for pid in self.children:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
 
 
 def main() -> int:
     try:
-        command = server(
-            host=os.environ.get("WEB_HOST") or "0.0.0.0",  # noqa: S104 - a container's own network
-            port=number("PORT", 8000, 65535),
-            workers=number("WEB_WORKERS", 2, 64),
-            threads=number("WEB_THREADS", 4, 256),
-        )
+        servers = _servers()
         drain = number("DRAIN_SECONDS", 0, 600, least=0)
         preparations = _preparations()
     except Failed as error:
@@ -135,7 +140,24 @@ def main() -> int:
     for step in preparations:
         if (code := tree.run(step, output=subprocess.DEVNULL)) or tree.stopping:  # what is wrong goes to stderr
             return code
-    return tree.run(command)
+    return tree.run(*servers)
+
+
+def _servers() -> list[list[str]]:
+    """The public one, and the one for other contexts' processes where there is a port for it."""
+    threads = number("WEB_THREADS", 4, 256)
+    servers = [
+        server(
+            host=os.environ.get("WEB_HOST") or "0.0.0.0",  # noqa: S104 - a container's own network
+            port=number("PORT", 8000, 65535), workers=number("WEB_WORKERS", 2, 64), threads=threads,
+        )
+    ]  # fmt: skip
+    if os.environ.get("INTERNAL_PORT"):
+        port, host = number("INTERNAL_PORT", 8001, 65535), os.environ.get("INTERNAL_HOST") or "127.0.0.1"
+        servers.append(
+            server(host=host, port=port, workers=1, threads=number("INTERNAL_THREADS", 4, 256), application="config.internal")
+        )
+    return servers
 
 
 def _preparations() -> list[list[str]]:

@@ -94,10 +94,26 @@ if not CONTEXTS:
 if unknown := set(CONTEXTS) - set(ALL_CONTEXTS):
     raise ImproperlyConfigured(f"CONTEXTS names {', '.join(sorted(unknown))}; there are {', '.join(ALL_CONTEXTS)}")
 TRANSPORT = setting("TRANSPORT", env.str, "local", allowed=("local", "loopback"))
-SERVICES = {
-    context: setting(f"{context.upper()}_URL", env.str, f"contexts.{context}.service.Local{context.capitalize()}")
-    for context in ALL_CONTEXTS
-}
+
+
+def binding(context: str) -> str:
+    """Where a context's service is. An address says nothing to the process that hosts it, so all may have the same settings."""
+    local = f"contexts.{context}.service.Local{context.capitalize()}"
+    found = setting(f"{context.upper()}_URL", env.str, local).rstrip("/")
+    return local if context in CONTEXTS and "://" in found else found
+
+
+def call_keys(context: str) -> list[str]:
+    """What calls from a context to another process are signed with. The first signs, all are accepted: so they rotate."""
+    derived = hmac.new(SECRET_KEY.encode(), f"calls by {context}".encode(), hashlib.sha256).hexdigest()
+    keys = setting(f"{context.upper()}_CALL_KEYS", env.list, [derived])
+    if not keys or min(map(len, keys)) < 32:
+        raise ImproperlyConfigured(f"{context.upper()}_CALL_KEYS has a key shorter than 32 characters")
+    return keys
+
+
+SERVICES = {context: binding(context) for context in ALL_CONTEXTS}
+CALL_KEYS = {context: call_keys(context) for context in ALL_CONTEXTS}
 SUBSCRIPTIONS = json.loads((BASE_DIR / "config" / "subscriptions.json").read_text())
 ENGINE = setting("ENGINE", env.str, "embedded", allowed=("embedded", "none"))
 

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,15 @@ def step(text: str) -> Iterator[None]:
     print(f"{time.monotonic() - began:.1f} s", flush=True)
 
 
+Serve = Callable[[dict[str, str], int, dict[str, str]], int]  # environment, port, what was prepared: exit status
+
+
 def main() -> int:
+    return launch(_serve)
+
+
+def launch(serve_it: Serve) -> int:
+    """Everything around the server: database, data, secrets, and an orderly end. Its exit status."""
     for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts its background jobs with it ignored
         signal.signal(stop, _interrupt)
     folder = Path(os.environ.get("DATA_DIR") or ".data").resolve()
@@ -48,7 +56,7 @@ def main() -> int:
         port = _port()
         print(f"Satsuma, with its data in {folder}", flush=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _run(folder, port)
+        return _run(folder, port, serve_it)
     except (Failed, NoPostgres) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -71,7 +79,7 @@ def _port() -> int:
     return port
 
 
-def _run(folder: Path, port: int) -> int:
+def _run(folder: Path, port: int, serve_it: Serve) -> int:
     environment = _environment(folder, port)
     server = None
     if "DATABASE_URL" not in os.environ:
@@ -82,7 +90,7 @@ def _run(folder: Path, port: int) -> int:
     try:
         with step("Preparing five databases, catalogue and staff"):
             prepared = _prepare(environment)
-        return _serve(environment, port, prepared)
+        return serve_it(environment, port, prepared)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave the database behind
         if server:
@@ -120,14 +128,14 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
     server = subprocess.Popen(command, env=environment, preexec_fn=serve.in_a_group_of_its_own)
     try:
         with step("Starting the shop"):
-            _await_ready(server, port)
-        _welcome(port, prepared)
+            await_ready(server, port)
+        welcome(port, prepared)
         return server.wait()
     finally:
-        _stop(server)
+        stop(server)
 
 
-def _await_ready(server: subprocess.Popen, port: int) -> None:
+def await_ready(server: subprocess.Popen, port: int) -> None:
     deadline = time.monotonic() + START_PATIENCE
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -140,7 +148,7 @@ def _await_ready(server: subprocess.Popen, port: int) -> None:
     raise Failed(f"The server did not get ready within {START_PATIENCE:.0f} s")
 
 
-def _stop(server: subprocess.Popen) -> None:
+def stop(server: subprocess.Popen) -> None:
     if server.poll() is None:
         with step("Stopping the shop"):
             server.terminate()
@@ -158,7 +166,7 @@ def _something_in_stock(site: str) -> str:
     return next((variant["sku"] for variant in variants if variant["available"]), "SKU")
 
 
-def _welcome(port: int, prepared: dict[str, str]) -> None:
+def welcome(port: int, prepared: dict[str, str]) -> None:
     site = f"http://{HOST}:{port}"
     sku = _something_in_stock(site)
     password = prepared.get("password") or "as shown at the first start (manage.py create_staff makes another)"

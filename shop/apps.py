@@ -12,8 +12,10 @@ class ShopConfig(AppConfig):
     def ready(self) -> None:
         from django.db import InterfaceError, OperationalError
 
+        from shop import remote
         from shop.database import drop_broken_connections
 
+        services.reach_by(remote.reach)
         services.on_outage((OperationalError, InterfaceError), drop_broken_connections)
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)

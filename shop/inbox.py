@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache, partial
+from typing import Protocol
 
 import msgspec
 import structlog
 from django.db import connections
 
-from shop import clock, events, tracing
+from shop import clock, events, services, tracing
 from shop.database import (
     OUTAGES,
     NothingChanged,
@@ -38,14 +40,44 @@ class NotParked(Conflict):
     """Only a parked event can be replayed or discarded."""
 
 
+class Inbox(Protocol):
+    """What a context answers to publishers, wherever it is hosted."""
+
+    @services.idempotent
+    def accept(self, *, envelopes: tuple[Envelope, ...]) -> dict[str, str]:
+        """See `accept`."""
+
+
+@cache
+def wire(context: str) -> services.Method:
+    """How facts for a context travel to another process."""
+    return services.Method(f"{context}.inbox", Inbox.accept)
+
+
+def served(contexts: Iterable[str]) -> dict[str, Callable[[bytes], bytes]]:
+    """What the inboxes of these contexts do with a request, by the method's name."""
+    return {wire(context).name: partial(wire(context).serve, partial(_take, context)) for context in contexts}
+
+
+def _take(context: str, envelopes: tuple[Envelope, ...]) -> dict[str, str]:
+    return accept(context, envelopes)
+
+
+def hand_over(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
+    """`accept`, wherever the context is hosted. Raises Unavailable, as a call does."""
+    if context in hosted():
+        return accept(context, envelopes)
+    url = services.address(context)
+    if url is None:
+        raise Unavailable(what=context)
+    return services.reach(wire(context), url)(envelopes=tuple(envelopes))
+
+
 def accept(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
     """Store the envelopes for every handler of the context, in one transaction. Returns the refused: id and reason.
 
     A repeat changes nothing. What is refused must not be acknowledged by the publisher.
-    Raises Unavailable where this process does not host the context.
     """
-    if context not in hosted():
-        raise Unavailable(what=context)
     refused, accepted = {}, []
     for envelope in envelopes:
         if reason := _refusal(context, envelope):

@@ -64,7 +64,7 @@ def _envelope(event_id, name, version, stream, sequence, occurred_at, hops, corr
 def _hand_over(publisher: str, subscriber: str, batch: dict[int, Envelope]) -> list[int]:
     """The deliveries that the subscriber acknowledged. The others stay due and say why."""
     try:
-        refused = chaos.call(f"relay.{publisher}.{subscriber}", inbox.accept, subscriber, batch.values())
+        refused = chaos.call(f"relay.{publisher}.{subscriber}", inbox.hand_over, subscriber, batch.values())
     except Exception as error:  # whatever is wrong with one subscriber, the others get theirs
         connections.close_all()  # one of them may be broken; the next statement gets another
         refused = {str(envelope.id): repr(error) for envelope in batch.values()}

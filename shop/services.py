@@ -7,7 +7,8 @@
     inventory: Inventory = service("inventory", Inventory)
 
 `inventory.reserve(order_id=…, lines=…)` is the same text in every topology. What stands behind the name is one setting:
-a dotted path. TRANSPORTS has the ways to get there: local, and loopback, which is the same through the wire format.
+a dotted path, or the address of the process that hosts it. TRANSPORTS has the ways to get to a path: local, and loopback,
+which is the same through the wire format. The way to an address is the remote transport (`shop.remote`).
 """
 
 import inspect
@@ -151,6 +152,7 @@ def on_outage(outages: tuple[type[Exception], ...], then: Callable[[], None]) ->
 
 
 TRANSPORTS = {"local": local, "loopback": loopback}
+_reach: list[Callable[[Method, str], Send]] = []  # the remote transport, once Django has loaded it
 _bindings: dict[str, str] = {}
 _transport = "local"
 _services: dict[str, "_Service"] = {}
@@ -176,20 +178,31 @@ class _Service:
         return self.__dict__[attribute]
 
     def _bind(self) -> None:
+        if url := address(self._name):
+            for method in self._methods:
+                self.__dict__[_short(method)] = reach(method, url)
+            return
+        served = self._served()
+        for method in self._methods:
+            self.__dict__[_short(method)] = TRANSPORTS[_transport](method, served[method.name])
+
+    def _served(self) -> dict[str, Send]:
+        """The implementation of each method, by the method's name."""
         module, _, name = _bindings[self._name].rpartition(".")
         implementation = getattr(import_module(module), name)
-        missing = [m.name for m in self._methods if m.name.rpartition(".")[2] not in vars(implementation)]
+        missing = [method.name for method in self._methods if _short(method) not in vars(implementation)]
         if missing:
             raise TypeError(f"{_bindings[self._name]} does not define {', '.join(missing)} itself")
         target = implementation()
-        for method in self._methods:
-            short = method.name.rpartition(".")[2]
-            served = partial(chaos.call, f"call.{method.name}", getattr(target, short))
-            self.__dict__[short] = TRANSPORTS[_transport](method, served)
+        return {m.name: partial(chaos.call, f"call.{m.name}", getattr(target, _short(m))) for m in self._methods}
 
     def _unbind(self) -> None:
         for method in self._methods:
-            self.__dict__.pop(method.name.rpartition(".")[2], None)
+            self.__dict__.pop(_short(method), None)
+
+
+def _short(method: Method) -> str:
+    return method.name.rpartition(".")[2]
 
 
 def service(name: str, protocol: type[P]) -> P:
@@ -203,13 +216,34 @@ def configure(bindings: dict[str, str], transport: str) -> None:
     global _transport
     if transport not in TRANSPORTS:
         raise ValueError(f"TRANSPORT is {transport!r}; it can be {' or '.join(TRANSPORTS)}")
-    for name, target in bindings.items():
-        if "://" in target:
-            raise ValueError(f"{name} is bound to {target}, but there is no remote transport in this release")
     _transport = transport
     _bindings.update(bindings)
     for bound in _services.values():
         bound._unbind()
+
+
+def reach_by(transport: Callable[[Method, str], Send]) -> None:
+    """Say how a method is called whose context another process hosts."""
+    _reach[:] = [transport]
+
+
+def reach(method: Method, url: str) -> Send:
+    """A method of a context that is hosted at `url`."""
+    return _reach[0](method, url)
+
+
+def address(name: str) -> str | None:
+    """Where a context's process answers, if it is another one."""
+    return _bindings[name] if "://" in _bindings[name] else None
+
+
+def served(names: tuple[str, ...]) -> dict[str, Callable[[bytes], bytes]]:
+    """What these contexts' interfaces do with a request, by the method's name."""
+    return {
+        method.name: partial(method.serve, implementation)
+        for name in names if name in _services
+        for method, implementation in zip(_services[name]._methods, _services[name]._served().values(), strict=True)
+    }  # fmt: skip
 
 
 def bind_all() -> None:

@@ -10,6 +10,7 @@ from django.conf import settings
 from config import keys
 
 P384 = "-----BEGIN PRIVATE KEY-----\\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAi\\n-----END PRIVATE KEY-----\\n"
+ELSEWHERE = {f"{context.upper()}_URL": "http://127.0.0.1:9" for context in settings.ALL_CONTEXTS}
 
 WRONG = {
     "SECRET_KEY is not set": {"SECRET_KEY": None},
@@ -25,7 +26,9 @@ WRONG = {
     "ENGINE is 'steam'; it can be embedded, none": {"ENGINE": "steam"},
     "LOG_LEVEL is 'LOUD'": {"LOG_LEVEL": "LOUD"},
     "LOG_FORMAT is 'xml'; it can be json, text": {"LOG_FORMAT": "xml"},
-    "inventory is bound to https://inventory, but there is no remote transport": {"INVENTORY_URL": "https://inventory"},
+    "CONTEXTS leaves out inventory; INVENTORY_URL has to say where it answers": {"CONTEXTS": "orders"},
+    "http://: is no http:// or https:// address": {"CONTEXTS": "orders", **ELSEWHERE, "PAYMENTS_URL": "http://:"},
+    "ORDERS_CALL_KEYS has a key shorter than 32 characters": {"ORDERS_CALL_KEYS": "x" * 32 + ",short"},
     "EMAIL_PORT cannot be read": {"EMAIL_PORT": "smtp"},
     "DATABASE_POOL_SIZE is 0; it has to be above 0": {"DATABASE_POOL_SIZE": "0"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
@@ -71,7 +74,7 @@ def test_a_right_configuration_starts():
 
 
 def test_a_context_may_be_hosted_alone():
-    done = check(CONTEXTS="orders")
+    done = check(CONTEXTS="orders", **ELSEWHERE)
     assert done.returncode == 0, done.stderr
 
 

@@ -128,7 +128,7 @@ def named_in_the_example(example):
     """Names at the start of a line, commented out or not; what stands for ORDERS stands for every context."""
     names = set(re.findall(r"^#?([A-Z][A-Z_]+)=", example, re.MULTILINE))
     others = {name.replace("ORDERS", context.upper()) for name in names for context in settings.ALL_CONTEXTS}
-    return names | {name for name in others if name.endswith("_URL")}
+    return names | {name for name in others if name.endswith(("_URL", "_CALL_KEYS"))}
 
 
 @cache

@@ -1,10 +1,14 @@
 """What the kernel's tests share: the post office, and an interface of their own."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from shop import events, services
 from shop.ids import uuid7
 from tests.shop import post
+from tests.shop.library import Library
+from tests.shop.wire import answering
 
 
 @pytest.fixture
@@ -17,14 +21,17 @@ def letter(settings):
     post.forget()
 
 
-@pytest.fixture(params=["local", "loopback"])
+@pytest.fixture(params=["local", "loopback", "remote"])
 def library(request, settings):
     """The bound name of the tests' interface, with each transport."""
-    from tests.shop.library import Library
-
     bound = services.service("library", Library)
-    services.configure({"library": "tests.shop.library.LocalLibrary"}, request.param)
-    yield bound
+    transport = "local" if request.param == "remote" else request.param
+    services.configure({"library": "tests.shop.library.LocalLibrary"}, transport)
+    with ExitStack() as stack:
+        if request.param == "remote":
+            server = stack.enter_context(answering(services.served(("library",))))
+            services.configure({"library": server.url}, transport)
+        yield bound
     services._services.pop("library")
     services._bindings.pop("library")
     services.configure(settings.SERVICES, settings.TRANSPORT)

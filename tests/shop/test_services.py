@@ -151,11 +151,6 @@ def test_an_unknown_transport_is_refused(settings):
         services.configure(settings.SERVICES, "pigeon")
 
 
-def test_a_url_is_refused_while_there_is_no_remote_transport():
-    with pytest.raises(ValueError, match="library is bound to https://library"):
-        services.configure({"library": "https://library"}, "local")
-
-
 def test_a_method_without_a_mark_is_not_part_of_the_interface():
     class Careless(Protocol):
         def marked_by_nobody(self) -> None: ...

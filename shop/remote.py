@@ -1,0 +1,316 @@
+"""The remote transport: an interface over HTTP/1.1, between processes that host different contexts.
+
+    POST /inventory/reserve
+    Authorization: Satsuma orders 1763725000 8f1c… 2950 6b0d…     caller, time, nonce, milliseconds left, signature
+    Satsuma-Trace: {"correlation_id": …}
+
+Body and answer are those of the loopback transport (`shop.services`). The signature covers all of it. Whoever answers
+listens at an address of its own, never at the public one. What is not a plain answer is `Unavailable`, which says that
+it may or may not have happened: what has a business key is asked again with it, as long as the caller has time.
+"""
+
+import hmac
+import http.client
+import random
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import close_old_connections
+
+from shop import tracing
+from shop.errors import Unavailable
+from shop.services import Method, Send
+from shop.transactions import refuse
+
+PATIENCE = 5.0  # seconds that a call may take with all its repeats, unless its caller has less
+ANSWER = 3.0  # seconds until a request counts as lost
+TRIES = 3
+LINES = 16  # requests to one context at once; more wait, so that one slow context does not take every thread
+FAILURES, REST = 5, 1.0  # so many in a row, and nobody asks for so many seconds; then one does
+IDLE = 20.0  # seconds that an unused connection is kept
+WINDOW = 30  # seconds that a signature holds, and that clocks may differ
+LARGEST = 4_000_000  # bytes of a request
+
+log = structlog.get_logger(__name__)
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+class CalleeFailed(RuntimeError):
+    """The callee met a bug of its own: the same call would meet it again."""
+
+
+class NotSent(Exception):
+    """The request has not reached anybody."""
+
+
+class Lost(Exception):
+    """The request may have reached somebody, but no answer came back."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Calls from this block end in so many seconds, whoever they go through. Of two limits the nearer one holds."""
+    ends, outer = time.monotonic() + seconds, _deadline.get()
+    token = _deadline.set(ends if outer is None else min(ends, outer))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def left() -> float:
+    """Seconds that the running code still has for its calls."""
+    ends = _deadline.get()
+    return PATIENCE if ends is None else min(PATIENCE, ends - time.monotonic())
+
+
+# --- The caller's side
+
+
+class Callee:
+    """A context that another process hosts: its address, the connections to it, and how it has answered of late."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(f"{url} is no http:// or https:// address")
+        kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        self.connect = lambda: kind(address.hostname, address.port, timeout=ANSWER)
+        self.idle: deque[tuple[http.client.HTTPConnection, float]] = deque()
+        self.lines = threading.BoundedSemaphore(LINES)
+        self.failures = 0
+        self.rests_until = 0.0
+
+    def ask(self, method: Method, body: bytes) -> bytes:
+        """The callee's answer. Raises Unavailable, and CalleeFailed."""
+        ends = time.monotonic() + left()
+        for tried in range(TRIES):
+            try:
+                return self._ask_once(method, body, ends)
+            except NotSent as why:
+                again = why
+            except Lost as why:
+                again = why
+                if method.repeat == "once":
+                    break
+            pause = 0.05 * 2**tried * random.uniform(0.5, 1)
+            if time.monotonic() + pause >= ends:
+                break
+            time.sleep(pause)
+        log.warning("call_unanswered", method=method.name, why=str(again))
+        raise Unavailable(what=method.name)
+
+    def _ask_once(self, method: Method, body: bytes, ends: float) -> bytes:
+        if self.failures >= FAILURES and not self._may_probe():
+            raise NotSent("it has not answered of late")
+        if not self.lines.acquire(timeout=max(0.0, ends - time.monotonic())):
+            raise NotSent("all lines are busy")
+        try:
+            status, answer = self._exchange(method, body, ends - time.monotonic())
+        except (NotSent, Lost):
+            self.failures += 1
+            self.rests_until = time.monotonic() + REST
+            raise
+        finally:
+            self.lines.release()
+        self.failures = 0
+        return _understood(status, answer, method)
+
+    def _may_probe(self) -> bool:
+        """Whether the rest is over; whoever is told so first asks, and the others wait for what comes of it."""
+        now = time.monotonic()
+        if now < self.rests_until:
+            return False
+        self.rests_until = now + REST
+        return True
+
+    def _exchange(self, method: Method, body: bytes, seconds: float) -> tuple[int, bytes]:
+        if seconds <= 0:
+            raise NotSent("there is no time left")
+        connection, headers = self._connection(), _headers(method.name, body, seconds)
+        try:
+            connection.timeout = min(seconds, ANSWER)
+            connection.sock.settimeout(connection.timeout)
+            connection.request("POST", path_of(method.name), body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise Lost(repr(error)) from error
+        if not response.will_close:
+            self.idle.append((connection, time.monotonic()))
+        return response.status, answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """An open one that the callee has not closed meanwhile, else a new one. Raises NotSent."""
+        while self.idle:
+            connection, since = self.idle.pop()
+            if time.monotonic() - since < IDLE and not _closed(connection):
+                return connection
+            connection.close()
+        connection = self.connect()
+        try:
+            connection.connect()
+        except OSError as error:
+            raise NotSent(repr(error)) from error
+        return connection
+
+
+def _closed(connection: http.client.HTTPConnection) -> bool:
+    """Whether the other side has hung up: nothing else can be there to be read between two requests."""
+    try:
+        connection.sock.settimeout(0)
+        connection.sock.recv(1)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _understood(status: int, answer: bytes, method: Method) -> bytes:
+    if status == 200:
+        return answer
+    if status == 500:
+        raise CalleeFailed(f"{method.name} failed in the process that hosts it; its log says why")
+    if status in (401, 403):  # two processes whose keys or clocks differ: somebody has to look
+        log.error("call_refused", method=method.name, status=status)
+    raise NotSent(f"answered {status}")
+
+
+_callees: dict[str, Callee] = {}
+_opening = threading.Lock()
+
+
+def reach(method: Method, url: str) -> Send:
+    """The callable behind a bound name whose context is hosted at `url`."""
+    with _opening:
+        callee = _callees.setdefault(url, Callee(url))
+
+    def call(**arguments: Any) -> Any:
+        refuse(f"{method.name} was called")
+        return method.receive(callee.ask(method, msgspec.json.encode(arguments)))
+
+    return call
+
+
+def path_of(name: str) -> str:
+    """`inventory.reserve` is answered at /inventory/reserve."""
+    return "/" + name.replace(".", "/")
+
+
+# --- Signatures
+
+
+def _headers(name: str, body: bytes, seconds: float) -> dict[str, str]:
+    caller, trace = settings.CONTEXTS[0], msgspec.json.encode(tracing.current()).decode()
+    said = f"{caller} {int(time.time())} {secrets.token_hex(12)} {int(seconds * 1000)}"
+    signature = _sign(settings.CALL_KEYS[caller][0], path_of(name), said, trace, body)
+    return {
+        "Authorization": f"Satsuma {said} {signature}", "Satsuma-Trace": trace, "Content-Type": "application/json",
+    }  # fmt: skip
+
+
+def _sign(key: str, path: str, said: str, trace: str, body: bytes) -> str:
+    return hmac.digest(key.encode(), b"\n".join((path.encode(), said.encode(), trace.encode(), body)), "sha256").hex()
+
+
+class Refused(Exception):
+    """Not a call of ours: with the status that says so."""
+
+
+class _Seen:
+    """The nonces of a window, so that what was overheard cannot be said again."""
+
+    def __init__(self) -> None:
+        self.nonces: dict[str, float] = {}
+        self.lock = threading.Lock()
+
+    def add(self, nonce: str) -> bool:
+        """Whether it is new."""
+        now = time.time()
+        with self.lock:
+            for old in list(self.nonces):
+                if self.nonces[old] > now:
+                    break
+                del self.nonces[old]
+            return self.nonces.setdefault(nonce, ends := now + 2 * WINDOW) == ends
+
+
+_seen = _Seen()
+
+
+def _checked(path: str, authorization: str, trace: str, body: bytes) -> float:
+    """Seconds that the caller still waits. Raises Refused for whoever did not sign just this, just now, for the first time."""
+    try:
+        scheme, caller, at, nonce, milliseconds, signature = authorization.split(" ")
+        said = f"{caller} {at} {nonce} {milliseconds}"
+        keys = settings.CALL_KEYS[caller]
+        fresh = abs(time.time() - int(at)) <= WINDOW
+        seconds = int(milliseconds) / 1000
+    except (ValueError, KeyError):
+        raise Refused("401 Unauthorized") from None
+    expected = (_sign(key, path, said, trace, body) for key in keys)
+    if scheme != "Satsuma" or not any([hmac.compare_digest(signature, one) for one in expected]):
+        raise Refused("401 Unauthorized")
+    if not fresh or not _seen.add(nonce):
+        raise Refused("401 Unauthorized")
+    return seconds
+
+
+# --- The callee's side
+
+_trace = msgspec.json.Decoder(tracing.Trace)
+Serve = Callable[[bytes], bytes]
+
+
+def application(served: dict[str, Serve]) -> Callable:
+    """The WSGI application at the internal address, for these methods."""
+    found = {path_of(name): serve for name, serve in served.items()}
+
+    def answer(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        try:
+            status, body = "200 OK", _answer(found, environ)
+        except Refused as why:
+            log.warning("call_refused", path=environ["PATH_INFO"], why=str(why))
+            status, body = str(why), b""
+        except Exception:
+            log.exception("call_failed", path=environ["PATH_INFO"])
+            status, body = "500 Internal Server Error", b""
+        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return answer
+
+
+def _answer(found: dict[str, Serve], environ: dict[str, Any]) -> bytes:
+    path = environ["PATH_INFO"]
+    serve = found.get(path)
+    if serve is None or environ["REQUEST_METHOD"] != "POST":
+        raise Refused("404 Not Found")
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or int(length) > LARGEST:
+        raise Refused("413 Content Too Large")
+    body = environ["wsgi.input"].read(int(length))
+    trace = environ.get("HTTP_SATSUMA_TRACE", "")
+    seconds = _checked(path, environ.get("HTTP_AUTHORIZATION", ""), trace, body)
+    if seconds <= 0:
+        raise Refused("504 Gateway Timeout")
+    try:
+        with tracing.following(_trace.decode(trace)), within(seconds):
+            return serve(body)
+    except msgspec.ValidationError as error:
+        log.error("call_not_understood", path=path, why=str(error))
+        raise Refused("400 Bad Request") from None
+    finally:
+        close_old_connections()

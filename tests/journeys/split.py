@@ -1,0 +1,96 @@
+"""Five process trees, one for each context, each with one of the suite's databases; no gateway, but customers who know."""
+
+import os
+import signal
+import socket
+import subprocess
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.urls import resolve
+
+from tests.config.trees import children, serve
+from tests.shopper import Answer, Shopper
+from tests.threads import eventually
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Host:
+    """One context's process tree: its public and its internal server."""
+
+    def __init__(self, context: str) -> None:
+        self.context, self.port, self.internal = context, free_port(), free_port()
+        self.process: subprocess.Popen | None = None
+
+    def start(self, environment: dict[str, str]) -> None:
+        own = {
+            "CONTEXTS": self.context, "PORT": str(self.port), "INTERNAL_PORT": str(self.internal), "WEB_HOST": "127.0.0.1",
+            "WEB_WORKERS": "1", "ENGINE": "embedded",
+        }  # fmt: skip
+        self.process = serve(environment | own, start_new_session=True)
+
+    def await_ready(self) -> None:
+        eventually(lambda: self._is_ready() or self.process.poll() is not None, patience=60)
+        assert self.process.poll() is None, f"{self.context} ended while it was starting"
+
+    def _is_ready(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.internal), 1).close()
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as response:
+                return response.status == 200
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """All of its processes, at once."""
+        for group in (self.process.pid, *children(self.process.pid)):  # each server has one of its own
+            os.killpg(group, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(40)
+
+
+class Routed(Shopper):
+    """A customer whose requests go to whoever hosts what they ask for."""
+
+    def __init__(self, shop: "SplitShop") -> None:
+        super().__init__("")
+        self.shop = shop
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        address = path if path.startswith("/") else f"/api/v1/{path}"
+        self.site = self.shop.site(resolve(urlsplit(address).path).namespace)
+        return super().send(method, path, body, **headers)
+
+
+class SplitShop:
+    """The five of them; requests go to whoever hosts what they ask for."""
+
+    def __init__(self) -> None:
+        self.hosts = {context: Host(context) for context in settings.ALL_CONTEXTS}
+        self.environment = os.environ | {
+            f"{context.upper()}_URL": f"http://127.0.0.1:{host.internal}" for context, host in self.hosts.items()
+        }
+
+    def start(self, *contexts: str) -> None:
+        chosen = [self.hosts[context] for context in contexts or self.hosts]
+        for host in chosen:
+            host.start(self.environment)
+        for host in chosen:
+            host.await_ready()
+
+    def site(self, context: str) -> str:
+        """One context's public address."""
+        return f"http://127.0.0.1:{self.hosts[context].port}"
+
+    def stop(self) -> list[int]:
+        return [host.stop() for host in self.hosts.values() if host.process.poll() is None]
