@@ -61,7 +61,8 @@ class Tree:
 
     def __init__(self, drain: int = 0) -> None:
         self.drain = drain
-        self.stopping = self.told = False
+        self.stopping = False
+        self.told: set[int] = set()  # those that were asked to end
         self.children: dict[int, subprocess.Popen] = {}  # those that run
         _prctl(ADOPT_ORPHANS, 1)  # process 1 of a container is asked for that anyway
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -73,11 +74,10 @@ class Tree:
         The exit status of the first; 128 and more for a signal.
         """
         signal.signal(signal.SIGALRM, self._drain_on)
-        self.told = False
         for command in commands:
             child = subprocess.Popen(command, stdout=output, preexec_fn=in_a_group_of_its_own)
             self.children[child.pid] = child
-        if self.stopping:  # before there was anybody to be told
+        if self.stopping:  # before all were there to be told
             self._terminate()
         first = None
         while self.children:
@@ -110,6 +110,8 @@ class Tree:
 
     def _drain_on(self, *_: Any) -> None:
         """Said again each second: a worker that has just come has not heard it."""
+        if self.told:  # it is over, and the alarm is for who does not end
+            return
         if not self.drain or not self.children:
             return self._terminate()
         self.drain -= 1
@@ -120,12 +122,11 @@ class Tree:
 
     def _terminate(self) -> None:
         """The servers alone, which ask their workers; and once, since a second signal could meet them without a handler."""
-        if self.children and not self.told:
-            self.told = True
+        for pid in set(self.children) - self.told:
             signal.alarm(0)
-            for pid in self.children:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+            self.told.add(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def main() -> int:

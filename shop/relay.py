@@ -7,11 +7,13 @@ import structlog
 from django.db import connections
 
 from shop import chaos, inbox
-from shop.database import Prepared, changed, rows
+from shop.database import Prepared, changed, hosted, rows
 from shop.events import Envelope
+from shop.remote import within
 
 BATCH = 50
 PATIENCE = 2.0  # seconds until a hand-over that was not acknowledged is made again, doubling
+HAND_OVER = 1.5  # seconds that it may take, so that nobody else makes it meanwhile
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +49,18 @@ def deliver_due(publisher: str) -> int:
     for delivery, subscriber, *fields in claimed:
         by_subscriber[subscriber][delivery] = _envelope(*fields)
     acknowledged: list[int] = []
-    for subscriber, batch in by_subscriber.items():
-        acknowledged += _hand_over(publisher, subscriber, batch)
-    if acknowledged:
-        changed(publisher, _ACKNOWLEDGE, [acknowledged])
+    for subscriber in sorted(by_subscriber, key=lambda one: one not in hosted()):
+        if subscriber not in hosted():  # it may keep us waiting
+            _acknowledge(publisher, acknowledged)
+            acknowledged = []
+        acknowledged += _hand_over(publisher, subscriber, by_subscriber[subscriber])
+    _acknowledge(publisher, acknowledged)
     return len(claimed)
+
+
+def _acknowledge(publisher: str, deliveries: list[int]) -> None:
+    if deliveries:
+        changed(publisher, _ACKNOWLEDGE, [deliveries])
 
 
 def _envelope(event_id, name, version, stream, sequence, occurred_at, hops, correlation, causation, parent, payload):
@@ -64,7 +73,8 @@ def _envelope(event_id, name, version, stream, sequence, occurred_at, hops, corr
 def _hand_over(publisher: str, subscriber: str, batch: dict[int, Envelope]) -> list[int]:
     """The deliveries that the subscriber acknowledged. The others stay due and say why."""
     try:
-        refused = chaos.call(f"relay.{publisher}.{subscriber}", inbox.hand_over, subscriber, batch.values())
+        with within(HAND_OVER):
+            refused = chaos.call(f"relay.{publisher}.{subscriber}", inbox.hand_over, subscriber, batch.values())
     except Exception as error:  # whatever is wrong with one subscriber, the others get theirs
         connections.close_all()  # one of them may be broken; the next statement gets another
         refused = {str(envelope.id): repr(error) for envelope in batch.values()}

@@ -13,11 +13,12 @@ import hmac
 import http.client
 import random
 import secrets
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from django.db import close_old_connections
 
 from shop import tracing
 from shop.errors import Unavailable
-from shop.services import Method, Send
+from shop.services import Method, NotUnderstood, Send
 from shop.transactions import refuse
 
 PATIENCE = 5.0  # seconds that a call may take with all its repeats, unless its caller has less
@@ -37,9 +38,10 @@ ANSWER = 3.0  # seconds until a request counts as lost
 TRIES = 3
 LINES = 16  # requests to one context at once; more wait, so that one slow context does not take every thread
 FAILURES, REST = 5, 1.0  # so many in a row, and nobody asks for so many seconds; then one does
-IDLE = 20.0  # seconds that an unused connection is kept
+IDLE = 20.0  # seconds after which an unused connection is not used any more
 WINDOW = 30  # seconds that a signature holds, and that clocks may differ
 LARGEST = 4_000_000  # bytes of a request
+OUTCOME, REFUSED, FAILED = "Satsuma-Outcome", "refused", "failed"  # header of every answer that is none, and its values
 
 log = structlog.get_logger(__name__)
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -85,11 +87,12 @@ class Callee:
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"{url} is no http:// or https:// address")
         kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        self.connect = lambda: kind(address.hostname, address.port, timeout=ANSWER)
+        self.connect = lambda seconds: kind(address.hostname, address.port, timeout=seconds)
         self.idle: deque[tuple[http.client.HTTPConnection, float]] = deque()
         self.lines = threading.BoundedSemaphore(LINES)
         self.failures = 0
         self.rests_until = 0.0
+        self.probing = threading.Lock()
 
     def ask(self, method: Method, body: bytes) -> bytes:
         """The callee's answer. Raises Unavailable, and CalleeFailed."""
@@ -104,7 +107,7 @@ class Callee:
                 if method.repeat == "once":
                     break
             pause = 0.05 * 2**tried * random.uniform(0.5, 1)
-            if time.monotonic() + pause >= ends:
+            if tried + 1 == TRIES or time.monotonic() + pause >= ends:
                 break
             time.sleep(pause)
         log.warning("call_unanswered", method=method.name, why=str(again))
@@ -115,50 +118,51 @@ class Callee:
             raise NotSent("it has not answered of late")
         if not self.lines.acquire(timeout=max(0.0, ends - time.monotonic())):
             raise NotSent("all lines are busy")
+        hurried = ends - time.monotonic() < ANSWER
         try:
-            status, answer = self._exchange(method, body, ends - time.monotonic())
-        except (NotSent, Lost):
-            self.failures += 1
-            self.rests_until = time.monotonic() + REST
+            answer = self._exchange(method, body, ends)
+        except (NotSent, Lost) as why:
+            if not (hurried and isinstance(why.__cause__, TimeoutError)):  # else it was the caller who had no time
+                self.failures += 1
+                self.rests_until = time.monotonic() + REST
             raise
         finally:
             self.lines.release()
         self.failures = 0
-        return _understood(status, answer, method)
+        return answer
 
     def _may_probe(self) -> bool:
         """Whether the rest is over; whoever is told so first asks, and the others wait for what comes of it."""
         now = time.monotonic()
-        if now < self.rests_until:
-            return False
-        self.rests_until = now + REST
-        return True
+        with self.probing:
+            if now < self.rests_until:
+                return False
+            self.rests_until = now + ANSWER
+            return True
 
-    def _exchange(self, method: Method, body: bytes, seconds: float) -> tuple[int, bytes]:
-        if seconds <= 0:
-            raise NotSent("there is no time left")
-        connection, headers = self._connection(), _headers(method.name, body, seconds)
+    def _exchange(self, method: Method, body: bytes, ends: float) -> bytes:
+        connection = self._connection(ends)
+        seconds = _still(ends)
         try:
-            connection.timeout = min(seconds, ANSWER)
-            connection.sock.settimeout(connection.timeout)
-            connection.request("POST", path_of(method.name), body, headers)
+            connection.sock.settimeout(min(seconds, ANSWER))
+            connection.request("POST", path_of(method.name), body, _headers(method.name, body, seconds))
             response = connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Lost(repr(error)) from error
         if not response.will_close:
-            self.idle.append((connection, time.monotonic()))
-        return response.status, answer
+            self._keep(connection)
+        return _understood(response, answer, method)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, ends: float) -> http.client.HTTPConnection:
         """An open one that the callee has not closed meanwhile, else a new one. Raises NotSent."""
         while self.idle:
             connection, since = self.idle.pop()
             if time.monotonic() - since < IDLE and not _closed(connection):
                 return connection
             connection.close()
-        connection = self.connect()
+        connection = self.connect(min(_still(ends), ANSWER))
         try:
             connection.connect()
         except OSError as error:
@@ -166,26 +170,45 @@ class Callee:
         return connection
 
 
+    def _keep(self, connection: http.client.HTTPConnection) -> None:
+        """For the next call, which takes the one used last; those that nobody has needed for long are let go."""
+        now = time.monotonic()
+        self.idle.append((connection, now))
+        with suppress(IndexError):  # another thread was faster
+            while now - self.idle[0][1] > IDLE:
+                self.idle.popleft()[0].close()
+
+
+def _still(ends: float) -> float:
+    """Seconds until then. Raises NotSent where there are none."""
+    seconds = ends - time.monotonic()
+    if seconds <= 0:
+        raise NotSent("there is no time left") from TimeoutError()
+    return seconds
+
+
 def _closed(connection: http.client.HTTPConnection) -> bool:
     """Whether the other side has hung up: nothing else can be there to be read between two requests."""
     try:
         connection.sock.settimeout(0)
         connection.sock.recv(1)
-    except BlockingIOError:
+    except (BlockingIOError, ssl.SSLWantReadError):
         return False
     except OSError:
         pass
     return True
 
 
-def _understood(status: int, answer: bytes, method: Method) -> bytes:
-    if status == 200:
+def _understood(response: http.client.HTTPResponse, answer: bytes, method: Method) -> bytes:
+    """What a callee said. Whatever else stands in between may have handed the request on before it failed."""
+    if response.status == 200:
         return answer
-    if status == 500:
+    if response.headers.get(OUTCOME) == FAILED:
         raise CalleeFailed(f"{method.name} failed in the process that hosts it; its log says why")
-    if status in (401, 403):  # two processes whose keys or clocks differ: somebody has to look
-        log.error("call_refused", method=method.name, status=status)
-    raise NotSent(f"answered {status}")
+    if response.headers.get(OUTCOME) == REFUSED:  # two processes whose keys, clocks or releases differ: somebody has to look
+        log.error("call_refused", method=method.name, status=response.status)
+        raise NotSent(f"refused with {response.status}")
+    raise Lost(f"answered {response.status}")
 
 
 _callees: dict[str, Callee] = {}
@@ -226,7 +249,11 @@ def _sign(key: str, path: str, said: str, trace: str, body: bytes) -> str:
 
 
 class Refused(Exception):
-    """Not a call of ours: with the status that says so."""
+    """Not a call of ours, so nothing was done: with the status that says so."""
+
+
+class Repeated(Exception):
+    """The same signed words once more. What was done the first time is not said."""
 
 
 class _Seen:
@@ -251,7 +278,7 @@ _seen = _Seen()
 
 
 def _checked(path: str, authorization: str, trace: str, body: bytes) -> float:
-    """Seconds that the caller still waits. Raises Refused for whoever did not sign just this, just now, for the first time."""
+    """Seconds that the caller had when it asked. Raises Refused for whoever did not sign just this, just now; Repeated."""
     try:
         scheme, caller, at, nonce, milliseconds, signature = authorization.split(" ")
         said = f"{caller} {at} {nonce} {milliseconds}"
@@ -261,10 +288,11 @@ def _checked(path: str, authorization: str, trace: str, body: bytes) -> float:
     except (ValueError, KeyError):
         raise Refused("401 Unauthorized") from None
     expected = (_sign(key, path, said, trace, body) for key in keys)
-    if scheme != "Satsuma" or not any([hmac.compare_digest(signature, one) for one in expected]):
+    given = signature.encode()
+    if scheme != "Satsuma" or not any([hmac.compare_digest(given, one.encode()) for one in expected]) or not fresh:
         raise Refused("401 Unauthorized")
-    if not fresh or not _seen.add(nonce):
-        raise Refused("401 Unauthorized")
+    if not _seen.add(nonce):
+        raise Repeated
     return seconds
 
 
@@ -279,15 +307,20 @@ def application(served: dict[str, Serve]) -> Callable:
     found = {path_of(name): serve for name, serve in served.items()}
 
     def answer(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        status, outcome, body = "200 OK", "", b""
         try:
-            status, body = "200 OK", _answer(found, environ)
+            body = _answer(found, environ)
         except Refused as why:
             log.warning("call_refused", path=environ["PATH_INFO"], why=str(why))
-            status, body = str(why), b""
+            status, outcome = str(why), REFUSED
+        except Repeated:
+            log.warning("call_repeated", path=environ["PATH_INFO"])
+            status = "409 Conflict"
         except Exception:
             log.exception("call_failed", path=environ["PATH_INFO"])
-            status, body = "500 Internal Server Error", b""
-        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+            status, outcome = "500 Internal Server Error", FAILED
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response(status, [*headers, (OUTCOME, outcome)] if outcome else headers)
         return [body]
 
     return answer
@@ -309,7 +342,7 @@ def _answer(found: dict[str, Serve], environ: dict[str, Any]) -> bytes:
     try:
         with tracing.following(_trace.decode(trace)), within(seconds):
             return serve(body)
-    except msgspec.ValidationError as error:
+    except NotUnderstood as error:
         log.error("call_not_understood", path=path, why=str(error))
         raise Refused("400 Bad Request") from None
     finally:

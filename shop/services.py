@@ -46,6 +46,10 @@ idempotent = _repeats("idempotent")  # has a business key: retried with it, a re
 once = _repeats("once")  # never sent again by a transport; never on a saga's path
 
 
+class NotUnderstood(ValueError):
+    """The arguments are not those that the type hints say; nothing was done."""
+
+
 class Method:
     """One method of an interface, and its wire format: JSON, checked against the type hints on both sides."""
 
@@ -59,8 +63,11 @@ class Method:
         self.arguments = msgspec.json.Decoder(msgspec.defstruct(function.__name__, fields, kw_only=True))
 
     def serve(self, implementation: Send, request: bytes) -> bytes:
-        """The callee's side: decode, call, encode the answer or the domain error."""
-        arguments = msgspec.structs.asdict(self.arguments.decode(request))
+        """The callee's side: decode, call, encode the answer or the domain error. Raises NotUnderstood."""
+        try:
+            arguments = msgspec.structs.asdict(self.arguments.decode(request))
+        except msgspec.DecodeError as error:
+            raise NotUnderstood(str(error)) from None
         try:
             reply = Reply(value=msgspec.Raw(msgspec.json.encode(implementation(**arguments))))
         except DomainError as error:

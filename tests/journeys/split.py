@@ -93,4 +93,4 @@ class SplitShop:
         return f"http://127.0.0.1:{self.hosts[context].port}"
 
     def stop(self) -> list[int]:
-        return [host.stop() for host in self.hosts.values() if host.process.poll() is None]
+        return [host.stop() for host in self.hosts.values() if host.process and host.process.poll() is None]

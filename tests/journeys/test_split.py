@@ -16,10 +16,13 @@ pytestmark = pytest.mark.usefixtures("verified")
 
 @pytest.fixture(scope="module")
 def shop():
-    shop = SplitShop()
-    shop.start()
-    yield shop
-    assert shop.stop() == [0] * len(settings.ALL_CONTEXTS)
+    shop, status = SplitShop(), []
+    try:
+        shop.start()
+        yield shop
+    finally:
+        status = shop.stop()
+    assert status == [0] * len(settings.ALL_CONTEXTS)
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The remote transport: signed, in time, repeated where that is safe, and never in doubt about what it does not know."""
 
 import http.client
+import socket
 import threading
 import time
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings as configured
 
 from shop import remote, services, tracing
 from shop.errors import Unavailable
@@ -36,6 +38,7 @@ def bound():
     yield to
     services._services.pop("library")
     services._bindings.pop("library")
+    services.configure(configured.SERVICES, configured.TRANSPORT)
 
 
 @pytest.fixture
@@ -104,6 +107,7 @@ FORGED = {
     "another signature": lambda: headers_of(signature="0" * 64),
     "another trace": lambda: headers_of() | {"Satsuma-Trace": '{"correlation_id": "x", "causation_id": "x"}'},
     "no numbers": lambda: headers_of(at="soon"),
+    "letters of nobody's": lambda: headers_of(signature="ä" * 64),
 }
 
 
@@ -121,7 +125,7 @@ def test_another_body_or_another_method_is_refused(server):
 
 def test_what_was_said_once_cannot_be_said_again(server):
     headers = headers_of()
-    assert [post(server, headers=headers) for _ in range(2)] == [200, 401]
+    assert [post(server, headers=headers) for _ in range(2)] == [200, 409]
     assert shelf.calls == ["books"]
 
 
@@ -174,6 +178,47 @@ def test_a_callee_that_is_not_there_is_unavailable(bound):
     gone.close()
     with pytest.raises(Unavailable):
         bound(gone.url).books(isbns=())
+    assert gone.requests == []
+
+
+SAID = {
+    "refused": (f"503 No\r\n{remote.OUTCOME}: {remote.REFUSED}", remote.TRIES),
+    "by somebody in between": ("502 Bad Gateway", 1),
+    "once more": ("409 Conflict", 1),
+}
+
+
+@pytest.mark.parametrize(("said", "requests"), SAID.values(), ids=SAID)
+def test_only_who_says_that_nothing_was_done_is_asked_again_by_a_call_that_is_made_once(bound, said, requests):
+    server = HangUp(then=lambda connection: connection.sendall(f"HTTP/1.1 {said}\r\nContent-Length: 0\r\n\r\n".encode()))
+    with pytest.raises(Unavailable):
+        bound(server.url).shout(word="Fire!")
+    server.close()
+    assert len(server.requests) == requests
+
+
+def test_a_caller_without_time_says_nothing_about_the_callee(bound):
+    silent = HangUp(then=lambda connection: connection.recv(1))
+    for _ in range(remote.FAILURES):
+        with remote.within(0.05), pytest.raises(Unavailable):
+            bound(silent.url).books(isbns=())
+    assert remote._callees[silent.url].failures == 0
+    silent.close()
+
+
+def test_an_address_that_swallows_everything_costs_no_more_time_than_there_is(bound):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        place = full.getsockname()
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:  # its queue is full, so that nobody else's connection is answered
+            one.setblocking(False)
+            one.connect_ex(place)
+        began = time.monotonic()
+        with remote.within(0.3), pytest.raises(Unavailable):
+            bound(f"http://127.0.0.1:{place[1]}").books(isbns=())
+        assert time.monotonic() - began < 1
+        for one in waiting:
+            one.close()
 
 
 @pytest.mark.parametrize(

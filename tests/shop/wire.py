@@ -69,4 +69,5 @@ class HangUp:
             self.then(connection)
 
     def close(self) -> None:
+        self.listening.shutdown(socket.SHUT_RDWR)  # else whoever waits in accept() takes one more
         self.listening.close()

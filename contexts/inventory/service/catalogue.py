@@ -183,7 +183,8 @@ def kept(name: str, make: Callable[[], bytes]) -> Answer:
     if page and shelf.pages.get(name) is page:
         return page.answer(units)
     page = _Page(make())
+    shelf.pages[name] = page
     shelf.room -= 2 * (len(name) + sum(map(len, page.pieces)))  # in pieces, and whole
-    if shelf.room > 0:
-        shelf.pages[name] = page
+    if shelf.room < 0:
+        _shelf = _Shelf(version)
     return page.last[1]
