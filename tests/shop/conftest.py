@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from shop import events, services
+from shop import events, remote, services
 from shop.ids import uuid7
 from tests.shop import post
 from tests.shop.library import Library
@@ -32,6 +32,7 @@ def library(request, settings):
             server = stack.enter_context(answering(services.served(("library",))))
             services.configure({"library": server.url}, transport)
         yield bound
+    remote._callees.clear()  # a port is soon somebody else's
     services._services.pop("library")
     services._bindings.pop("library")
     services.configure(settings.SERVICES, settings.TRANSPORT)

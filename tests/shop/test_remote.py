@@ -36,6 +36,7 @@ def bound():
         return name
 
     yield to
+    remote._callees.clear()  # a port is soon somebody else's
     services._services.pop("library")
     services._bindings.pop("library")
     services.configure(configured.SERVICES, configured.TRANSPORT)
