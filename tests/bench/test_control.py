@@ -40,10 +40,18 @@ def test_an_order_takes_stock_and_writes_lines_payment_and_notification(shopper,
     assert tables("SELECT count(*) FROM control_notification WHERE order_id = %s", order.body["id"]) == 1
 
 
-def test_what_is_out_of_stock_is_refused_and_nothing_is_written(shopper, tables, control):
-    before = control.orders()
-    short, plenty = sku(20, 0), sku(21, 0)
-    control.connections[control.databases[0]].execute("UPDATE control_variant SET stock = 1 WHERE sku = %s", [short])
+@pytest.fixture
+def short(control):
+    """A SKU of which one unit is left."""
+    connection, one = control.connections[control.databases[0]], sku(20, 0)
+    counted = "UPDATE control_variant SET stock = %s WHERE sku = %s"
+    connection.execute(counted, [1, one])
+    yield one
+    connection.execute(counted, [UNITS, one])  # other tests order at random
+
+
+def test_what_is_out_of_stock_is_refused_and_nothing_is_written(shopper, tables, control, short):
+    before, plenty = control.orders(), sku(21, 0)
     items = [{"sku": plenty, "quantity": 1}, {"sku": short, "quantity": 2}]
     answer = shopper.order(items=items)
     assert (answer.status, answer.body["sku"]) == (409, short)
