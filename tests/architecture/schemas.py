@@ -1,33 +1,53 @@
-"""The shapes of all events, and which changes of them break a reader that was built yesterday."""
+"""The shapes of all that crosses between contexts, and which changes of them break whoever was built yesterday.
+
+While a release is rolled out, yesterday's processes call today's and hear from them, and the other way round.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from django.conf import settings
 
-from shop import events
+from shop import errors, events, services
+from shop.services import Method
 
 SNAPSHOT = Path(__file__).with_name("schemas.json")
 Schemas = dict[str, dict[str, Any]]
 
 
 def present() -> Schemas:
-    """Every event's types with their fields, by name and version."""
-    own = [cls for cls in events.declared().values() if cls.__module__.startswith("contexts.")]
-    return {f"{cls.name} v{cls.version}": shapes(cls) for cls in sorted(own, key=lambda cls: cls.name)}
+    """Every event, method and error: its types with their fields. A method's name says what a repeat of it does."""
+    facts = [cls for cls in events.declared().values() if ours(cls)]
+    methods = [m for name, found in services.interfaces().items() if name in settings.ALL_CONTEXTS for m in found]
+    refusals = [cls for cls in errors._by_code.values() if ours(cls) and cls.__module__.endswith(".interface")]
+    found = {f"{cls.name} v{cls.version}": shapes(cls, "event") for cls in facts}
+    found |= {f"{method.name} ({method.repeat})": wire(method) for method in methods}
+    return dict(sorted((found | {f"{cls.code} (error)": shapes(cls, "error") for cls in refusals}).items()))
 
 
-def shapes(cls: type) -> dict[str, Any]:
-    """The event's own type and those it holds: fields with their schemas, and which of them have no default."""
+def ours(cls: type) -> bool:
+    """Whether it is a context's, and no test's."""
+    return cls.__module__.startswith("contexts.")
+
+
+def wire(method: Method) -> dict[str, Any]:
+    """What a method is asked, and what it answers."""
+    answer = msgspec.defstruct("answer", [("value", method.answer.type)])
+    return shapes(method.arguments.type, "arguments") | shapes(answer, "answer")
+
+
+def shapes(cls: type, called: str) -> dict[str, Any]:
+    """A type, and those it holds: fields with their schemas, and which of them have no default."""
     definitions = msgspec.json.schema(cls)["$defs"]
     return {
-        "event" if name == cls.__name__ else name: {
+        called if name == cls.__name__ else name: {
             "fields": {field: without_words(one) for field, one in sorted(shape["properties"].items())},
             "required": sorted(shape.get("required", [])),
         }
-        for name, shape in sorted(definitions.items())
-    }
+        for name, shape in sorted(definitions.items()) if "properties" in shape
+    }  # fmt: skip
 
 
 def without_words(schema: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Events only grow. Accept what was added with `KEEP_SCHEMAS=1 python -m pytest tests/architecture/test_schemas.py`."""
+"""What crosses between contexts only grows.
+
+Accept what was added with `KEEP_SCHEMAS=1 python -m pytest tests/architecture/test_schemas.py`.
+"""
 
 import copy
 import os
@@ -21,11 +24,24 @@ def accepted():
         schemas.keep()
 
 
-def test_no_event_has_changed_in_a_way_that_breaks_its_readers():
+def test_nothing_has_changed_in_a_way_that_breaks_who_was_built_yesterday():
     assert schemas.breaking(schemas.kept(), schemas.present()) == []
 
 
-def test_the_snapshot_knows_every_event():
+def test_every_interface_is_in_the_snapshot():
+    kept = schemas.kept()
+    assert {"users.sign_in_staff (once)", "inventory.out_of_stock (error)"} <= kept.keys()
+    reserve = kept["inventory.reserve (idempotent)"]
+    assert reserve["arguments"]["required"] == ["hold", "lines", "order_id"]
+    assert reserve["Reservation"]["required"] == ["lines", "order_id", "status"]
+
+
+def test_a_method_that_may_not_be_repeated_any_more_is_another_method():
+    after = {"users.profiles (once)": NOW["orders.planted v1"]}
+    assert schemas.breaking({"users.profiles (read)": NOW["orders.planted v1"]}, after) == ["users.profiles (read) is gone"]
+
+
+def test_the_snapshot_knows_everything_that_crosses():
     assert schemas.present() == schemas.kept(), "accept the additions with KEEP_SCHEMAS=1"
 
 
