@@ -15,7 +15,7 @@ from shop.errors import Unavailable
 from shop.ids import uuid7
 from tests.shop import library as shelf
 from tests.shop.library import Library
-from tests.shop.wire import HangUp, answering
+from tests.shop.wire import HangUp, answering, wait_for_the_end
 from tests.threads import crowd, eventually
 
 BODY = b'{"isbns": ["1"]}'
@@ -199,7 +199,7 @@ def test_only_who_says_that_nothing_was_done_is_asked_again_by_a_call_that_is_ma
 
 
 def test_a_caller_without_time_says_nothing_about_the_callee(bound):
-    silent = HangUp(then=lambda connection: connection.recv(1))
+    silent = HangUp(then=wait_for_the_end)
     for _ in range(remote.FAILURES):
         with remote.within(0.05), pytest.raises(Unavailable):
             bound(silent.url).books(isbns=())
@@ -238,7 +238,7 @@ def test_what_may_have_happened_is_asked_again_only_where_that_changes_nothing(b
 
 
 def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_there_is_time(bound):
-    silent = HangUp(then=lambda connection: connection.recv(1))
+    silent = HangUp(then=wait_for_the_end)
     began = time.monotonic()
     with remote.within(0.3), pytest.raises(Unavailable):
         bound(silent.url).books(isbns=())

@@ -1,5 +1,6 @@
 """Somebody at the other end of the wire: a server of the remote transport, and one that never answers."""
 
+import http.client
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -47,6 +48,11 @@ def answering(served: dict[str, remote.Serve]) -> Iterator[Server]:
         thread.join()
 
 
+def wait_for_the_end(connection: socket.socket) -> None:
+    """Say nothing until the other side hangs up."""
+    connection.recv(1)
+
+
 class HangUp:
     """Takes each request, and hangs up without an answer; or, told so, does something else with the connection."""
 
@@ -64,8 +70,9 @@ class HangUp:
                 threading.Thread(target=self._take, args=(connection,), daemon=True).start()
 
     def _take(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            self.requests.append(connection.recv(65536))
+        with suppress(OSError), connection, connection.makefile("rb") as reading:
+            headers = http.client.parse_headers(reading) if reading.readline() else {}
+            self.requests.append(reading.read(int(headers.get("Content-Length", 0))))
             self.then(connection)
 
     def close(self) -> None:
