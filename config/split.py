@@ -47,9 +47,9 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
     running: list[subprocess.Popen] = []
     try:
         with up.step("Starting five processes and the gateway"):
-            hosts = [_host(context, port, n, shared) for n, context in enumerate(CONTEXTS)]
-            running += hosts
-            for n, host in enumerate(hosts):
+            for n, context in enumerate(CONTEXTS):
+                running.append(_host(context, port, n, shared))
+            for n, host in enumerate(running):
                 up.await_ready(host, port + PUBLIC + n)
             running.append(_gateway(port, shared))
             up.await_ready(running[-1], port)

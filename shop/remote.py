@@ -169,7 +169,6 @@ class Callee:
             raise NotSent(repr(error)) from error
         return connection
 
-
     def _keep(self, connection: http.client.HTTPConnection) -> None:
         """For the next call, which takes the one used last; those that nobody has needed for long are let go."""
         now = time.monotonic()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -10,6 +9,7 @@ from typing import IO
 
 import pytest
 
+from tests.config.trees import free_port
 from tests.shopper import Shopper
 from tests.threads import eventually
 
@@ -18,9 +18,7 @@ class RunningShop:
     """`granian config.wsgi` on a free port, and the environment that it started with."""
 
     def __init__(self, output: IO | None = None, **environment: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.site = f"http://127.0.0.1:{self.port}"
         self.environment = os.environ | {"ENGINE": "embedded", "SITE_URL": self.site} | environment
         self.output = output

@@ -11,15 +11,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.urls import resolve
 
-from tests.config.trees import children, serve
+from tests.config.trees import children, free_port, serve
 from tests.shopper import Answer, Shopper
 from tests.threads import eventually
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Host:
