@@ -115,7 +115,7 @@ class Server:
         return found
 
     def _options(self) -> str:
-        options = f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB"
+        options = f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB -c wal_level=logical"
         options += f" -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC {self.extra}"
         return options if self.durable else options + " -c fsync=off -c full_page_writes=off"
 

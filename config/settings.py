@@ -178,8 +178,13 @@ PLANNING = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "j
 
 
 def server(name: str) -> dict[str, Any]:
+    """The postgres:// address that a setting gives."""
+    return postgres(name, setting(name, env.str))
+
+
+def postgres(name: str, url: str) -> dict[str, Any]:
     """A postgres:// address; host, user and password may stand in its query too, as libpq has it for sockets."""
-    parsed = setting(name, env.db_url)
+    parsed: dict[str, Any] = environ.Env.db_url_config(url)
     if parsed.get("ENGINE") != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"{name} is not a postgres:// address; PostgreSQL is the only engine")
     options = dict(parsed.get("OPTIONS", {}))
@@ -212,13 +217,14 @@ def database(context: str) -> dict[str, Any]:
 
 
 def role(context: str) -> dict[str, str]:
-    """The context's own role: its password follows from SECRET_KEY, so there is nothing to configure."""
+    """A role of its own, and its database: the password follows from SECRET_KEY, so there is nothing to configure."""
     password = hmac.new(SECRET_KEY.encode(), f"role {context}".encode(), hashlib.sha256).hexdigest()
     name = f"{DATABASE_PREFIX}_{context}"
     return {"NAME": name, "USER": name, "PASSWORD": password}
 
 
 DATABASE_SERVER = server("DATABASE_URL")
+DIRECTORY = {**DATABASE_SERVER, **role("directory")}  # where databases are that have moved; it stays where it is
 DATABASES: dict[str, Any] = {"default": {}} | {context: database(context) for context in CONTEXTS}
 DATABASE_ROUTERS = ["shop.database.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

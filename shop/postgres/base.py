@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import re
 import select
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -24,6 +25,7 @@ from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransacti
 from psycopg_pool import ConnectionPool
 
 from shop import chaos
+from shop.postgres import moves
 from shop.transactions import held, refuse_beside
 
 RECONNECT = 1.0  # seconds that a lost connection is tried again on its own; then each request tries
@@ -92,6 +94,10 @@ class Connection(psycopg.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.planned: set[str] = set()
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, alias: str, **parameters: Any) -> "Connection":  # type: ignore[override]
+        return moves.connect(alias, partial(super().connect, conninfo), parameters)
 
 
 class Cursor(base.Cursor):
@@ -202,7 +208,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """As Django's, but back at once after an outage: by default a pool waits up to minutes between two tries."""
         if self.alias not in self._connection_pools and self.settings_dict["OPTIONS"].get("pool"):
             pool = ConnectionPool(
-                connection_class=Connection, kwargs=self.get_connection_params() | {"autocommit": True},
+                connection_class=Connection,
+                kwargs=self.get_connection_params() | {"autocommit": True, "alias": self.alias},
                 configure=self._configure_connection, check=self._check, reconnect_timeout=RECONNECT, open=False,
                 **self.settings_dict["OPTIONS"]["pool"],
             )  # fmt: skip

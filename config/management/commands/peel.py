@@ -1,0 +1,45 @@
+"""manage.py peel: a context's database moves to another server, under running orders, and back."""
+
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from config.peel.database import StillThere
+from config.peel.move import Different, Move, Refused
+from config.peel.stream import Stuck
+from config.settings import postgres
+
+
+class Command(BaseCommand):
+    help = "Move a context's database to another server while the shop sells. Goes on where it was cut off."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("context", choices=settings.CONTEXTS)
+        parser.add_argument("--to", required=True, help="the new database, as its administrator: postgres://user:password@host/name")
+        where = "today's server, as its administrator, by a name that the new one reaches (default: DATABASE_URL)"
+        parser.add_argument("--from", dest="here", help=where)
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--rollback", action="store_true", help="back to where it was, with all that was written since")
+        what.add_argument("--finish", action="store_true", help="stop carrying back what is written: the old database may go")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            target = postgres("--to", options["to"])
+            server = postgres("--from", options["here"]) if options["here"] else settings.DATABASE_SERVER
+            move = Move(options["context"], server, target, self._say)
+            if options["rollback"]:
+                move.roll_back()
+            elif options["finish"]:
+                move.finish()
+            else:
+                move.run()
+        except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, psycopg.Error) as error:
+            raise CommandError(str(error)) from None
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()

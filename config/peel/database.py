@@ -1,0 +1,122 @@
+"""One database of a context, as an administrator sees it: who may log in, what is in it."""
+
+import time
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from config.directory import administrator
+from shop.postgres.moves import Place
+
+MARKS = "satsuma_mark"  # rows that say how far a stream has come
+POLITE = 0.2  # seconds that sessions get to end their transaction before they are ended
+GONE = 5.0  # seconds until all of them have to be gone
+LOOKS = 0.01  # seconds between two looks
+
+_SESSIONS = """
+FROM pg_stat_activity WHERE usename = %s AND datname = current_database() AND backend_type = 'client backend'"""
+
+
+class StillThere(RuntimeError):
+    """Sessions of a role do not end."""
+
+
+class Database:
+    """Where it is, and a connection as administrator, which comes back by itself."""
+
+    def __init__(self, server: dict[str, Any], place: Place) -> None:
+        self.server, self.place = server, place
+        self._connection: psycopg.Connection | None = None
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = self.another_connection()
+        return self._connection
+
+    def another_connection(self) -> psycopg.Connection:
+        return administrator(self.server, self.place.dbname)
+
+    def rows(self, statement: str, *parameters: Any) -> list[tuple]:
+        return self.connection.execute(statement, parameters or None).fetchall()
+
+    def run(self, statement: str, *parameters: Any, **names: str) -> None:
+        """One statement; `{name}` stands for an identifier."""
+        composed = sql.SQL(statement).format(**{key: sql.Identifier(name) for key, name in names.items()})
+        self.connection.execute(composed, parameters or None)
+
+    def has(self, statement: str, *parameters: Any) -> bool:
+        return bool(self.rows(f"SELECT EXISTS ({statement})", *parameters)[0][0])
+
+    def conninfo(self) -> str:
+        """How another server's replication gets here."""
+        given = self.server
+        parts = {
+            "host": given["HOST"], "port": given["PORT"], "user": given["USER"], "password": given["PASSWORD"],
+            "dbname": self.place.dbname, **given.get("OPTIONS", {}),
+        }  # fmt: skip
+        return psycopg.conninfo.make_conninfo(**{name: value for name, value in parts.items() if value})
+
+    # --- Who may log in
+
+    def fence(self) -> None:
+        """Nobody of the context reads or writes here any more: no new session, and the running ones have ended.
+
+        Sessions in the middle of a transaction get a moment to end it. Twice nobody has to be there: a session that was
+        just being authenticated shows up late. Raises StillThere.
+        """
+        self.run("ALTER ROLE {role} NOLOGIN", role=self.place.user)
+        began, empty = time.monotonic(), 0
+        while empty < 2:
+            late = time.monotonic() - began
+            if late > GONE:
+                raise StillThere(f"Sessions of {self.place.user} on {self.place.dbname} do not end")
+            which = "" if late > POLITE else "AND state = 'idle'"
+            self.rows(f"SELECT pg_terminate_backend(pid) {_SESSIONS} {which}", self.place.user)
+            empty = 0 if self.has(f"SELECT 1 {_SESSIONS}", self.place.user) else empty + 1
+            time.sleep(LOOKS)
+
+    def open(self) -> None:
+        """The context may log in."""
+        self.run("ALTER ROLE {role} LOGIN", role=self.place.user)
+
+    def set_password(self, password: str) -> None:
+        self.connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(self.place.user), sql.Literal(password))
+        )
+
+    # --- What is in it
+
+    def tables(self) -> list[str]:
+        """The context's own, in the order of their names."""
+        found = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename <> %s ORDER BY tablename"
+        return [table for (table,) in self.rows(found, MARKS)]
+
+    def columns(self) -> list[tuple]:
+        """What both sides of a stream need to have the same."""
+        return self.rows(
+            """SELECT table_name::text, column_name::text, data_type::text, is_nullable::text FROM information_schema.columns
+               WHERE table_schema = 'public' AND table_name <> %s ORDER BY table_name, ordinal_position""",
+            MARKS,
+        )
+
+    def sequences(self) -> dict[str, int]:
+        """The last number that each has given."""
+        return dict(
+            self.rows(
+                """SELECT sequencename::text, last_value FROM pg_sequences
+                   WHERE schemaname = 'public' AND last_value IS NOT NULL"""
+            )
+        )
+
+    def advance(self, sequences: dict[str, int]) -> None:
+        """Go on where the other side stopped: replication carries rows, not sequences."""
+        for name, last in sequences.items():
+            self.rows("SELECT setval(quote_ident(%s)::regclass, %s)", name, last)
+
+    def clear(self) -> None:
+        """Empty, as before the rows of the other side come."""
+        self.run(f"DROP TABLE IF EXISTS {MARKS}")
+        names = sql.SQL(", ").join(map(sql.Identifier, self.tables()))
+        self.connection.execute(sql.SQL("TRUNCATE {}").format(names))
