@@ -9,7 +9,7 @@ from psycopg import sql
 from config.directory import administrator
 from shop.postgres.moves import Place
 
-MARKS = "satsuma_mark"  # rows that say how far a stream has come
+MARKS = "satsuma_peel"  # schema of the rows that say how far a stream has come; no table of the context's
 POLITE = 0.2  # seconds that sessions get to end their transaction before they are ended
 GONE = 5.0  # seconds until all of them have to be gone
 LOOKS = 0.01  # seconds between two looks
@@ -90,15 +90,14 @@ class Database:
 
     def tables(self) -> list[str]:
         """The context's own, in the order of their names."""
-        found = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename <> %s ORDER BY tablename"
-        return [table for (table,) in self.rows(found, MARKS)]
+        found = self.rows("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
+        return [table for (table,) in found]
 
     def columns(self) -> list[tuple]:
         """What both sides of a stream need to have the same."""
         return self.rows(
             """SELECT table_name::text, column_name::text, data_type::text, is_nullable::text FROM information_schema.columns
-               WHERE table_schema = 'public' AND table_name <> %s ORDER BY table_name, ordinal_position""",
-            MARKS,
+               WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"""
         )
 
     def sequences(self) -> dict[str, int]:
@@ -115,8 +114,15 @@ class Database:
         for name, last in sequences.items():
             self.rows("SELECT setval(quote_ident(%s)::regclass, %s)", name, last)
 
+    def make_marks(self) -> None:
+        self.run(f"CREATE SCHEMA IF NOT EXISTS {MARKS}")
+        self.run(f"CREATE TABLE IF NOT EXISTS {MARKS}.mark (stream text PRIMARY KEY, mark uuid NOT NULL)")
+
+    def forget_marks(self) -> None:
+        self.run(f"DROP SCHEMA IF EXISTS {MARKS} CASCADE")
+
     def clear(self) -> None:
         """Empty, as before the rows of the other side come."""
-        self.run(f"DROP TABLE IF EXISTS {MARKS}")
+        self.forget_marks()
         names = sql.SQL(", ").join(map(sql.Identifier, self.tables()))
         self.connection.execute(sql.SQL("TRUNCATE {}").format(names))

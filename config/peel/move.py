@@ -93,6 +93,8 @@ class Move:
         for_now = secrets.token_hex(16)
         with administrator(self.new.server, "postgres") as connection:
             create(connection, self.new.place.dbname, self.new.place.user, for_now)
+            names = map(sql.Identifier, (self.new.place.dbname, self.new.place.user))
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*names))
         if self.there.exists():  # of a time before
             self.there.drop()
         self.new.open()
@@ -211,8 +213,11 @@ class Move:
         self._end()
 
     def _end(self) -> None:
-        for stream in (self.there, self.back) if self._target_exists() else ():
-            stream.drop()
+        if self._target_exists():
+            for stream in (self.there, self.back):
+                stream.drop()
+            for side in (self.old, self.new):
+                side.forget_marks()
         self.directory.forget(self.context)
 
     def _target_exists(self) -> bool:

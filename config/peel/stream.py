@@ -24,10 +24,10 @@ class Stream:
     def start(self, *, copy: bool) -> None:
         """Idempotent. Without `copy`, both sides have to be the same already."""
         for side in (self.source, self.target):
-            side.run(f"CREATE TABLE IF NOT EXISTS {MARKS} (stream text PRIMARY KEY, mark uuid NOT NULL)")
+            side.make_marks()
         source, target = self.source, self.target
         if not source.has("SELECT 1 FROM pg_publication WHERE pubname = %s", self.name):
-            tables = sql.SQL(", ").join(map(sql.Identifier, [*source.tables(), MARKS]))
+            tables = sql.SQL(", ").join([*map(sql.Identifier, source.tables()), sql.SQL(f"{MARKS}.mark")])
             source.connection.execute(
                 sql.SQL("CREATE PUBLICATION {} FOR TABLE {}").format(sql.Identifier(self.name), tables)
             )
@@ -84,9 +84,9 @@ class Stream:
         """Wait until all that was committed before is in the target. Seconds that it took; raises Stuck."""
         began, mark = time.monotonic(), uuid.uuid4()
         self.source.run(
-            f"INSERT INTO {MARKS} VALUES (%s, %s) ON CONFLICT (stream) DO UPDATE SET mark = excluded.mark", self.name, mark
+            f"INSERT INTO {MARKS}.mark VALUES (%s, %s) ON CONFLICT (stream) DO UPDATE SET mark = excluded.mark", self.name, mark
         )
-        while not self.target.has(f"SELECT 1 FROM {MARKS} WHERE stream = %s AND mark = %s", self.name, mark):
+        while not self.target.has(f"SELECT 1 FROM {MARKS}.mark WHERE stream = %s AND mark = %s", self.name, mark):
             if time.monotonic() - began > patience:
                 self._fail_if_broken()
                 raise Stuck(f"What was written does not arrive within {patience:g} s")

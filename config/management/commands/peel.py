@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from config.peel.database import StillThere
 from config.peel.move import Different, Move, Refused
+from config.peel.plan import plan, problems
 from config.peel.stream import Stuck
 from config.settings import postgres
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         where = "today's server, as its administrator, by a name that the new one reaches (default: DATABASE_URL)"
         parser.add_argument("--from", dest="here", help=where)
         what = parser.add_mutually_exclusive_group()
+        what.add_argument("--plan", action="store_true", help="say what would move and what it would cost; change nothing")
         what.add_argument("--rollback", action="store_true", help="back to where it was, with all that was written since")
         what.add_argument("--finish", action="store_true", help="stop carrying back what is written: the old database may go")
 
@@ -36,9 +38,18 @@ class Command(BaseCommand):
             elif options["finish"]:
                 move.finish()
             else:
-                move.run()
+                self._go_on(move, options["plan"])
         except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, psycopg.Error) as error:
             raise CommandError(str(error)) from None
+
+    def _go_on(self, move: Move, only_plan: bool) -> None:
+        if not move.step:
+            if only_plan:
+                self._say(plan(move, {}))
+            if found := problems(move):
+                raise Refused("It cannot move:" + "".join(f"\n- {problem}" for problem in found))
+        if not only_plan:
+            move.run()
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
