@@ -193,6 +193,8 @@ class Move:
 
     def roll_back(self) -> None:
         """To where it was, with all that has been written since."""
+        if not self.step:
+            raise Refused(f"No move of {self.context} is under way; to move it back is another move, to an empty database")
         here, there = self.old.place, self.new.place
         now = self.directory.place(self.context)
         if now.epoch == there.epoch:
