@@ -121,6 +121,11 @@ class Database:
     def forget_marks(self) -> None:
         self.run(f"DROP SCHEMA IF EXISTS {MARKS} CASCADE")
 
+    def begin_anew(self) -> None:
+        """Nothing is there, whatever a step that was cut off has left."""
+        self.run("DROP SCHEMA public CASCADE")
+        self.run("CREATE SCHEMA public AUTHORIZATION {role}", role=self.place.user)
+
     def clear(self) -> None:
         """Empty, as before the rows of the other side come; without the triggers that keep a ledger from being emptied."""
         self.forget_marks()

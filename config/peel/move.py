@@ -95,8 +95,7 @@ class Move:
             create(connection, self.new.place.dbname, self.new.place.user, for_now)
             names = map(sql.Identifier, (self.new.place.dbname, self.new.place.user))
             connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*names))
-        if self.there.exists():  # of a time before
-            self.there.drop()
+        self.new.begin_anew()
         self.new.open()
         self._migrate(for_now)
         self.new.fence()

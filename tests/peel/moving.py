@@ -79,13 +79,22 @@ def _ready(customer: Shopper) -> bool:
         return False
 
 
+def _in_stock(customer: Shopper, at_least: int = 10) -> list[str]:
+    """SKUs of which there is some, of the whole catalogue."""
+    found, page = [], "products?in_stock=true"
+    while page:
+        answer = customer.get(page).body
+        found += [v["sku"] for p in answer["results"] for v in p["variants"] if v["available"] >= at_least]
+        page = answer["next"] and answer["next"].partition("/api/v1/")[2]
+    return found
+
+
 class Buyers:
-    """They buy without a pause, each order until it is confirmed, and note how long they waited."""
+    """They buy, one order after the other, each until it is confirmed, and note how long they waited."""
 
     def __init__(self, customer: Shopper, count: int = 3) -> None:
-        products = customer.get("products?in_stock=true&page_size=100").body["results"]
         self.customer = customer
-        self.skus = itertools.cycle([v["sku"] for p in products for v in p["variants"] if v["available"] > 9])
+        self.skus = itertools.cycle(_in_stock(customer))
         self.stopping = threading.Event()
         self.orders: dict[str, str] = {}  # by key: the id that was answered
         self.statuses: list[int] = []
@@ -108,10 +117,11 @@ class Buyers:
             key, sku, began = uuid.uuid4().hex, next(self.skus), time.monotonic()
             while (answer := self.customer.order(sku, key=key)).status != 201:
                 self.statuses.append(answer.status)
-                is_on_its_way = answer.status in (202, 503) or answer.body["code"] == "shop.request_in_flight"
+                is_on_its_way = answer.status in (202, 503) or answer.body["code"] == "shop.idempotency_key_in_flight"
                 if not is_on_its_way or time.monotonic() - began > 30:
                     self.broken.append(f"{answer.status} {answer.body}")
                     return
                 self.stopping.wait(0.05)
             self.orders[key] = answer.body["id"]
             self.longest = max(self.longest, time.monotonic() - began)
+            self.stopping.wait(0.1)
