@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -149,6 +150,15 @@ class Server:
             shutil.chown(self.log, NOBODY, NOBODY)
 
 
+def main() -> None:
+    """`python -m config.embedded FOLDER [stop]`: one more server, for trying things out. Prints its address."""
+    server = Server(Path(sys.argv[1]))
+    if sys.argv[2:] == ["stop"]:
+        return server.stop()
+    server.start()
+    print(server.url)
+
+
 def _is_dead(pid: str) -> bool:
     """Gone, or waiting to be collected by a parent that does not."""
     try:
@@ -172,3 +182,7 @@ def _can_unshare() -> bool:
         return subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,8 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
+from shop.database import hosted
+
 
 def settings_of_the_first_start() -> tuple[str, bool]:
     """Whose address may sign in to the admin, and whether there are things to look at. Raises CommandError."""
@@ -38,10 +40,11 @@ def prepare() -> dict[str, str]:
     call_command("databases", stdout=sys.stderr)
     call_command("migrate", verbosity=0)
     call_command("check", databases=list(django.conf.settings.CONTEXTS), stdout=StringIO())
-    if with_catalogue:
+    if with_catalogue and "inventory" in hosted():
         call_command("seed_catalogue", stdout=sys.stderr)
     said = StringIO()
-    call_command("create_staff", email=staff, permissions="*", if_missing=True, stdout=said)
+    if "users" in hosted():
+        call_command("create_staff", email=staff, permissions="*", if_missing=True, stdout=said)
     password = said.getvalue().rpartition("password: ")[2].strip() if "password: " in said.getvalue() else ""
     return {"email": staff, "password": password}
 

@@ -6,6 +6,7 @@ Ctrl-C or SIGTERM. Killed at any point, it goes on with the same data the next t
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -87,6 +88,7 @@ def _run(folder: Path, port: int, serve_it: Serve) -> int:
         with step("Starting PostgreSQL"):
             server.start()
         environment["DATABASE_URL"] = server.url
+    _keep(environment, folder / "env")
     try:
         with step("Preparing five databases, catalogue and staff"):
             prepared = _prepare(environment)
@@ -114,6 +116,14 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     return {**site, **mail, **json.loads(kept.read_text()), **os.environ}
 
 
+def _keep(environment: dict[str, str], file: Path) -> None:
+    """What a command of this shop has to know, for a shell: `set -a; . .data/env`."""
+    names = ("DATABASE_URL", "SECRET_KEY", "JWT_SIGNING_KEY", "SITE_URL", "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL")
+    known = {name: environment[name].replace("\n", "\\n") for name in names if name in environment}
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items()))
+
+
 def _prepare(environment: dict[str, str]) -> dict[str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "config.prepare"], env=environment, capture_output=True, text=True, check=False
@@ -124,8 +134,9 @@ def _prepare(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> int:
-    command = serve.server(host=HOST, port=port, workers=1, threads=serve.number("WEB_THREADS", 4, 256))
-    server = subprocess.Popen(command, env=environment, preexec_fn=serve.in_a_group_of_its_own)
+    here = {"PORT": str(port), "WEB_HOST": HOST, "WEB_WORKERS": "1"}
+    command = [sys.executable, "-m", "config.serve"]
+    server = subprocess.Popen(command, env=environment | here, preexec_fn=serve.in_a_group_of_its_own)
     try:
         with step("Starting the shop"):
             await_ready(server, port)
@@ -168,7 +179,7 @@ def _something_in_stock(site: str) -> str:
 
 def welcome(port: int, prepared: dict[str, str]) -> None:
     site = f"http://{HOST}:{port}"
-    sku = _something_in_stock(site)
+    sku = _something_in_stock(site) if "inventory" in os.environ.get("CONTEXTS", "inventory") else "SKU"
     password = prepared.get("password") or "as shown at the first start (manage.py create_staff makes another)"
     print(
         f"""

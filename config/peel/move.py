@@ -16,13 +16,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 from django.conf import settings
 from psycopg import sql
 
 from config.directory import Directory, administrator, create
+from config.peel.configuration import url
 from config.peel.database import Database
 from config.peel.stream import Stream
 from shop import chaos
@@ -41,14 +41,6 @@ class Refused(Exception):
 
 class Different(Exception):
     """The two databases are not the same."""
-
-
-def url_of(place: Place, password: str) -> str:
-    """What a process of the context is configured with."""
-    where = f"{place.host}:{place.port}" if place.port else place.host
-    if place.host.startswith("/"):  # a socket
-        return f"postgres://{place.user}:{quote(password)}@/{place.dbname}?host={quote(place.host)}"
-    return f"postgres://{place.user}:{quote(password)}@{where}/{place.dbname}"
 
 
 class Move:
@@ -105,7 +97,7 @@ class Move:
         self.new.clear()
 
     def _migrate(self, password: str) -> None:
-        own = {f"{self.context.upper()}_DATABASE_URL": url_of(self.new.place, password)}
+        own = {f"{self.context.upper()}_DATABASE_URL": url(self.new.place, password)}
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "migrate", "--database", self.context, "--skip-checks"]
         done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -1,5 +1,6 @@
 """manage.py peel: a context's database moves to another server, under running orders, and back."""
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -7,6 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from config.peel import configuration
+from config.peel.configuration import Address
 from config.peel.database import StillThere
 from config.peel.move import Different, Move, Refused
 from config.peel.plan import plan, problems
@@ -23,6 +26,9 @@ class Command(BaseCommand):
         parser.add_argument("--to", required=True, help="the new database, as its administrator: postgres://user:password@host/name")
         where = "today's server, as its administrator, by a name that the new one reaches (default: DATABASE_URL)"
         parser.add_argument("--from", dest="here", help=where)
+        parser.add_argument("--at", metavar="HOST:PORT", help="where its process is to answer (default: <context>:8000)")
+        parser.add_argument("--shop-at", metavar="HOST:PORT", default="shop:8000", help="where the others answer (%(default)s)")
+        parser.add_argument("--write", type=Path, metavar="FOLDER", help="write what the processes are to be configured with")
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--plan", action="store_true", help="say what would move and what it would cost; change nothing")
         what.add_argument("--rollback", action="store_true", help="back to where it was, with all that was written since")
@@ -39,7 +45,9 @@ class Command(BaseCommand):
                 move.finish()
             else:
                 self._go_on(move, options["plan"])
-        except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, psycopg.Error) as error:
+            if options["write"]:
+                self._write(options["write"], move, options["at"] or f"{move.context}:8000", options["shop_at"])
+        except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, ValueError, psycopg.Error) as error:
             raise CommandError(str(error)) from None
 
     def _go_on(self, move: Move, only_plan: bool) -> None:
@@ -50,6 +58,12 @@ class Command(BaseCommand):
                 raise Refused("It cannot move:" + "".join(f"\n- {problem}" for problem in found))
         if not only_plan:
             move.run()
+
+    def _write(self, folder: Path, move: Move, at: str, shop_at: str) -> None:
+        folder = folder.resolve()
+        files = configuration.files(folder, move.context, move.new.place, Address.of(at), Address.of(shop_at))
+        configuration.write(folder, files)
+        self._say(f"  wrote {', '.join(files)} to {folder}")
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
