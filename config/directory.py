@@ -50,6 +50,9 @@ class Directory:
         own = settings.DIRECTORY
         with administrator(settings.DATABASE_SERVER) as connection:
             self.is_new = create(connection, own["NAME"], own["USER"], own["PASSWORD"])
+            for change in ("ALTER DATABASE {name} OWNER TO CURRENT_USER", "GRANT CONNECT ON DATABASE {name} TO {reader}"):
+                names = {"name": sql.Identifier(own["NAME"]), "reader": sql.Identifier(own["USER"])}
+                connection.execute(sql.SQL(change).format(**names))
         self.connection = administrator(settings.DATABASE_SERVER, own["NAME"])
         self.connection.execute(TABLES)
         self.connection.execute(sql.SQL("GRANT SELECT ON binding TO {}").format(sql.Identifier(own["USER"])))

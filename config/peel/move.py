@@ -226,10 +226,12 @@ def _both(work: Callable, one: Any, other: Any) -> list[Any]:
 
 def _counts(side: Database) -> dict[str, int] | None:
     """Rows of each table; None where counting takes too long."""
+    tables = side.tables()
+    counts = sql.SQL(", ").join(sql.SQL("({})").format(_of(table, "count(*)")) for table in tables)
     try:
         with side.connection.transaction():
             side.run(f"SET LOCAL statement_timeout = '{COUNTS}'")
-            return {table: side.connection.execute(_of(table, "count(*)")).fetchone()[0] for table in side.tables()}
+            return dict(zip(tables, side.connection.execute(sql.SQL("SELECT {}").format(counts)).fetchone() or (), strict=True))
     except psycopg.errors.QueryCanceled:
         return None
 
