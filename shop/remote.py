@@ -30,8 +30,7 @@ from django.db import close_old_connections
 
 from shop import tracing
 from shop.errors import Unavailable
-from shop.services import Method, NotUnderstood, Send
-from shop.transactions import refuse
+from shop.services import Method, NotUnderstood, Send, noted
 
 PATIENCE = 5.0  # seconds that a call may take with all its repeats, unless its caller has less
 ANSWER = 3.0  # seconds until a request counts as lost
@@ -219,11 +218,7 @@ def reach(method: Method, url: str) -> Send:
     with _opening:
         callee = _callees.setdefault(url, Callee(url))
 
-    def call(**arguments: Any) -> Any:
-        refuse(f"{method.name} was called")
-        return method.receive(callee.ask(method, msgspec.json.encode(arguments)))
-
-    return call
+    return noted(method, lambda **arguments: method.receive(callee.ask(method, msgspec.json.encode(arguments))))
 
 
 def path_of(name: str) -> str:

@@ -12,9 +12,12 @@ which is the same through the wire format. The way to an address is the remote t
 """
 
 import inspect
+import sys
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from time import perf_counter
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -105,17 +108,50 @@ class Reply(msgspec.Struct, omit_defaults=True):
 _reply = msgspec.json.Decoder(Reply)
 
 
+# The calls of this process that nobody has written down yet (`shop.traffic`): the caller's module, the method, the
+# seconds, and whether it failed. A domain error is an answer; an outage and a bug are failures.
+seen: deque[tuple[str, str, float, bool]] = deque(maxlen=50_000)
+_caller = sys._getframe
+
+
 def local(method: Method, implementation: Send) -> Send:
     """A plain call, no copy."""
-    name = method.name
+    name, note = method.name, seen.append
 
     def call(**arguments: Any) -> Any:
         if held.aliases:
             refuse(f"{name} was called")
+        began = perf_counter()
         try:
-            return implementation(**arguments)
-        except _outages as error:
-            raise _unavailable(name) from error
+            answer = implementation(**arguments)
+        except Exception as error:
+            note((_caller(1).f_globals["__name__"], name, perf_counter() - began, _failed(error)))
+            if isinstance(error, _outages):
+                raise _unavailable(name) from error
+            raise
+        note((_caller(1).f_globals["__name__"], name, perf_counter() - began, False))
+        return answer
+
+    return call
+
+
+def _failed(error: Exception) -> bool:
+    return isinstance(error, Unavailable) or not isinstance(error, DomainError)
+
+
+def noted(method: Method, send: Send) -> Send:
+    """A way to a method on which each call is seen, as a local one is."""
+
+    def call(**arguments: Any) -> Any:
+        refuse(f"{method.name} was called")
+        began, failed = perf_counter(), False
+        try:
+            return send(**arguments)
+        except Exception as error:
+            failed = _failed(error)
+            raise
+        finally:
+            seen.append((_caller(1).f_globals["__name__"], method.name, perf_counter() - began, failed))
 
     return call
 
@@ -127,7 +163,6 @@ def loopback(method: Method, implementation: Send) -> Send:
     """Through the wire format, in process. What may be repeated is made twice, as after a lost reply."""
 
     def call(**arguments: Any) -> Any:
-        refuse(f"{method.name} was called")
         request = msgspec.json.encode(arguments)
 
         def send() -> bytes:
@@ -140,7 +175,7 @@ def loopback(method: Method, implementation: Send) -> Send:
             journal.append(send)
         return method.receive(reply)
 
-    return call
+    return noted(method, call)
 
 
 _outages: tuple[type[Exception], ...] = ()
