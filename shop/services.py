@@ -53,6 +53,10 @@ class NotUnderstood(ValueError):
     """The arguments are not those that the type hints say; nothing was done."""
 
 
+class Mystery(ValueError):
+    """An answer that this release cannot read: whatever happened, it is not known here."""
+
+
 class Method:
     """One method of an interface, and its wire format: JSON, checked against the type hints on both sides."""
 
@@ -63,7 +67,9 @@ class Method:
         self.answer = msgspec.json.Decoder(hints.pop("return"))
         given = inspect.signature(function).parameters
         fields = [(name, hint, *_default(given[name])) for name, hint in hints.items()]
-        self.arguments = msgspec.json.Decoder(msgspec.defstruct(function.__name__, fields, kw_only=True))
+        # What a caller of a later release says beyond this is refused, as it would be lost; in answers more may stand.
+        asked = msgspec.defstruct(function.__name__, fields, kw_only=True, forbid_unknown_fields=True)
+        self.arguments = msgspec.json.Decoder(asked)
 
     def serve(self, implementation: Send, request: bytes) -> bytes:
         """The callee's side: decode, call, encode the answer or the domain error. Raises NotUnderstood."""
@@ -80,13 +86,20 @@ class Method:
         return msgspec.json.encode(reply)
 
     def receive(self, data: bytes) -> Any:
-        """The caller's side: the answer, or the domain error raised as the class that it was."""
+        """The caller's side: the answer, or the domain error raised as the class that it was.
+
+        Raises Mystery for what only a later release understands.
+        """
         reply = _reply.decode(data)
-        if reply.code is None:
-            return self.answer.decode(reply.value)
-        cls = error_class(reply.code)
-        hints, facts = get_type_hints(cls), msgspec.json.decode(reply.facts)
-        raise cls(**{name: msgspec.convert(fact, hints[name]) for name, fact in facts.items()})
+        try:
+            if reply.code is None:
+                return self.answer.decode(reply.value)
+            cls = error_class(reply.code)
+            hints, facts = get_type_hints(cls), msgspec.json.decode(reply.facts)
+            error = cls(**{name: msgspec.convert(fact, hints[name]) for name, fact in facts.items() if name in hints})
+        except (msgspec.ValidationError, KeyError) as why:
+            raise Mystery(str(why)) from None
+        raise error
 
 
 def _default(parameter: inspect.Parameter) -> tuple:
