@@ -37,6 +37,7 @@ class Edge:
     caller: str
     callee: str
     name: str
+    count: int
     per_minute: float
     failed: int  # calls without an answer; facts that are not acknowledged yet
     mean: float
@@ -121,7 +122,7 @@ FROM shop_callcount, span WHERE minute >= since GROUP BY caller, method, since, 
 
 # Ids of facts sort by time, so that what is older is not read.
 _FACTS = """
-SELECT event.name, subscriber, count(*) / greatest(1, least(%s, extract(epoch FROM now() - (
+SELECT event.name, subscriber, count(*), count(*) / greatest(1, least(%s, extract(epoch FROM now() - (
            SELECT occurred_at FROM shop_outboxevent ORDER BY id LIMIT 1)) / 60))::float,
        count(*) FILTER (WHERE acknowledged_at IS NULL), coalesce(avg(ms), 0)::float,
        coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), 0),
@@ -146,14 +147,14 @@ def edges(alias: str, minutes: int = WINDOW) -> list[Edge]:
 def _called(caller: str, method: str, span: float, sums: list[tuple]) -> Edge:
     """`sums`: range, calls, failed, seconds; the shortest first."""
     callee, _, name = method.partition(".")
-    count, failed, seconds = (float(sum(column)) for column in list(zip(*sums, strict=True))[1:])
+    _, count, failed, seconds = (sum(column) for column in zip(*sums, strict=True))
     quantiles = (_quantile(share * count, sums) for share in (0.5, 0.95))
-    return Edge("call", caller, callee, name, count / span, int(failed), 1000 * seconds / count, *quantiles)
+    return Edge("call", caller, callee, name, count, count / span, failed, 1000 * seconds / count, *quantiles)
 
 
 def _quantile(rank: float, sums: list[tuple]) -> float:
     """Milliseconds, from the middle of the range that holds the call of this rank."""
-    up_to = accumulate(float(calls) for _, calls, *_ in sums)
+    up_to = accumulate(calls for _, calls, *_ in sums)
     nth = next(nth for (nth, *_), reached in zip(sums, up_to, strict=True) if reached >= rank)
     return 2 ** ((nth + 0.5) / RANGES) / 1000
 
