@@ -20,7 +20,7 @@ from bench.operations import OPERATIONS, READS
 from bench.plan import COMPARED, SCALED_AT, Plan, plan_of
 from bench.postgres import Postgres
 from bench.report import Row
-from bench.systems import ROOT, Control, Satsuma, System
+from bench.systems import ROOT, Control, Satsuma, Split, System
 from config.embedded import NoPostgres
 
 DATA = ROOT / ".data"  # on a disk, where fsync costs what it costs; a folder for temporary files may lie in memory
@@ -56,7 +56,7 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure Satsuma beside one flat Django view. See docs/performance.md."
     )
-    whole = f"{', '.join(OPERATIONS)}, calls, scale; `profile` before one of them shows where its time goes"
+    whole = f"{', '.join(OPERATIONS)}, calls, scale, split; `profile` before one of them shows where its time goes"
     parser.add_argument("only", nargs="*", help=f"what to measure, without which it is everything: {whole}")
     parser.add_argument("--only", dest="chosen", default="", help="the same, separated by commas")
     parser.add_argument("--quick", action="store_true", help="about a minute: less data, fewer rounds, 8 clients")
@@ -95,13 +95,14 @@ def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool
     systems: list[System] = [Satsuma("satsuma", *shared, plan.products, mail_port=port)]
     systems += [Control("control", *shared, plan.products)] if plan.compares else []
     systems += [Satsuma("small", *shared, plan.small, mail_port=port)] if plan.scale else []
+    systems += [Split("split", *shared, plan.products, mail_port=port)] if plan.split else []
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda system: system.prepare(), systems))
     for system in systems:
         stack.callback(system.stop)
         system.start()
         history.fill(system, plan.small if system.name == "small" else plan.orders)
-        for operation in plan.operations if system.name != "control" else plan.compared:
+        for operation in (one for one in plan.operations if _can(system, one)):
             measure.load(system, operation, WARMING_CLIENTS, WARMING, seed=99)
         system.settle()
         system.freeze()
@@ -129,10 +130,12 @@ def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
     return int(plan.check and not all(verdict.reached for verdict in verdicts))
 
 
+def _can(system: System, operation: str) -> bool:
+    return operation in {"control": COMPARED, "split": ("orders",)}.get(system.name, OPERATIONS)
+
+
 def _takes_part(system: System, operation: str, clients: int) -> bool:
-    if system.name == "control":
-        return operation in COMPARED
-    return system.name == "satsuma" or clients == SCALED_AT
+    return _can(system, operation) and (system.name != "small" or clients == SCALED_AT)
 
 
 def _calls() -> dict[str, float]:

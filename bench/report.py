@@ -16,6 +16,9 @@ HEADINGS = "\n" + LINE.format(
 RATIOS = {"orders": 0.35, "list": 2.0, "detail": 2.0}  # at least, of the control's throughput at SCALED_AT clients
 CALL = 1.0  # microseconds more than a plain call, at most
 REMOTE = 500.0  # microseconds until half of the calls to another process are answered, at most
+SPLIT = 2.5  # times the p50 of one process, at most
+# "Towards Modern Development of Cloud Applications" (HotOS 2023) has up to 15 times the latency and 9 times the cost.
+PUBLISHED = "published: up to 15 times the time, 9 times the CPU"
 SCALE = 1.3  # times as long as in a small shop, at most
 
 
@@ -71,6 +74,10 @@ def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
         if theirs in speed:
             note = f"{cpu[ours] / cpu[theirs]:.2f} times the CPU"
             found.append(Verdict(f"{name}: throughput, of the control's", speed[ours] / speed[theirs], least, True, note))
+    if ("orders", "split") in speed:
+        waits = {r.system: r.figures.p50 for r in rows if (r.operation, r.clients) == ("orders", SCALED_AT)}
+        note = f"{cpu['orders', 'split'] / cpu['orders', 'satsuma']:.2f} times the CPU; {PUBLISHED}"
+        found.append(Verdict("orders: p50 in five processes, of one's", waits["split"] / waits["satsuma"], SPLIT, False, note))
     if calls:
         found.append(Verdict("interface call: µs more than a plain one", calls["local"] - calls["plain"], CALL, False))
         found.append(Verdict("call to another process, p50 in µs", calls["remote"], REMOTE, False))

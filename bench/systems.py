@@ -37,6 +37,12 @@ class Layout:
     engine: str = "embedded"
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class System:
     """A shop: prepared once, then thawed for each of its rounds."""
 
@@ -46,9 +52,7 @@ class System:
     def __init__(self, name: str, postgres: Postgres, layout: Layout, folder: Path, products: int) -> None:
         self.name, self.postgres, self.layout, self.products = name, postgres, layout, products
         self.output = (folder / f"{name}.log").open("ab")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port()
         self.processes: list[Process] = []
         self.connections: dict[str, psycopg.Connection] = {}
         self.environment = {
@@ -63,25 +67,34 @@ class System:
         """Start the server, and wait until it answers."""
         for database in self.databases:
             self.connections[database] = self.postgres.connect(database)
-        self._spawn(
-            "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--no-ws",
-            "--workers", str(self.layout.workers), "--blocking-threads", str(self.layout.threads),
-            "--log-level", "warning", self.application,
-        )  # fmt: skip
+        self._serve()
         machine.wait_until(self._answers, f"{self.name} starts")
 
-    def _spawn(self, *arguments: str) -> None:
-        command = [sys.executable, *arguments]
-        self.processes.append(Process(command, self.environment, stdout=self.output, stderr=self.output, cwd=ROOT))
+    def _serve(self) -> None:
+        self._spawn_server(self.application, self.port, self.layout.workers)
+
+    def _spawn_server(self, application: str, port: int, workers: int, **own: str) -> None:
+        self._spawn(
+            "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws",
+            "--workers", str(workers), "--blocking-threads", str(self.layout.threads),
+            "--log-level", "warning", application, **own,
+        )  # fmt: skip
+
+    def _spawn(self, *arguments: str, **own: str) -> None:
+        command, environment = [sys.executable, *arguments], self.environment | own
+        self.processes.append(Process(command, environment, stdout=self.output, stderr=self.output, cwd=ROOT))
 
     def _answers(self) -> bool:
         if any(process.child.poll() is not None for process in self.processes):
             raise Failed(f"{self.name} ended while it started; see {self.output.name}")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/products/product-1", timeout=5):
-                return True
+            return all(_opens(address) for address in self._addresses())
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
+
+    def _addresses(self) -> list[str]:
+        """What answers when everything does."""
+        return [f"http://127.0.0.1:{self.port}/api/v1/products/product-1"]
 
     def run(self, *arguments: str) -> None:
         """A command of this shop, in its environment."""
@@ -137,6 +150,11 @@ class System:
         """The one number that a statement finds, asked as the superuser."""
         [(found,)] = self.connections[database].execute(sql)
         return found
+
+
+def _opens(address: str) -> bool:
+    with urllib.request.urlopen(address, timeout=5):
+        return True
 
 
 class Control(System):
@@ -219,3 +237,33 @@ class Satsuma(System):
 
     def orders(self) -> int:
         return self.count(self.databases[0], "SELECT count(*) FROM orders_order WHERE status = 'confirmed' AND step = 'done'")
+
+
+class Split(Satsuma):
+    """The same shop with each context in a process tree of its own, as `make split` has it but for the gateway.
+
+    Each tree has a public and an internal server of one worker, each with an engine. `port` is that of orders: in both
+    shops customers talk to whoever takes their order.
+    """
+
+    def __init__(self, *arguments: object, mail_port: int) -> None:
+        super().__init__(*arguments, mail_port=mail_port)
+        self.public = {context: _free_port() for context in CONTEXTS} | {"orders": self.port}
+        self.internal = {context: _free_port() for context in CONTEXTS}
+
+    def _serve(self) -> None:
+        addresses = {f"{context.upper()}_URL": f"http://127.0.0.1:{port}" for context, port in self.internal.items()}
+        for context in CONTEXTS:
+            own = {"CONTEXTS": context, **addresses}
+            self._spawn_server(self.application, self.public[context], 1, **own)
+            self._spawn_server("config.internal:application", self.internal[context], 1, **own)
+
+    def _answers(self) -> bool:
+        for port in self.internal.values():
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)):
+                    return False
+        return super()._answers()
+
+    def _addresses(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}/ready" for port in self.public.values()]

@@ -3,15 +3,17 @@
 import ast
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.db import Error
 
-from shop import events, services
+from shop import events, services, traffic
+from shop.database import hosted
 
 ADMIN = "admin"  # the composition root asks users who signs in to the admin
 PAGE = """\
@@ -80,15 +82,51 @@ def _named(file: Path) -> Iterator[tuple[str, str]]:
             yield bound[node.value.id], node.attr
 
 
-def mermaid(what: dict[str, Any]) -> str:
+def measured(minutes: int = traffic.WINDOW) -> tuple[list[traffic.Edge], list[str]]:
+    """What went over each edge whose caller or publisher this process hosts; and whose database did not answer."""
+    edges, silent = [], []
+    for context in hosted():
+        try:
+            edges += traffic.edges(context, minutes)
+        except Error:
+            silent.append(context)
+    return edges, silent
+
+
+def mermaid(what: dict[str, Any], edges: Sequence[traffic.Edge] = ()) -> str:
     """The map as a diagram: one arrow for each pair, with what crosses."""
+    seen = {(edge.caller, edge.callee, edge.name): edge for edge in edges}
     lines = ["flowchart TD"]
-    lines += [f'    {call["caller"]} -->|"{"<br>".join(call["methods"])}"| {call["callee"]}' for call in what["calls"]]
+    for call in what["calls"]:
+        a, b = call["caller"], call["callee"]
+        lines.append(f'    {a} -->|"{"<br>".join(_label(name, seen.get((a, b, name))) for name in call["methods"])}"| {b}')
     heard: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in what["events"]:
         for listener in one["to"]:
-            heard[one["from"], listener].append(one["event"].partition(".")[2])
+            edge = seen.get((one["from"], listener, one["event"]))
+            heard[one["from"], listener].append(_label(one["event"].partition(".")[2], edge))
     lines += [f'    {a} -.->|"{"<br>".join(names)}"| {b}' for (a, b), names in sorted(heard.items()) if a != b]
+    return "\n".join(lines)
+
+
+def _label(name: str, edge: traffic.Edge | None) -> str:
+    failed = f" {edge.failed} failed" if edge and edge.kind == "call" and edge.failed else ""
+    return f"{name} {edge.per_minute:.1f}/min {edge.p50:.1f} ms{failed}" if edge else name
+
+
+LINE = "{:<58} {:>8} {:>8} {:>8} {:>8} {:>8}"
+
+
+def figures(edges: list[traffic.Edge], silent: list[str], minutes: int) -> str:
+    """What went over the edges, as two tables."""
+    lines = [f"\n## Traffic of the last {minutes} minutes, times in ms"]
+    for kind, arrow, failed in (("call", "→", "failed"), ("event", "⇢", "on way")):
+        lines.append("\n" + LINE.format(f"{kind}s", "per min", failed, "mean", "p50", "p95"))
+        for edge in (one for one in edges if one.kind == kind):
+            name = f"{edge.caller} {arrow} {edge.callee} {edge.name}"
+            times = (f"{time:.1f}" for time in (edge.mean, edge.p50, edge.p95))
+            lines.append(LINE.format(name, f"{edge.per_minute:.1f}", edge.failed, *times))
+    lines += [f"\nThe database of {context} does not answer." for context in silent]
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ FRONT = "orders"  # answers what is nobody's in particular: documentation, the a
 SERVER = """\
 # Written by `manage.py gateway`; what is changed here is lost when it runs again.
 {upstreams}
+map $http_x_forwarded_proto $said_scheme {{ default $scheme; https https; }}  # of whoever ends TLS in front of this
 server {{
     listen {listen};
     client_max_body_size 1m;
@@ -24,7 +25,7 @@ server {{
     proxy_set_header Connection "";
     proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-Proto $said_scheme;
     proxy_next_upstream off;  # whether it happened is for the client to ask, with the same Idempotency-Key
 {locations}
 }}

@@ -20,9 +20,14 @@ application = get_wsgi_application()
 from django.conf import settings
 
 from config import health
+from shop.traffic import Recorder
 
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGUSR1, lambda *_: health.draining.set())  # config/serve.py is about to stop this process
+
+recorder = Recorder()
+recorder.start()
+Finalize(recorder, recorder.stop, exitpriority=90)  # after the engine, whose handlers call too
 
 if settings.ENGINE == "embedded":
     from shop.engine import Engine

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 from django.db import connections
 
-from shop import events, idempotency, inbox, outbox, relay, tracing
+from shop import events, idempotency, inbox, outbox, relay, tracing, traffic
 from shop.database import OUTAGES, drop_broken_connections, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
@@ -36,7 +36,7 @@ def forget() -> None:
 
 def _purge(context: str) -> None:
     purged = {"events": relay.purge(context), "inbox": inbox.purge(context), "keys": idempotency.purge(context)}
-    log.info("forgotten", context=context, **purged)
+    log.info("forgotten", context=context, **purged, traffic=traffic.purge(context))
 
 
 def _in_spite_of_outages(work: Callable[[str], object], context: str) -> None:

@@ -47,6 +47,11 @@ class Event:
         """The publishing context."""
         return cls.name.partition(".")[0]
 
+    @classmethod
+    def upcast(cls, version: int, facts: dict[str, Any]) -> dict[str, Any]:
+        """The facts of an older version as they are told now. Whoever raises `version` says how."""
+        return facts
+
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What travels: the fact's JSON and everything that delivery needs to know about it."""

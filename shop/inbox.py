@@ -168,6 +168,8 @@ def _run(context: str, row: InboxRow) -> None:
         _postpone(context, row, f"this release has no handler {row.handler} for {row.name}")
     elif row.starts > MAX_STARTS:
         _park(context, row, f"started {MAX_STARTS} times without an end")
+    elif row.envelope["version"] > handler.event.version:  # a process of a later release has accepted it
+        _postpone(context, row, f"this release knows {row.name} up to version {handler.event.version}")
     else:
         _attempt(context, row, handler)
 
@@ -180,7 +182,8 @@ def _attempt(context: str, row: InboxRow, handler: Handler) -> None:
     )  # fmt: skip
     with tracing.following(trace):
         try:
-            event = msgspec.convert(envelope["payload"], type=handler.event, strict=False)
+            facts = handler.event.upcast(envelope["version"], envelope["payload"])
+            event = msgspec.convert(facts, type=handler.event, strict=False)
             if handler.atomic:
                 with kernel_transaction(context):
                     handler.run(event)

@@ -133,3 +133,23 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_type} {self.object_id} by {self.actor}"
+
+
+class CallCount(models.Model):
+    """What the calls of one edge, minute and range of time came to."""
+
+    minute = models.DateTimeField()
+    caller = models.CharField(max_length=30)
+    method = models.CharField(max_length=100)
+    nth = models.SmallIntegerField(help_text="Range of time: from 2**(nth/2) microseconds on.")
+    calls = models.IntegerField()
+    failed = models.IntegerField()
+    seconds = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["minute", "caller", "method", "nth"], name="one_row_per_edge_and_range")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.caller} to {self.method} at {self.minute}"

@@ -30,8 +30,7 @@ from django.db import close_old_connections
 
 from shop import tracing
 from shop.errors import Unavailable
-from shop.services import Method, NotUnderstood, Send
-from shop.transactions import refuse
+from shop.services import Method, Mystery, NotUnderstood, Send, noted
 
 PATIENCE = 5.0  # seconds that a call may take with all its repeats, unless its caller has less
 ANSWER = 3.0  # seconds until a request counts as lost
@@ -151,8 +150,10 @@ class Callee:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Lost(repr(error)) from error
-        if not response.will_close:
+        if response.status == 200 and not response.will_close:
             self._keep(connection)
+        else:  # of several processes behind an address, another one may do it
+            connection.close()
         return _understood(response, answer, method)
 
     def _connection(self, ends: float) -> http.client.HTTPConnection:
@@ -220,10 +221,14 @@ def reach(method: Method, url: str) -> Send:
         callee = _callees.setdefault(url, Callee(url))
 
     def call(**arguments: Any) -> Any:
-        refuse(f"{method.name} was called")
-        return method.receive(callee.ask(method, msgspec.json.encode(arguments)))
+        answer = callee.ask(method, msgspec.json.encode(arguments))
+        try:
+            return method.receive(answer)
+        except Mystery as why:  # of a later release; it may mean anything
+            log.error("call_answer_not_understood", method=method.name, why=str(why))
+            raise Unavailable(what=method.name) from None
 
-    return call
+    return noted(method, call)
 
 
 def path_of(name: str) -> str:

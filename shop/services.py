@@ -12,9 +12,12 @@ which is the same through the wire format. The way to an address is the remote t
 """
 
 import inspect
+import sys
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from time import perf_counter
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -50,6 +53,10 @@ class NotUnderstood(ValueError):
     """The arguments are not those that the type hints say; nothing was done."""
 
 
+class Mystery(ValueError):
+    """An answer that this release cannot read: whatever happened, it is not known here."""
+
+
 class Method:
     """One method of an interface, and its wire format: JSON, checked against the type hints on both sides."""
 
@@ -60,7 +67,9 @@ class Method:
         self.answer = msgspec.json.Decoder(hints.pop("return"))
         given = inspect.signature(function).parameters
         fields = [(name, hint, *_default(given[name])) for name, hint in hints.items()]
-        self.arguments = msgspec.json.Decoder(msgspec.defstruct(function.__name__, fields, kw_only=True))
+        # What a caller of a later release says beyond this is refused, as it would be lost; in answers more may stand.
+        asked = msgspec.defstruct(function.__name__, fields, kw_only=True, forbid_unknown_fields=True)
+        self.arguments = msgspec.json.Decoder(asked)
 
     def serve(self, implementation: Send, request: bytes) -> bytes:
         """The callee's side: decode, call, encode the answer or the domain error. Raises NotUnderstood."""
@@ -77,13 +86,20 @@ class Method:
         return msgspec.json.encode(reply)
 
     def receive(self, data: bytes) -> Any:
-        """The caller's side: the answer, or the domain error raised as the class that it was."""
+        """The caller's side: the answer, or the domain error raised as the class that it was.
+
+        Raises Mystery for what only a later release understands.
+        """
         reply = _reply.decode(data)
-        if reply.code is None:
-            return self.answer.decode(reply.value)
-        cls = error_class(reply.code)
-        hints, facts = get_type_hints(cls), msgspec.json.decode(reply.facts)
-        raise cls(**{name: msgspec.convert(fact, hints[name]) for name, fact in facts.items()})
+        try:
+            if reply.code is None:
+                return self.answer.decode(reply.value)
+            cls = error_class(reply.code)
+            hints, facts = get_type_hints(cls), msgspec.json.decode(reply.facts)
+            error = cls(**{name: msgspec.convert(fact, hints[name]) for name, fact in facts.items() if name in hints})
+        except (msgspec.ValidationError, KeyError) as why:
+            raise Mystery(str(why)) from None
+        raise error
 
 
 def _default(parameter: inspect.Parameter) -> tuple:
@@ -105,17 +121,50 @@ class Reply(msgspec.Struct, omit_defaults=True):
 _reply = msgspec.json.Decoder(Reply)
 
 
+# The calls of this process that nobody has written down yet (`shop.traffic`): the caller's module, the method, the
+# seconds, and whether it failed. A domain error is an answer; an outage and a bug are failures.
+seen: deque[tuple[str, str, float, bool]] = deque(maxlen=50_000)
+_caller = sys._getframe
+
+
 def local(method: Method, implementation: Send) -> Send:
     """A plain call, no copy."""
-    name = method.name
+    name, note = method.name, seen.append
 
     def call(**arguments: Any) -> Any:
         if held.aliases:
             refuse(f"{name} was called")
+        began = perf_counter()
         try:
-            return implementation(**arguments)
-        except _outages as error:
-            raise _unavailable(name) from error
+            answer = implementation(**arguments)
+        except Exception as error:
+            note((_caller(1).f_globals["__name__"], name, perf_counter() - began, _failed(error)))
+            if isinstance(error, _outages):
+                raise _unavailable(name) from error
+            raise
+        note((_caller(1).f_globals["__name__"], name, perf_counter() - began, False))
+        return answer
+
+    return call
+
+
+def _failed(error: Exception) -> bool:
+    return isinstance(error, Unavailable) or not isinstance(error, DomainError)
+
+
+def noted(method: Method, send: Send) -> Send:
+    """A way to a method on which each call is seen, as a local one is."""
+
+    def call(**arguments: Any) -> Any:
+        refuse(f"{method.name} was called")
+        began, failed = perf_counter(), False
+        try:
+            return send(**arguments)
+        except Exception as error:
+            failed = _failed(error)
+            raise
+        finally:
+            seen.append((_caller(1).f_globals["__name__"], method.name, perf_counter() - began, failed))
 
     return call
 
@@ -127,7 +176,6 @@ def loopback(method: Method, implementation: Send) -> Send:
     """Through the wire format, in process. What may be repeated is made twice, as after a lost reply."""
 
     def call(**arguments: Any) -> Any:
-        refuse(f"{method.name} was called")
         request = msgspec.json.encode(arguments)
 
         def send() -> bytes:
@@ -140,7 +188,7 @@ def loopback(method: Method, implementation: Send) -> Send:
             journal.append(send)
         return method.receive(reply)
 
-    return call
+    return noted(method, call)
 
 
 _outages: tuple[type[Exception], ...] = ()

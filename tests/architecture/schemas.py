@@ -71,11 +71,18 @@ def breaking(before: Schemas, after: Schemas) -> list[str]:
     found = []
     for event, types in before.items():
         if event not in after:
-            found.append(f"{event} is gone")
+            found += [] if _told_anew(event, after) else [f"{event} is gone"]
             continue
         for name, shape in types.items():
             found += _breaking_type(f"{event} {name}", shape, after[event].get(name, {"fields": {}, "required": []}))
     return found
+
+
+def _told_anew(event: str, after: Schemas) -> bool:
+    """Whether there is a later version of an event, which says how it is told as that one."""
+    name, _, version = event.rpartition(" v")
+    later = version.isdecimal() and any(f"{name} v{n}" in after for n in range(int(version) + 1, int(version) + 20))
+    return later and "upcast" in vars(events.declared()[name])
 
 
 def _breaking_type(where: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:

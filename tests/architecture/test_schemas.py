@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from contexts.orders.events import OrderPlaced
 from tests.architecture import schemas
 
 NOW = {
@@ -73,6 +74,14 @@ BREAKING = {
 @pytest.mark.parametrize(("said", "change"), BREAKING.items(), ids=BREAKING)
 def test_a_breaking_change_is_found(said, change):
     assert changed(change) == [said]
+
+
+@pytest.mark.parametrize(("upcast", "said"), [(True, []), (False, ["orders.order_placed v1 is gone"])])
+def test_a_new_version_has_to_say_how_the_old_one_is_told(monkeypatch, upcast, said):
+    if upcast:
+        monkeypatch.setattr(OrderPlaced, "upcast", classmethod(lambda cls, version, facts: facts))
+    v1, v2 = ({f"orders.order_placed v{n}": NOW["orders.planted v1"]} for n in (1, 2))
+    assert schemas.breaking(v1, v2) == said
 
 
 def test_an_event_that_is_gone_is_found():

@@ -90,6 +90,14 @@ def test_a_target_is_held_against_the_control_of_the_same_run(satsuma, reached):
     assert (verdict.value, verdict.reached) == (satsuma / 100, reached)
 
 
+@pytest.mark.parametrize(("waits", "reached"), [(2.5, True), (2.6, False)])
+def test_the_shop_in_five_processes_is_held_against_the_one_in_one(waits, reached):
+    split = Row("orders", 8, "split", figures(p50=waits, app_cpu=13, database_cpu=5))
+    [verdict] = report.verdicts([Row("orders", 8, "satsuma", figures(p50=1)), split], {})
+    assert (verdict.value, verdict.reached) == (waits, reached)
+    assert verdict.note.startswith("2.00 times the CPU; published: up to 15 times the time")
+
+
 def test_a_shop_that_slows_down_with_its_size_is_told():
     slow = [Row("list", 8, "satsuma", figures(per_second=70)), Row("list", 8, "small", figures(per_second=100))]
     [verdict] = report.verdicts(slow, {})

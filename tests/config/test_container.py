@@ -12,6 +12,8 @@ import pytest
 import yaml
 from django.conf import settings
 
+from config import gateway
+
 ROOT = settings.BASE_DIR
 TOOLS = Path(sys.executable).parent
 MISTAKES = {
@@ -44,9 +46,43 @@ def validate(compose):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_compose_file_is_one():
-    done = validate(ROOT / "docker-compose.yml")
+COMPOSE, SPLIT = ROOT / "docker-compose.yml", ROOT / "docker-compose.split.yml"
+
+
+@pytest.mark.parametrize("file", [COMPOSE, SPLIT])
+def test_the_compose_file_is_one(file):
+    done = validate(file)
     assert done.returncode == 0, done.stdout
+
+
+def hosts():
+    """The services of the split that host a context."""
+    return {name: one for name, one in yaml.safe_load(SPLIT.read_text())["services"].items() if "environment" in one}
+
+
+def test_in_the_split_each_context_has_a_container_which_is_the_shops_but_for_what_it_hosts():
+    shop = yaml.safe_load(COMPOSE.read_text())["services"]["shop"]
+    assert {name: one["environment"]["CONTEXTS"] for name, one in hosts().items()} == {c: c for c in settings.ALL_CONTEXTS}
+    for name, one in hosts().items():
+        assert {key: one[key] for key in shop.keys() - {"environment", "ports"}} == {
+            key: value for key, value in shop.items() if key not in ("environment", "ports")
+        }, name
+        assert shop["environment"].items() <= one["environment"].items()
+        assert "ports" not in one
+
+
+def test_in_the_split_everybody_knows_where_everybody_is_and_the_gateway_is_believed():
+    split = yaml.safe_load(SPLIT.read_text())["services"]
+    for one in hosts().values():
+        said = one["environment"]
+        assert {c: said[f"{c.upper()}_URL"] for c in settings.ALL_CONTEXTS} == {
+            c: f"http://{c}:{said['INTERNAL_PORT']}" for c in settings.ALL_CONTEXTS
+        }
+        assert said["TRUSTED_PROXIES"].startswith(split["gateway"]["networks"]["default"]["ipv4_address"] + "$")
+    [routes] = split["gateway"]["volumes"]
+    assert (ROOT / routes.split(":")[0]).read_text() == gateway.nginx({c: f"{c}:8000" for c in hosts()}, "8080")
+    assert split["gateway"]["ports"] == ["127.0.0.1:${PORT:-8000}:8080"]
+    assert split["gateway"]["depends_on"].keys() == hosts().keys()
 
 
 def test_a_misspelt_key_in_the_compose_file_is_found(tmp_path):
@@ -65,8 +101,9 @@ def given_secrets(compose):
     return named + [name for name, value in values if re.search("//.*:.*@", value)]
 
 
-def test_the_compose_file_gives_no_secret_away():
-    assert given_secrets((ROOT / "docker-compose.yml").read_text()) == []
+@pytest.mark.parametrize("file", [COMPOSE, SPLIT])
+def test_the_compose_file_gives_no_secret_away(file):
+    assert given_secrets(file.read_text()) == []
 
 
 def test_a_planted_secret_in_the_compose_file_is_found():
@@ -122,6 +159,10 @@ def test_only_what_prepares_the_databases_may_be_their_superuser():
 
 def read_by_compose(compose):
     return set(re.findall(r"\$\{([A-Z_]+)", compose))
+
+
+def test_the_split_reads_nothing_that_one_container_does_not():
+    assert read_by_compose(SPLIT.read_text()) <= everything_read()
 
 
 def named_in_the_example(example):

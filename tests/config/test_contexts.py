@@ -1,13 +1,16 @@
 """The map and the documents that are read off the code."""
 
 import json
+import re
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from config import asyncapi, contexts
-from shop import events
+from shop import events, services
+from shop.database import changed
+from shop.traffic import Recorder
 
 ORDER = ["notifications", "orders", "inventory", "payments", "users"]  # from the top of the context map to its bottom
 
@@ -56,6 +59,51 @@ def test_the_call_that_a_checkout_makes_first_is_on_the_map(found):
 def test_the_map_is_shown(option, said, capsys):
     call_command("contexts", **({option: True} if option else {}))
     assert said in capsys.readouterr().out
+
+
+@pytest.fixture
+def asked():
+    """What orders asked payments, 20 times, of which 2 got no answer."""
+    services.seen.clear()
+    services.seen.extend([("contexts.orders.saga", "payments.authorize", 0.004, n < 2) for n in range(20)])
+    Recorder().write()
+    yield
+    changed("orders", "DELETE FROM shop_callcount")
+
+
+def shown(capsys, **options):
+    call_command("contexts", **options)
+    return capsys.readouterr().out
+
+
+def test_figures_stand_beside_each_edge(asked, capsys):
+    [line] = [line for line in shown(capsys).splitlines() if line.startswith("orders → payments authorize")]
+    assert line.split()[5:7] == ["2", "4.0"]
+    assert re.search(r"authorize \d+\.\d/min 3\.\d ms 2 failed<br>", shown(capsys, mermaid=True))
+    edges = json.loads(shown(capsys, json=True))["traffic"]["edges"]
+    [edge] = [edge for edge in edges if edge["kind"] == "call"]
+    assert (edge["caller"], edge["callee"], edge["name"], edge["count"]) == ("orders", "payments", "authorize", 20)
+    assert 0 < edge["per_minute"] <= 20
+
+
+def test_negative_control_without_traffic_there_are_no_figures(capsys):
+    assert "orders → payments authorize" not in shown(capsys)
+    assert "authorize<br>" in shown(capsys, mermaid=True)
+
+
+def test_a_database_that_does_not_answer_costs_its_own_figures_only(asked, capsys):
+    changed("users", "ALTER TABLE shop_callcount RENAME TO away")
+    try:
+        said = shown(capsys)
+    finally:
+        changed("users", "ALTER TABLE away RENAME TO shop_callcount")
+    assert "The database of users does not answer." in said
+    assert "orders → payments authorize" in said
+
+
+def test_minutes_of_a_week_ago_are_not_kept(capsys):
+    with pytest.raises(CommandError, match="is no number from 1 to 1440"):
+        call_command("contexts", "--minutes", "10000")
 
 
 def refs(what):

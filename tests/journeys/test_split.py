@@ -5,6 +5,7 @@ import uuid
 import pytest
 from django.conf import settings
 
+from shop import traffic
 from shop.database import rows
 from tests.inventory.stock import stocked
 from tests.journeys.split import Routed, SplitShop
@@ -83,3 +84,8 @@ def test_a_context_that_is_killed_costs_time_but_no_order(shop, shopper, gone):
     placed = eventually(lambda: (again := shopper.order(sku, key=key)).status == 201 and again)
     eventually(lambda: told(placed.body["id"]) == ["order_confirmed"])
     assert available(sku) == 1
+
+
+def test_each_process_writes_down_what_it_asked_others(shop):
+    eventually(lambda: any(edge.name == "reserve" and edge.per_minute for edge in traffic.edges("orders")))
+    eventually(lambda: any(edge.name == "summaries" for edge in traffic.edges("notifications")))

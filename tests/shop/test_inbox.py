@@ -44,6 +44,40 @@ def test_the_effect_and_its_mark_are_one_transaction(letter):
     assert marked == effect
 
 
+TOLD = "UPDATE shop_inboxrow SET envelope = jsonb_set(envelope, %s, %s::text::jsonb) WHERE stream = %s"
+
+
+def test_what_a_later_release_has_accepted_is_left_to_it(letter):
+    listen(read)
+    deliver(letter, "hello")
+    changed(READER, TOLD, ["{version}", "2", stream(letter)])
+    handle(letter, times=inbox.MAX_FAILURES + 1)
+    [row] = inbox_rows(letter)
+    assert (notes(letter), row.failures, row.parked_at) == ([], 0, None)
+    assert row.error == f"this release knows {LetterSent.name} up to version 1"
+    changed(READER, TOLD, ["{version}", "1", stream(letter)])  # as if this were the later release
+    handle(letter)
+    assert notes(letter) == ["hello"]
+
+
+def test_what_a_fact_says_beyond_what_this_release_knows_is_passed_over(letter):
+    listen(read)
+    deliver(letter, "hello")
+    changed(READER, TOLD, ["{payload,mood}", '"good"', stream(letter)])
+    handle(letter)
+    assert notes(letter) == ["hello"]
+
+
+def test_what_an_older_release_announced_is_told_as_it_is_now(letter, monkeypatch):
+    monkeypatch.setattr(LetterSent, "version", 2)
+    monkeypatch.setattr(LetterSent, "upcast", lambda version, facts: facts | {"text": f"{facts['text']} of version {version}"})
+    listen(read)
+    deliver(letter, "hello")
+    changed(READER, TOLD, ["{version}", "1", stream(letter)])
+    handle(letter)
+    assert notes(letter) == ["hello of version 1"]
+
+
 def test_an_effect_is_gone_when_its_handler_fails(letter):
     def note_and_fail(event):
         note(event.letter_id)

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from shop.engine import Engine
+from shop.traffic import Recorder
 
 
 class Command(BaseCommand):
@@ -14,7 +15,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         stop = {signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # waited for, not handled: a second one changes nothing
-        engine = Engine()
+        engine, recorder = Engine(), Recorder()
         engine.start()
+        recorder.start()
         signal.sigwait(stop)
         engine.stop()
+        recorder.stop()

@@ -1,0 +1,74 @@
+"""A later release: a copy of the tree whose interfaces and events have grown, as those of a real one would."""
+
+import shutil
+from pathlib import Path
+
+from django.conf import settings
+
+INTERFACE, SERVICE = "contexts/inventory/interface.py", "contexts/inventory/service/__init__.py"
+HANDLERS, ORDERS = "contexts/inventory/handlers.py", "contexts/orders/events.py"
+
+# An answer and an error say more, an argument may be given, there are another method and another error.
+METHOD = '''
+    @read
+    def units(self, *, skus: tuple[str, ...]) -> int:
+        """How many units of these there are."""
+
+
+inventory: Inventory ='''
+TOO_MANY = '''    available: int
+    more_in_days: int = 0
+
+
+class TooMany(Conflict):
+    """At most {most} of one SKU."""
+
+    most: int
+
+
+class Inventory'''
+RESERVE = """hold: timedelta, wrapping: str = "") -> Reservation:
+        if max(line.quantity for line in lines) > 50:
+            raise TooMany(most=50)
+        return msgspec.structs.replace(reservations.reserve(order_id, lines, hold), wrapping=wrapping)
+
+    def units(self, *, skus):
+        return sum(offer.available for offer in catalogue.quote(skus))"""
+
+# Of a fact there is a new version, told differently; its handler uses what is new.
+CONFIRMED = """    paid: Money
+    channel: str
+
+    @classmethod
+    def upcast(cls, version, facts):
+        return facts | {"paid": facts["total"], "channel": "the web"} if version < 2 else facts
+
+
+class OrderRejected"""
+HANDLE = """    reservations.commit(event.order_id)
+    audit("inventory", actor="release 2", action=event.channel, object_type="order", object_id=event.order_id)"""
+
+GROWN = [  # what stands once in a file, and what stands there in the later release
+    (INTERFACE, "    lines: tuple[Line, ...]\n\n\nclass", '    lines: tuple[Line, ...]\n    wrapping: str = ""\n\n\nclass'),
+    (INTERFACE, "    available: int\n\n\nclass Inventory", TOO_MANY),
+    (INTERFACE, "hold: timedelta) -> Reservation:", 'hold: timedelta, wrapping: str = "") -> Reservation:'),
+    (INTERFACE, "\n\ninventory: Inventory =", METHOD),
+    (SERVICE, "from contexts.inventory.interface import", "import msgspec\nfrom contexts.inventory.interface import TooMany,"),
+    (SERVICE, "hold: timedelta) -> Reservation:\n        return reservations.reserve(order_id, lines, hold)", RESERVE),
+    (ORDERS, 'name="orders.order_confirmed", version=1', 'name="orders.order_confirmed", version=2'),
+    (ORDERS, "    total: Money\n\n\nclass OrderRejected", CONFIRMED),
+    (HANDLERS, "from shop.events import", "from shop.audit import audit\nfrom shop.events import"),
+    (HANDLERS, "    reservations.commit(event.order_id)", HANDLE),
+]
+
+
+def release(folder: Path) -> Path:
+    """The later release, in a folder."""
+    for name in ("shop", "config", "contexts"):
+        shutil.copytree(settings.BASE_DIR / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(settings.BASE_DIR / "manage.py", folder)
+    for file, before, after in GROWN:
+        text = (folder / file).read_text()
+        assert text.count(before) == 1, f"{before!r} is {text.count(before)} times in {file}"
+        (folder / file).write_text(text.replace(before, after))
+    return folder
