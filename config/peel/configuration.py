@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from config import gateway
+from config import gateway, manifests
 from shop.postgres.moves import Place
 
 
@@ -84,7 +84,8 @@ def files(folder: Path, context: str, place: Place, peeled: Address, shop: Addre
         folder=folder, root=settings.BASE_DIR, context=context, mine=json.dumps(mine | anywhere | database),
         theirs=json.dumps(theirs | anywhere),
     )  # fmt: skip
-    return found
+    kubernetes = manifests.files({"shop": tuple(theirs["CONTEXTS"].split(",")), context: (context,)})
+    return found | {f"kubernetes/{name}": text for name, text in kubernetes.items()}
 
 
 def _environments(context: str, peeled: Address, shop: Address) -> tuple[dict[str, str], dict[str, str]]:
@@ -110,8 +111,8 @@ def _lines(values: dict[str, str]) -> str:
 
 def write(folder: Path, content: dict[str, str]) -> None:
     """Readable by nobody else: there are passwords in it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, text in content.items():
         file = folder / name
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(text)

@@ -11,8 +11,11 @@ from django.db.migrations.executor import MigrationExecutor
 from config import contexts
 from config.peel.database import Database
 from config.peel.move import Move
+from shop import traffic
+from shop.database import hosted
 
 OLDEST = 160000  # PostgreSQL whose subscriptions can tell what came from elsewhere (origin)
+CALL = 0.2  # milliseconds of a call over loopback, as `python -m bench.calls` measures it
 CLOCKS = 1.0  # seconds that the servers' clocks may differ: due times and leases move as they are
 
 _ADMINISTRATOR = """
@@ -30,8 +33,7 @@ FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDE
 _WAITING = """
 SELECT (SELECT count(*) FROM shop_delivery WHERE acknowledged_at IS NULL),
        (SELECT count(*) FROM shop_inboxrow WHERE handled_at IS NULL AND parked_at IS NULL),
-       (SELECT count(*) FROM shop_inboxrow WHERE parked_at IS NOT NULL),
-       (SELECT count(*) FROM shop_idempotencykey)"""
+       (SELECT count(*) FROM shop_inboxrow WHERE parked_at IS NOT NULL)"""
 
 
 def problems(move: Move) -> list[str]:
@@ -92,37 +94,62 @@ def _of_tables(move: Move) -> Iterator[str]:
         yield f"{move.context} is not at this release: run `manage.py migrate` first"
 
 
-def plan(move: Move, traffic: dict[tuple[str, str], Any]) -> str:
-    """The move as paragraphs: what moves, who asks and hears whom, and what the new hops are likely to cost.
-
-    traffic: of each (caller, method), as `shop.traffic.calls` has it.
-    """
+def plan(move: Move) -> str:
+    """The move as lines: what moves, who asks and hears whom, how often, and what the new hops are likely to cost."""
     sizes = move.old.rows(_SIZES)
-    [(undelivered, unhandled, parked, keys)] = move.old.rows(_WAITING)
+    [(undelivered, unhandled, parked)] = move.old.rows(_WAITING)
     old, new = move.old.place, move.new.place
-    lines = [
-        f"{move.context}: {old.dbname} at {_where(old)} -> {new.dbname} at {_where(new)}, as {new.user}",
-        f"  moves: {len(sizes)} tables, about {sum(rows for _, rows, _ in sizes)} rows, "
-        f"{sum(size for *_, size in sizes) / 1e6:.0f} MB; most of it {', '.join(table for table, *_ in sizes[:3])}",
-        f"  on the way now: {undelivered} facts to deliver, {unhandled} to handle, {parked} parked; {keys} idempotency keys",
-        *_edges(move.context, traffic),
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"{move.context}: {old.dbname} at {_where(old)} -> {new.dbname} at {_where(new)}, as {new.user}",
+            f"  moves: {len(sizes)} tables, about {sum(rows for _, rows, _ in sizes)} rows, "
+            f"{sum(size for *_, size in sizes) / 1e6:.0f} MB; most of it {', '.join(table for table, *_ in sizes[:3])}",
+            f"  on the way now: {undelivered} facts to deliver, {unhandled} to handle, {parked} parked",
+            *_edges(move.context, _hop(move)),
+        ]
+    )
 
 
 def _where(place: Any) -> str:
     return f"{place.host}:{place.port}" if place.port else place.host
 
 
-def _edges(context: str, traffic: dict[tuple[str, str], Any]) -> Iterator[str]:
-    found = contexts.found()
-    for call in found["calls"]:
-        if context in (call["caller"], call["callee"]):
-            yield f"  over the network from then on: {call['caller']} asks {call['callee']} for {', '.join(call['methods'])}"
-    for event in found["events"]:
-        others = sorted(set(event["to"]) - {context})
-        if event["from"] == context and others:
-            yield f"  {event['event']} goes to {', '.join(others)}"
-        elif context in event["to"] and event["from"] != context:
-            yield f"  {event['event']} comes from {event['from']}"
+def _hop(move: Move) -> float:
+    """Milliseconds that a call is likely to take longer once its callee is where the new server is."""
+    server = Database(move.new.server, move.new.place._replace(dbname="postgres"))
+    try:
+        return CALL + 1000 * min(_round_trip(server) for _ in range(10))
+    except psycopg.OperationalError:  # said elsewhere
+        return CALL
 
+
+def _round_trip(server: Database) -> float:
+    server.connection  # noqa: B018 - opened before the clock starts
+    began = time.perf_counter()
+    server.rows("SELECT 1")
+    return time.perf_counter() - began
+
+
+def _edges(context: str, hop: float) -> Iterator[str]:
+    """Each way over which the context asks or is asked, hears or is heard."""
+    measured = {(edge.caller, edge.callee, edge.name): edge for alias in hosted() for edge in traffic.edges(alias)}
+    for caller, callee, name in _ways(contexts.found()):
+        edge = measured.get((caller, callee, name))
+        often = f"{edge.per_minute:.0f} a minute" if edge else "not of late"
+        if context not in (caller, callee):
+            continue
+        if "." in name:  # a fact
+            yield f"  {caller} tells {callee} of {name}: {often}"
+        else:
+            yield f"  {caller} asks {callee} to {name}: {often}" + (_cost(edge, hop) if edge else "")
+
+
+def _ways(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for call in found["calls"]:
+        yield from ((call["caller"], call["callee"], method) for method in call["methods"])
+    for event in found["events"]:
+        yield from ((event["from"], to, event["event"]) for to in event["to"] if to != event["from"])
+
+
+def _cost(edge: traffic.Edge, hop: float) -> str:
+    return f", {edge.p50:.1f} ms now, about {edge.p50 + hop:.1f} ms then"

@@ -65,6 +65,8 @@ def where(shop: MovingShop, context: str) -> tuple:
 def test_payments_moves_and_comes_back_while_customers_buy(shop, customer):
     with Buyers(customer) as buyers:
         sells(buyers)
+        plan = eventually(lambda: "ms then" in (said := shop.peel("payments", "test_there_and_back", "--plan").stdout) and said)
+        assert re.search(r"orders asks payments to authorize: \d+ a minute, \d+\.\d ms now, about \d+\.\d ms then", plan)
         moved = shop.peel("payments", "test_there_and_back")
         assert moved.returncode == 0, moved.stderr
         assert where(shop, "payments") == (2, "test_there_and_back", False)
@@ -144,7 +146,8 @@ def test_what_stands_in_the_way_is_said_and_nothing_is_changed(shop):
         new.execute("CREATE TABLE somebodys (id int)")
     done = shop.peel("users", "test_occupied", "--plan")
     assert "users asks" not in done.stdout
-    assert "orders asks users for" in done.stdout
+    assert "orders asks users to" in done.stdout
+    assert "users tells notifications of users.user_registered" in done.stdout
     assert "test_occupied on the new server is not empty" in done.stderr
     assert shop.peel("users", "test_occupied").returncode == 1
     with pytest.raises(psycopg.Error), administrator(postgres("new", shop.to("test_never_came"))):

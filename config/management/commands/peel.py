@@ -53,7 +53,7 @@ class Command(BaseCommand):
     def _go_on(self, move: Move, only_plan: bool) -> None:
         if not move.step:
             if only_plan:
-                self._say(plan(move, {}))
+                self._say(plan(move))
             if found := problems(move):
                 raise Refused("It cannot move:" + "".join(f"\n- {problem}" for problem in found))
         if not only_plan:
