@@ -3,12 +3,15 @@
 import http.client
 import json
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.test import Client
 from django.test.client import ClientHandler
+
+from tests.topologies import five
 
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PASSWORD = "correct horse battery"
@@ -23,6 +26,12 @@ class Answer:
     body: Any
     headers: dict[str, str]
     content: bytes
+
+
+def answer(status: int, headers: Iterable[tuple[str, str]], content: bytes) -> Answer:
+    named = {name.lower(): value for name, value in headers}
+    decoded = json.loads(content) if content and "json" in named.get("content-type", "") else None
+    return Answer(status, decoded, named, content)
 
 
 class Shopper:
@@ -46,9 +55,7 @@ class Shopper:
             data = response.read()
         finally:
             connection.close()
-        is_json = "json" in response.headers.get("Content-Type", "")
-        decoded = json.loads(data) if data and is_json else None
-        return Answer(response.status, decoded, {k.lower(): v for k, v in response.headers.items()}, data)
+        return answer(response.status, response.getheaders(), data)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.send("GET", path, **headers)
@@ -79,7 +86,10 @@ class Shopper:
 
 
 class InProcess(Shopper):
-    """The same through Django's test client: the engine and the timers are the test's to run."""
+    """The same through Django's test client: the engine and the timers are the test's to run.
+
+    Where the suite runs in five processes, the one that hosts what is asked for answers, over HTTP.
+    """
 
     handler = ClientHandler(enforce_csrf_checks=False)  # one for all, for it loads the middleware once
 
@@ -92,10 +102,9 @@ class InProcess(Shopper):
             sent["Authorization"] = f"Bearer {self.token}"
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         address = path if path.startswith("/") else f"/api/v1/{path}"
+        if five.current:
+            return answer(*five.current.request(method, address, content or b"", sent))
         client = Client(raise_request_exception=False)
         client.handler = self.handler
         response = client.generic(method, address, content or b"", "application/json", headers=sent)
-        is_json = "json" in response.headers.get("Content-Type", "")
-        data = response.content
-        decoded = json.loads(data) if data and is_json else None
-        return Answer(response.status_code, decoded, {k.lower(): v for k, v in response.headers.items()}, data)
+        return answer(response.status_code, response.headers.items(), response.content)

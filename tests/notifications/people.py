@@ -12,9 +12,9 @@ from django.test import Client
 from contexts.notifications import handlers
 from contexts.orders.events import OrderConfirmed, OrderEvent
 from contexts.orders.interface import OrderSummary
-from shop import engine
 from shop.database import rows, transaction
 from shop.outbox import publish
+from tests.orders.clockwork import run_until_idle
 from tests.threads import eventually
 
 
@@ -47,7 +47,7 @@ def happened(event: OrderEvent, sequence: int = 1) -> None:
     """Announce a fact about an order, and let everybody hear it."""
     with transaction("orders"):
         publish(event, sequence=sequence)
-    engine.run_until_idle()
+    run_until_idle()
 
 
 def confirm(order: OrderSummary, sequence: int = 1) -> None:

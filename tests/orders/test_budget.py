@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from contexts.notifications.handlers import send_waiting_messages
 from shop import services
 from shop.database import changed
-from shop.engine import run_until_idle
 from tests.inventory.stock import stocked
 from tests.notifications.postbox import Postbox
+from tests.orders.clockwork import run_until_idle
 from tests.shopper import InProcess
 
 TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
