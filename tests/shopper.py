@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.test import Client
-from django.test.client import ClientHandler
-
-from tests.topologies import five
+from tests.browser import Client, Handler
 
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PASSWORD = "correct horse battery"
@@ -91,7 +88,7 @@ class InProcess(Shopper):
     Where the suite runs in five processes, the one that hosts what is asked for answers, over HTTP.
     """
 
-    handler = ClientHandler(enforce_csrf_checks=False)  # one for all, for it loads the middleware once
+    handler = Handler(enforce_csrf_checks=False)  # one for all, for it loads the middleware once
 
     def __init__(self) -> None:
         super().__init__("")
@@ -102,8 +99,6 @@ class InProcess(Shopper):
             sent["Authorization"] = f"Bearer {self.token}"
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         address = path if path.startswith("/") else f"/api/v1/{path}"
-        if five.current:
-            return answer(*five.current.request(method, address, content or b"", sent))
         client = Client(raise_request_exception=False)
         client.handler = self.handler
         response = client.generic(method, address, content or b"", "application/json", headers=sent)

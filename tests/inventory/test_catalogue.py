@@ -5,10 +5,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 
 from contexts.inventory.service import catalogue, editing
 from shop.database import rows
+from tests.browser import Client
 from tests.inventory.stock import product, reserved, stocked
 from tests.threads import elsewhere
 

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import jwt
 from django.conf import settings
-from django.test import Client
 
 from contexts.notifications import handlers
 from contexts.orders.events import OrderConfirmed, OrderEvent
 from contexts.orders.interface import OrderSummary
 from shop.database import rows, transaction
 from shop.outbox import publish
+from tests.browser import Client
 from tests.orders.clockwork import run_until_idle
 from tests.threads import eventually
 

@@ -4,10 +4,10 @@ import base64
 
 import pytest
 from django.db import connections
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from shop.ids import uuid7
+from tests.browser import Client
 from tests.notifications import shelf
 from tests.notifications.people import confirm, customer, messages
 

@@ -22,6 +22,7 @@ from shop import engine, events, inbox, remote, services
 from shop.database import hosted
 from tests.topologies.outside import Providers
 
+settings.ALLOWED_HOSTS.append("testserver")  # as Django's test runner does
 services.bind_all()
 services.journal = []
 providers.registered = Providers(providers.registered)
@@ -62,6 +63,9 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
         return internal(environ, start_response)
     if path.startswith("/tests/"):
         return _do(path.removeprefix("/tests/"), environ, start_response)
+    key, address = environ.pop("HTTP_TESTS_KEY", ""), environ.pop("HTTP_TESTS_FROM", "")
+    if hmac.compare_digest(key, os.environ["TESTS_KEY"]):
+        environ["REMOTE_ADDR"] = address
     return public(environ, start_response)
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from django.conf import settings
 from django.test.signals import setting_changed
-from django.utils.encoding import iri_to_uri
 
 from config.gateway import FRONT, routes
 from config.serve import in_a_group_of_its_own, server
@@ -149,11 +148,12 @@ class Five:
 
     # --- Requests of customers and staff
 
-    def request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, list, bytes]:
+    def request(
+        self, method: str, path: str, target: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Have the process that hosts the path answer."""
         self.tell_bindings()
-        sent = {"Content-Type": "application/json"} | headers
-        return self.exchange(self.host(path), method, iri_to_uri(path), body, sent)
+        return self.exchange(self.host(path), method, target, body, headers | {"Tests-Key": self.key})
 
     def host(self, path: str) -> str:
         """Whose a path is, by the gateway's routes."""

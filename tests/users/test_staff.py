@@ -9,13 +9,13 @@ import jwt
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.test import Client
 
 from contexts.users.interface import SignInFailed, users
 from contexts.users.service import staff
 from shop import clock, tokens
 from shop.database import rows
 from shop.errors import NotFound
+from tests.browser import Client
 from tests.environment import signing_key
 from tests.users.people import PASSWORD, Person, fresh_email, refresh, send, sign_in, somebody
 from tests.users.people import tokens as pair_of
