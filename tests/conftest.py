@@ -76,6 +76,13 @@ def repeat_idempotent_calls(request):
     assert not before or announced() == before, "a repeated call announced something again"
 
 
+@pytest.fixture
+def in_one_process():
+    """For a test that looks into the process that it asks."""
+    with five.one_process():
+        yield
+
+
 def announced() -> dict[str, int]:
     """How many facts each context has announced."""
     from shop.models import OutboxEvent

@@ -91,7 +91,7 @@ def test_a_cursor_that_is_not_ours_is_refused(kim, position):
     assert customer(kim).get(INBOX, {"cursor": cursor}).status_code == 400
 
 
-def test_a_page_of_the_inbox_takes_one_statement(kim):
+def test_a_page_of_the_inbox_takes_one_statement(kim, in_one_process):
     told(kim, times=3)
     client = customer(kim)
     with CaptureQueriesContext(connections["notifications"]) as captured:

@@ -22,6 +22,7 @@ from django.test.signals import setting_changed
 
 from config.gateway import FRONT, routes
 from config.serve import in_a_group_of_its_own, server
+from config.settings import binding
 from shop import services
 from tests.config.trees import free_port
 from tests.environment import FOLDER
@@ -182,3 +183,16 @@ def running() -> Iterator[None]:
     finally:
         status = five.stop()
     assert status == [0] * len(five.ports)
+
+
+@contextmanager
+def one_process() -> Iterator[None]:
+    """For what is about the inside of one process, such as the statements on its connections: all is local, and here."""
+    global current
+    before, current = current, None
+    services.configure({context: binding(context) for context in settings.ALL_CONTEXTS}, "local")
+    try:
+        yield
+    finally:
+        current = before
+        services.configure(settings.SERVICES, settings.TRANSPORT)
