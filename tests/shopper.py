@@ -38,6 +38,10 @@ class Shopper:
         self.site = site
         self.token = ""
 
+    def another(self) -> "Shopper":
+        """Somebody else at the same shop."""
+        return Shopper(self.site)
+
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request on a connection of its own; names of headers with `_` for `-`."""
         parts = urlsplit(self.site)
