@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,7 +28,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from shop import services, tracing
+from shop import tracing
 from shop.errors import Unavailable
 from shop.services import Method, NotUnderstood, Send
 from shop.transactions import refuse
@@ -222,10 +221,7 @@ def reach(method: Method, url: str) -> Send:
 
     def call(**arguments: Any) -> Any:
         refuse(f"{method.name} was called")
-        send = partial(callee.ask, method, msgspec.json.encode(arguments))
-        if method.repeat == "idempotent" and services.journal is not None:
-            services.journal.append(send)
-        return method.receive(send())
+        return method.receive(callee.ask(method, msgspec.json.encode(arguments)))
 
     return call
 

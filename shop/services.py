@@ -244,11 +244,6 @@ def address(name: str) -> str | None:
     return _bindings[name] if "://" in _bindings[name] else None
 
 
-def bound_here() -> dict[str, str]:
-    """The dotted path behind each name whose context this process hosts, or stands in for."""
-    return {name: path for name, path in _bindings.items() if "://" not in path}
-
-
 def served(names: tuple[str, ...]) -> dict[str, Callable[[bytes], bytes]]:
     """What these contexts' interfaces do with a request, by the method's name."""
     return {

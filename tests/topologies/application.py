@@ -20,9 +20,11 @@ from config.wsgi import application as public  # sets up Django; ENGINE is none
 from contexts.payments import providers
 from shop import engine, events, inbox, remote, services
 from shop.database import hosted
+from tests.topologies import repeats
 from tests.topologies.outside import Providers
 
 settings.ALLOWED_HOSTS.append("testserver")  # as Django's test runner does
+repeats.noting()
 services.bind_all()
 services.journal = []
 providers.registered = Providers(providers.registered)

@@ -27,6 +27,7 @@ from shop import services
 from tests.config.trees import free_port
 from tests.environment import FOLDER
 from tests.threads import eventually
+from tests.topologies import repeats
 from tests.topologies.outside import Outside
 
 OWN_SETTINGS = {"CONTEXTS", "DATABASES", "ENGINE", "ROOT_URLCONF", "SERVICES"}  # each process has its own
@@ -75,6 +76,7 @@ class Five:
                 ))  # fmt: skip
         for context in self.ports:
             eventually(lambda context=context: self._listens(context), patience=60)
+        repeats.noting()
         settings.SERVICES = dict(self.own)
         services.configure(settings.SERVICES, settings.TRANSPORT)
         setting_changed.connect(self._tell_setting)
@@ -109,7 +111,7 @@ class Five:
     def tell_bindings(self) -> None:
         """A class that the test has put behind a name answers here, and whoever calls that name calls here."""
         with self.telling:
-            bound = services.bound_here()
+            bound = {name: path for name, path in services._bindings.items() if "://" not in path}
             if bound != self.bound:
                 for context in bound:
                     self.outside.serve(context)
