@@ -24,7 +24,7 @@ from tests.topologies import repeats
 from tests.topologies.outside import Providers
 
 settings.ALLOWED_HOSTS.append("testserver")  # as Django's test runner does
-repeats.noting()
+repeats.noting(os.environ[f"{context.upper()}_URL"] for context in settings.ALL_CONTEXTS)
 services.bind_all()
 services.journal = []
 providers.registered = Providers(providers.registered)

@@ -76,7 +76,7 @@ class Five:
                 ))  # fmt: skip
         for context in self.ports:
             eventually(lambda context=context: self._listens(context), patience=60)
-        repeats.noting()
+        repeats.noting(self.own.values())
         settings.SERVICES = dict(self.own)
         services.configure(settings.SERVICES, settings.TRANSPORT)
         setting_changed.connect(self._tell_setting)

@@ -1,6 +1,6 @@
 """The idempotent calls of a test to other processes, so that all are made once more at its end; as loopback does it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -8,13 +8,18 @@ from shop import remote, services
 from shop.errors import DomainError, Unavailable
 
 
-def noting() -> None:
-    """From now on this process notes them in `services.journal`, as long as there is one."""
-    services.reach_by(reach)
+def noting(urls: Iterable[str]) -> None:
+    """From now on this process notes calls to these addresses in `services.journal`, as long as there is one.
+
+    What a test puts in their place is not there any more when the test is over, and need not answer.
+    """
+    services.reach_by(partial(reach, frozenset(urls)))
 
 
-def reach(method: services.Method, url: str) -> services.Send:
+def reach(urls: frozenset[str], method: services.Method, url: str) -> services.Send:
     send = remote.reach(method, url)
+    if url not in urls:
+        return send
 
     def call(**arguments: Any) -> Any:
         if method.repeat == "idempotent" and services.journal is not None:
