@@ -20,11 +20,11 @@ from config.wsgi import application as public  # sets up Django; ENGINE is none
 from contexts.payments import providers
 from shop import engine, events, inbox, remote, services
 from shop.database import hosted
-from tests.topologies import repeats
+from tests.topologies import calls
 from tests.topologies.outside import Providers
 
 settings.ALLOWED_HOSTS.append("testserver")  # as Django's test runner does
-repeats.noting(os.environ[f"{context.upper()}_URL"] for context in settings.ALL_CONTEXTS)
+calls.noting(os.environ[f"{context.upper()}_URL"] for context in settings.ALL_CONTEXTS)
 services.bind_all()
 services.journal = []
 providers.registered = Providers(providers.registered)
@@ -45,14 +45,19 @@ def run_timers() -> None:
 
 
 def repeat() -> None:
-    calls, services.journal = services.journal or [], []
-    for call in calls:
+    noted, services.journal = services.journal or [], []
+    for call in noted:
         call()
     services.journal = []
 
 
+def calls_made() -> dict[str, int]:
+    return dict(calls.made)
+
+
 TESTS: dict[str, Callable] = {
     "work": engine.work_once, "timers": run_timers, "setting": set_setting, "bindings": set_bindings, "repeat": repeat,
+    "calls": calls_made,
 }  # fmt: skip
 _served = services.served(hosted()) | inbox.served(hosted())
 _internal_paths = {remote.path_of(name) for name in _served}

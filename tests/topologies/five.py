@@ -11,6 +11,7 @@ import secrets
 import socket
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from shop import services
 from tests.config.trees import free_port
 from tests.environment import FOLDER
 from tests.threads import eventually
-from tests.topologies import repeats
+from tests.topologies import calls
 from tests.topologies.outside import Outside
 
 OWN_SETTINGS = {"CONTEXTS", "DATABASES", "ENGINE", "ROOT_URLCONF", "SERVICES"}  # each process has its own
@@ -76,7 +77,7 @@ class Five:
                 ))  # fmt: skip
         for context in self.ports:
             eventually(lambda context=context: self._listens(context), patience=60)
-        repeats.noting(self.own.values())
+        calls.noting(self.own.values())
         settings.SERVICES = dict(self.own)
         services.configure(settings.SERVICES, settings.TRANSPORT)
         setting_changed.connect(self._tell_setting)
@@ -136,6 +137,10 @@ class Five:
     def repeat(self) -> None:
         """Have each make once more what it has asked of the others since the last time."""
         self.ask_all("repeat")
+
+    def calls(self) -> dict[str, Counter[str]]:
+        """How often each has called the others until now, by the method's name."""
+        return dict(zip(self.ports, map(Counter, self.ask_all("calls")), strict=True))
 
     def ask(self, context: str, what: str, *arguments: Any) -> Any:
         """Something that only a test asks for. Failed with the reason if it cannot be done."""

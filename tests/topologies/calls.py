@@ -1,5 +1,6 @@
-"""The idempotent calls of a test to other processes, so that all are made once more at its end; as loopback does it."""
+"""The calls of a process to the five: counted, and noted, so that all that may be are made once more at a test's end."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -7,21 +8,24 @@ from typing import Any
 from shop import remote, services
 from shop.errors import DomainError, Unavailable
 
+made: Counter[str] = Counter()  # by the method's name
+
 
 def noting(urls: Iterable[str]) -> None:
-    """From now on this process notes calls to these addresses in `services.journal`, as long as there is one.
+    """From now on this process notes its calls to these addresses: idempotent ones in `services.journal`, if there is one.
 
     What a test puts in their place is not there any more when the test is over, and need not answer.
     """
-    services.reach_by(partial(reach, frozenset(urls)))
+    services.reach_by(partial(_reach, frozenset(urls)))
 
 
-def reach(urls: frozenset[str], method: services.Method, url: str) -> services.Send:
+def _reach(urls: frozenset[str], method: services.Method, url: str) -> services.Send:
     send = remote.reach(method, url)
     if url not in urls:
         return send
 
     def call(**arguments: Any) -> Any:
+        made[method.name] += 1
         if method.repeat == "idempotent" and services.journal is not None:
             services.journal.append(partial(_again, send, **arguments))
         return send(**arguments)
