@@ -14,15 +14,16 @@ def run_until_idle() -> None:
 
 def sweep() -> None:
     """What orders and inventory do as time goes by."""
-    _run("orders", "inventory")
+    run_timers("orders", "inventory")
 
 
 def reconcile() -> None:
     """What payments does as time goes by."""
-    _run("payments")
+    run_timers("payments")
 
 
-def _run(*contexts: str) -> None:
+def run_timers(*contexts: str) -> None:
+    """What these contexts do as time goes by."""
     if five.current:
         return five.current.run_timers(*contexts)
     for timer in events.timers(contexts):

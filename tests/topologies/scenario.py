@@ -10,7 +10,8 @@ from django.test import override_settings
 
 from contexts.inventory.service import seeding
 from shop.database import rows
-from tests.orders.clockwork import reconcile, run_until_idle, sweep
+from tests.notifications.postbox import Postbox
+from tests.orders.clockwork import reconcile, run_timers, run_until_idle
 from tests.shopper import PASSWORD, Answer, InProcess
 from tests.threads import eventually
 
@@ -130,7 +131,9 @@ def lets_the_time_run_out(who: Person, clerk: Clerk, dice: random.Random) -> Non
         order = who.buy(202, "SPOON", token="tok_requires_action")
         eventually(lambda: _is_over("orders", "order", "expires_at", "id", order["id"]))
         eventually(lambda: _is_over("inventory", "reservation", "due_at", "order_id", order["id"]))
-        eventually(lambda: who.look_at(order)["status"] == "rejected", sweep, run_until_idle)
+        run_timers("inventory")
+        run_until_idle()
+    assert who.look_at(order)["status"] == "rejected"
 
 
 def waits_for_a_provider_that_was_away(who: Person, clerk: Clerk, dice: random.Random) -> None:
@@ -206,7 +209,7 @@ def play(seed: int = SEED) -> None:
         if dice.random() < 0.3:  # what waits for the engine waits for a while
             run_until_idle()
     run_until_idle()
-    eventually(lambda: not _under_way(), sweep, reconcile, run_until_idle)
+    _let_mail_go_out()
 
 
 def _is_over(context: str, table: str, instant: str, key: str, order_id: str) -> bool:
@@ -214,7 +217,12 @@ def _is_over(context: str, table: str, instant: str, key: str, order_id: str) ->
     return rows(context, f"SELECT {instant} <= now() FROM {context}_{table} WHERE {key} = %s", [order_id])[0][0]
 
 
-def _under_way() -> int:
-    """Payments whose provider is still to be asked."""
-    open_ = "SELECT count(*) FROM payments_payment WHERE status IN ('processing', 'unknown', 'capturing')"
-    return rows("payments", open_)[0][0]
+def _let_mail_go_out() -> None:
+    box = Postbox()
+    box.start()
+    try:
+        mail_server = {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", "EMAIL_PORT": box.port}
+        with override_settings(EMAIL_HOST="127.0.0.1", **mail_server):
+            run_timers("notifications")
+    finally:
+        box.stop()

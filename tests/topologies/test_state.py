@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from contexts.orders.events import OrderConfirmed
+from shop.database import changed, transaction
+from shop.ids import uuid7
+from shop.money import Money
+from shop.outbox import publish
 from tests.environment import TOPOLOGY
-from tests.topologies import scenario
+from tests.topologies import five, scenario
 from tests.topologies.state import canonical, hashes
 
 EXPECTED = Path(__file__).with_name("state.json")  # written anew by WRITE_STATE=1
@@ -16,12 +21,12 @@ EXPECTED = Path(__file__).with_name("state.json")  # written anew by WRITE_STATE
 # Who calls whom while the story is told, if there is a way to go: downwards, and with facts to whoever listens.
 CALLS = {
     "orders": {
-        "inventory.inbox", "inventory.quote", "inventory.release", "inventory.reserve", "notifications.inbox",
+        "inventory.inbox.accept", "inventory.quote", "inventory.release", "inventory.reserve", "notifications.inbox.accept",
         "payments.authorize", "payments.cancel", "payments.capture", "payments.of_orders", "users.profiles",
     },
-    "inventory": {"orders.inbox"},
-    "payments": {"orders.inbox"},
-    "users": {"notifications.inbox"},
+    "inventory": {"orders.inbox.accept"},
+    "payments": {"orders.inbox.accept"},
+    "users": {"notifications.inbox.accept"},
     "notifications": {"orders.summaries"},
 }  # fmt: skip
 
