@@ -11,13 +11,14 @@ from django.core.management import call_command
 from shop import services
 from shop.database import rows
 from tests import environment
-from tests.topologies import five
+from tests.topologies import five, reporting
+from tests.topologies.reporting import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
 
 MIGRATED = {"django_migrations", "django_content_type", "inventory_catalogueversion"}  # tables whose rows migrations write
 
 
 @pytest.fixture(scope="session", autouse=True)
-def django_db_setup(django_db_blocker):
+def django_db_setup(request, django_db_blocker):
     """Create and migrate the five databases as an operator would; then let every test in."""
     django_db_blocker.unblock()
     call_command("databases", verbosity=0)
@@ -27,6 +28,7 @@ def django_db_setup(django_db_blocker):
     if environment.TOPOLOGY == "remote":
         with five.running():
             yield
+            reporting.folder_ends(request.session.items[-1].path.parent)
     else:
         yield
     django_db_blocker.restore()
@@ -37,6 +39,7 @@ def pytest_runtest_setup(item):
     items = item.session.items
     before = items.index(item) - 1
     if before >= 0 and items[before].path.parent != item.path.parent:
+        reporting.folder_ends(items[before].path.parent)
         for context in settings.CONTEXTS:
             _empty(context)
 

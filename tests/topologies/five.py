@@ -54,6 +54,8 @@ class Five:
         self.bindings = self.own = {context: self.url(context) for context in self.ports}
         self.bound: dict[str, str] = {}
         self.telling = threading.Lock()
+        self.requests = 0  # of customers and staff
+        self.read = 0  # bytes of the logs
         self.posts = ThreadPoolExecutor(len(self.ports))
 
     def url(self, context: str) -> str:
@@ -102,6 +104,13 @@ class Five:
         status = [process.wait(30) for process in self.processes]
         self.outside.close()
         return status
+
+    def said(self) -> str:
+        """What they have logged since it was asked for last."""
+        with self.logs.open() as log:
+            log.seek(self.read)
+            said, self.read = log.read(), log.tell()
+        return said
 
     # --- What a test sets up in its own process
 
@@ -161,6 +170,8 @@ class Five:
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Have the process that hosts the path answer."""
         self.tell_bindings()
+        with self.telling:
+            self.requests += 1
         return self.exchange(self.host(path), method, target, body, headers | {"Tests-Key": self.key})
 
     def host(self, path: str) -> str:
