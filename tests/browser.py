@@ -1,8 +1,8 @@
 """Django's test client, for all that is asked over HTTP: who answers is whoever hosts the path.
 
-In one process that is this one. Where the suite runs in five, a request to the API crosses to the one that hosts it; the
-admin, whose tests look into its templates, and what is nobody's in particular stay here. A test that looks into its own
-process while it asks (statements on its connections, a cache) uses Django's client itself.
+In one process that is this one. Where the suite runs in five, a request goes over HTTP to the one that the gateway would
+choose. A test that looks into its own process while it asks (statements on its connections, a cache) uses Django's client
+itself, or the fixture `in_one_process`.
 """
 
 from typing import Any
@@ -14,19 +14,25 @@ from django.utils.encoding import iri_to_uri
 
 from tests.topologies import five
 
+TOKEN = "t" * 32
+
 
 class Handler(client.ClientHandler):
     """Answers here or has another process answer."""
 
     def __call__(self, environ: dict[str, Any]) -> HttpResponse:
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
-        if five.current is None or not path.startswith(("/api/v1/", "/.well-known/")):
+        if five.current is None:
             return super().__call__(environ)
         target = iri_to_uri(path.replace("%", "%25"))
         if environ["QUERY_STRING"]:
             target += f"?{environ['QUERY_STRING']}"
+        headers = sent(environ)
+        if not self.enforce_csrf_checks:  # a browser that has a form's token
+            cookies = [headers["Cookie"]] if "Cookie" in headers else []
+            headers |= {"X-CSRFToken": TOKEN, "Cookie": "; ".join([*cookies, f"csrftoken={TOKEN}"])}
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        status, headers, content = five.current.request(environ["REQUEST_METHOD"], path, target, body, sent(environ))
+        status, headers, content = five.current.request(environ["REQUEST_METHOD"], path, target, body, headers)
         response = HttpResponse(content, status=status)
         del response.headers["Content-Type"]
         for name, value in headers:
@@ -34,6 +40,8 @@ class Handler(client.ClientHandler):
                 response.cookies.load(value)
             else:
                 response.headers[name] = value
+        if "Location" in response.headers:
+            response.url = response.headers["Location"]
         response.wsgi_request = WSGIRequest(environ)
         return response
 
