@@ -4,6 +4,8 @@ Nothing is rolled back between tests: five processes could not do that either. A
 of the tests of its folder before it. Folders begin with empty tables, so that looking at all the books stays cheap.
 """
 
+from collections.abc import Callable
+
 import pytest
 from django.conf import settings
 from django.core.management import call_command
@@ -77,6 +79,15 @@ def repeat_idempotent_calls(request):
     if five.current:
         five.current.repeat()
     assert not before or announced() == before, "a repeated call announced something again"
+
+
+@pytest.fixture
+def logged(caplog) -> Callable[[], str]:
+    """What has been logged as an error since the test began, in whichever process."""
+    caplog.set_level("ERROR")
+    elsewhere = five.current
+    began = len(elsewhere.said()) if elsewhere else 0
+    return lambda: caplog.text + (elsewhere.said(began) if elsewhere else "")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from tests.topologies import calls, five
 KINDS = ("requests", "calls by tests", "calls", "facts handed over")
 crossed: dict[str, Counter[str]] = {}  # by the folder of the tests
 _before: Counter[str] = Counter()
+_read = 0  # characters of the logs
 
 
 def folder_ends(folder: Path) -> None:
@@ -37,9 +38,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
+    global _read
     report = yield
     if five.current:
-        said = five.current.said()
+        said = five.current.said(_read)
+        _read += len(said)
         if report.failed and said:
             report.sections.append(("What the five logged", said))
     return report
