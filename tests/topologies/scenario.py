@@ -127,7 +127,7 @@ def cancels_instead_of_approving(who: Person, clerk: Clerk, dice: random.Random)
 
 
 def lets_the_time_run_out(who: Person, clerk: Clerk, dice: random.Random) -> None:
-    with override_settings(RESERVATION_HOLD_SECONDS=0.1):
+    with override_settings(RESERVATION_HOLD_SECONDS=0.5):
         order = who.buy(202, "SPOON", token="tok_requires_action")
         eventually(lambda: _is_over("orders", "order", "expires_at", "id", order["id"]))
         eventually(lambda: _is_over("inventory", "reservation", "due_at", "order_id", order["id"]))
