@@ -10,6 +10,7 @@ import os
 import pickle
 import traceback
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +27,6 @@ from tests.topologies.outside import Providers
 settings.ALLOWED_HOSTS.append("testserver")  # as Django's test runner does
 calls.noting(os.environ[f"{context.upper()}_URL"] for context in settings.ALL_CONTEXTS)
 services.bind_all()
-services.journal = []
 providers.registered = Providers(providers.registered)
 
 
@@ -44,11 +44,15 @@ def run_timers() -> None:
         timer.run()
 
 
-def repeat() -> None:
-    noted, services.journal = services.journal or [], []
+def note() -> None:
+    services.journal = []
+
+
+def repeat() -> int:
+    noted, services.journal = services.journal or [], None
     for call in noted:
         call()
-    services.journal = []
+    return len(noted)
 
 
 def calls_made() -> dict[str, int]:
@@ -56,8 +60,8 @@ def calls_made() -> dict[str, int]:
 
 
 TESTS: dict[str, Callable] = {
-    "work": engine.work_once, "timers": run_timers, "setting": set_setting, "bindings": set_bindings, "repeat": repeat,
-    "calls": calls_made,
+    "work": engine.work_once, "timers": run_timers, "setting": set_setting, "bindings": set_bindings, "note": note,
+    "repeat": repeat, "calls": calls_made,
 }  # fmt: skip
 _served = services.served(hosted()) | inbox.served(hosted())
 _internal_paths = {remote.path_of(name) for name in _served}
@@ -73,6 +77,7 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
     key, address = environ.pop("HTTP_TESTS_KEY", ""), environ.pop("HTTP_TESTS_FROM", "")
     if hmac.compare_digest(key, os.environ["TESTS_KEY"]):
         environ["REMOTE_ADDR"] = address
+        environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read())  # a gateway has all of it before it asks
     return public(environ, start_response)
 
 

@@ -139,9 +139,13 @@ class Five:
         for context in contexts:
             self.ask(context, "timers")
 
-    def repeat(self) -> None:
-        """Have each make once more what it has asked of the others since the last time."""
-        self.ask_all("repeat")
+    def note(self) -> None:
+        """Have each note from now on what it asks of the others."""
+        self.ask_all("note")
+
+    def repeat(self) -> int:
+        """Have each make once more what it has noted; how many calls that were."""
+        return sum(self.ask_all("repeat"))
 
     def calls(self) -> dict[str, Counter[str]]:
         """How often each has called the others until now, by the method's name."""
