@@ -4,25 +4,35 @@ Nothing is rolled back between tests: five processes could not do that either. A
 of the tests of its folder before it. Folders begin with empty tables, so that looking at all the books stays cheap.
 """
 
+from collections.abc import Callable
+
 import pytest
 from django.conf import settings
 from django.core.management import call_command
 
 from shop import services
 from shop.database import rows
+from tests import environment
+from tests.topologies import five, reporting
+from tests.topologies.reporting import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
 
 MIGRATED = {"django_migrations", "django_content_type", "inventory_catalogueversion"}  # tables whose rows migrations write
 
 
 @pytest.fixture(scope="session", autouse=True)
-def django_db_setup(django_db_blocker):
+def django_db_setup(request, django_db_blocker):
     """Create and migrate the five databases as an operator would; then let every test in."""
     django_db_blocker.unblock()
     call_command("databases", verbosity=0)
     call_command("migrate", verbosity=0)
     for context in settings.CONTEXTS:
         _empty(context)  # of what another run has left, on a server of somebody's own
-    yield
+    if environment.TOPOLOGY == "remote":
+        with five.running():
+            yield
+            reporting.folder_ends(request.session.items[-1].path.parent)
+    else:
+        yield
     django_db_blocker.restore()
 
 
@@ -31,6 +41,7 @@ def pytest_runtest_setup(item):
     items = item.session.items
     before = items.index(item) - 1
     if before >= 0 and items[before].path.parent != item.path.parent:
+        reporting.folder_ends(items[before].path.parent)
         for context in settings.CONTEXTS:
             _empty(context)
 
@@ -56,16 +67,36 @@ def verified(request):
 
 @pytest.fixture(autouse=True)
 def repeat_idempotent_calls(request):
-    """With the loopback transport, make a test's idempotent calls once more at its end: none may announce anything."""
+    """Where calls are sent, make a test's idempotent ones once more at its end: none may announce anything."""
     if "verified" in request.fixturenames:
         request.getfixturevalue("verified")  # so that it looks at the books after these calls
     services.journal = []
+    elsewhere = five.current
+    if elsewhere:
+        elsewhere.note()
     yield
     calls, services.journal = services.journal, None
-    before = announced() if calls else {}
+    before = announced() if calls or elsewhere else {}
     for call in calls:
         call()
-    assert not calls or announced() == before, "a repeated call announced something again"
+    repeated = len(calls) + (elsewhere.repeat() if elsewhere else 0)
+    assert not repeated or announced() == before, "a repeated call announced something again"
+
+
+@pytest.fixture
+def logged(caplog) -> Callable[[], str]:
+    """What has been logged as an error since the test began, in whichever process."""
+    caplog.set_level("ERROR")
+    elsewhere = five.current
+    began = len(elsewhere.said()) if elsewhere else 0
+    return lambda: caplog.text + (elsewhere.said(began) if elsewhere else "")
+
+
+@pytest.fixture
+def in_one_process():
+    """For a test that looks into the process that it asks."""
+    with five.one_process():
+        yield
 
 
 def announced() -> dict[str, int]:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from config.embedded import Server
 
+TOPOLOGY = os.environ.get("TRANSPORT", "local")  # or loopback; or remote: see tests/topologies
 FOLDER = Path(tempfile.mkdtemp(prefix="satsuma-tests-"))
 
 
@@ -27,7 +28,8 @@ def _start() -> None:
         atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
         atexit.register(server.stop)
         os.environ["DATABASE_URL"] = server.url
-    os.environ["DATABASE_PREFIX"] = f"test_satsuma_{os.environ.get('TRANSPORT', 'local')}"  # two runs may share a server
+    os.environ["DATABASE_PREFIX"] = f"test_satsuma_{TOPOLOGY}"  # two runs may share a server
+    os.environ["TRANSPORT"] = {"remote": "local"}.get(TOPOLOGY, TOPOLOGY)  # each of five processes is local to itself
     os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 40
     os.environ["JWT_SIGNING_KEY"] = signing_key()
     os.environ["PASSWORD_HASHERS"] = "django.contrib.auth.hashers.MD5PasswordHasher"

@@ -3,12 +3,12 @@
 import http.client
 import json
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.test import Client
-from django.test.client import ClientHandler
+from tests.browser import Client, Handler
 
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PASSWORD = "correct horse battery"
@@ -25,12 +25,22 @@ class Answer:
     content: bytes
 
 
+def answer(status: int, headers: Iterable[tuple[str, str]], content: bytes) -> Answer:
+    named = {name.lower(): value for name, value in headers}
+    decoded = json.loads(content) if content and "json" in named.get("content-type", "") else None
+    return Answer(status, decoded, named, content)
+
+
 class Shopper:
     """A client of one address; signed in once `token` is set."""
 
     def __init__(self, site: str) -> None:
         self.site = site
         self.token = ""
+
+    def another(self) -> "Shopper":
+        """Somebody else at the same shop."""
+        return Shopper(self.site)
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request on a connection of its own; names of headers with `_` for `-`."""
@@ -46,9 +56,7 @@ class Shopper:
             data = response.read()
         finally:
             connection.close()
-        is_json = "json" in response.headers.get("Content-Type", "")
-        decoded = json.loads(data) if data and is_json else None
-        return Answer(response.status, decoded, {k.lower(): v for k, v in response.headers.items()}, data)
+        return answer(response.status, response.getheaders(), data)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.send("GET", path, **headers)
@@ -79,9 +87,12 @@ class Shopper:
 
 
 class InProcess(Shopper):
-    """The same through Django's test client: the engine and the timers are the test's to run."""
+    """The same through Django's test client: the engine and the timers are the test's to run.
 
-    handler = ClientHandler(enforce_csrf_checks=False)  # one for all, for it loads the middleware once
+    Where the suite runs in five processes, the one that hosts what is asked for answers, over HTTP.
+    """
+
+    handler = Handler(enforce_csrf_checks=False)  # one for all, for it loads the middleware once
 
     def __init__(self) -> None:
         super().__init__("")
@@ -95,7 +106,4 @@ class InProcess(Shopper):
         client = Client(raise_request_exception=False)
         client.handler = self.handler
         response = client.generic(method, address, content or b"", "application/json", headers=sent)
-        is_json = "json" in response.headers.get("Content-Type", "")
-        data = response.content
-        decoded = json.loads(data) if data and is_json else None
-        return Answer(response.status_code, decoded, {k.lower(): v for k, v in response.headers.items()}, data)
+        return answer(response.status_code, response.headers.items(), response.content)

@@ -19,3 +19,8 @@ def server(postbox):
     server = ForkServer(EMAIL_PORT=str(postbox.port), RECONCILE_SECONDS="0.2")
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def here(in_one_process):
+    """Faults strike the process in which they are armed, so all that is called is in it."""

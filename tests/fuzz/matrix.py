@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shop.engine import run_until_idle
 from tests.fuzz.world import customer, staff
 from tests.inventory.stock import product, stocked
+from tests.orders.clockwork import run_until_idle
 from tests.shopper import ADDRESS, PASSWORD, InProcess
 
 ROLES = ("guest", "owner", "stranger", "other staff", "staff")

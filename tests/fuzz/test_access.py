@@ -3,10 +3,10 @@
 import uuid
 
 import pytest
-from django.test import Client
 from django.urls import get_resolver, path
 
 from tests.architecture.test_routes import METHODS, OUTSIDE, routes
+from tests.browser import Client
 from tests.fuzz.matrix import GUESTS_ORDER, MATRIX, ROLES, Request, callers, of_guest
 from tests.fuzz.world import customer, staff
 from tests.inventory.stock import stocked

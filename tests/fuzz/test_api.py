@@ -7,9 +7,9 @@ from django.test import override_settings
 
 from shop import inbox
 from shop.database import hosted
-from shop.engine import run_until_idle
 from tests.fuzz.attack import FEW, Report, attack, run
 from tests.fuzz.world import World, anonymous
+from tests.orders.clockwork import run_until_idle
 
 CASES = int(os.environ.get("FUZZ_CASES") or 200)
 SEED = int(os.environ.get("FUZZ_SEED") or 1)

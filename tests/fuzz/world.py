@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from contexts.users.service.staff import appoint
-from shop.engine import run_until_idle
 from tests.inventory.stock import stocked
+from tests.orders.clockwork import run_until_idle
 from tests.shopper import PASSWORD, InProcess
 
 STOCK = 1_000_000

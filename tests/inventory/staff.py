@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import jwt
 from django.conf import settings
-from django.test import Client
 
 from config.admin import SESSION_TOKEN
 from shop import tokens
+from tests.browser import Client
 
 ACTOR = "staff@example.com"
 

@@ -5,10 +5,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 
 from contexts.inventory.service import catalogue, editing
 from shop.database import rows
+from tests.browser import Client
 from tests.inventory.stock import product, reserved, stocked
 from tests.threads import elsewhere
 
@@ -274,7 +274,7 @@ def test_what_is_found_by_stock_is_looked_for_each_time(wanted):
     assert get(path).json()["results"] == []
 
 
-def test_what_is_kept_of_answers_has_a_limit(monkeypatch):
+def test_what_is_kept_of_answers_has_a_limit(monkeypatch, in_one_process):
     monkeypatch.setattr(catalogue, "ROOM", 10_000)
     rows("inventory", "UPDATE inventory_category SET position = position")  # a new version, so a new shelf
     kept = [get(f"categories?n={n}") and len(catalogue._shelf.pages) for n in range(40)]

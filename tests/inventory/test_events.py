@@ -7,11 +7,11 @@ from contexts.inventory.handlers import announce_due_reservations
 from contexts.inventory.interface import inventory
 from contexts.orders.events import OrderConfirmed
 from shop.database import changed, rows, transaction
-from shop.engine import run_until_idle
 from shop.money import Money
 from shop.outbox import publish
 from tests.inventory.books import assert_stock_adds_up, facts, movements, status_of, stock_of
 from tests.inventory.stock import reserved, stocked
+from tests.orders.clockwork import run_until_idle
 from tests.threads import at_once
 
 OVER = timedelta(seconds=-1)

@@ -3,9 +3,9 @@
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 
 from shop.database import rows
+from tests.browser import Client
 from tests.inventory.books import assert_stock_adds_up, facts, movements, stock_of
 from tests.inventory.staff import ACTOR, bearer
 from tests.inventory.stock import reserved, stocked

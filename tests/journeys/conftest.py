@@ -10,6 +10,8 @@ from typing import IO
 import pytest
 
 from tests.config.trees import free_port
+from tests.environment import TOPOLOGY
+from tests.journeys.split import SplitShop
 from tests.shopper import Shopper
 from tests.threads import eventually
 
@@ -40,6 +42,9 @@ class RunningShop:
         except OSError:  # refused, reset, no answer in time, or an answer that it is not
             return False
 
+    def shopper(self) -> Shopper:
+        return Shopper(self.site)
+
     def kill(self) -> None:
         """As a power cut would: the server and its workers, at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -51,14 +56,31 @@ class RunningShop:
         return self.process.wait(30)
 
 
+def opened(output: IO | None = None, **environment: str) -> RunningShop | SplitShop:
+    """A shop in one process or, where the suite runs so, in five."""
+    if TOPOLOGY != "remote":
+        return RunningShop(output, **environment)
+    shop = SplitShop(output, **environment)
+    shop.start()
+    return shop
+
+
 @pytest.fixture(scope="package")
 def running_shop():
+    """One process, in every topology."""
     shop = RunningShop()
     yield shop
     if shop.process.poll() is None:
         shop.stop()
 
 
+@pytest.fixture(scope="module")
+def shop():
+    shop = opened()
+    yield shop
+    assert shop.stop() == 0
+
+
 @pytest.fixture
-def shopper(running_shop):
-    return Shopper(running_shop.site)
+def shopper(shop):
+    return shop.shopper()

@@ -10,9 +10,9 @@ import pytest
 
 from shop.database import rows
 from tests.inventory.stock import stocked
-from tests.journeys.conftest import RunningShop
+from tests.journeys.conftest import opened
 from tests.orders.books import charges, payment_of, stock_of, units_add_up
-from tests.shopper import ADDRESS, Shopper
+from tests.shopper import ADDRESS
 from tests.threads import eventually
 
 pytestmark = pytest.mark.usefixtures("verified")
@@ -34,7 +34,7 @@ def test_a_customer_buys_and_hears_of_it(shopper):
     assert [found["id"] for found in shopper.get("orders").body["results"]] == [order["id"]]
     payment = shopper.get(f"payments/{order['payment']['id']}").body
     assert (payment["status"], payment["order_id"]) == ("captured", order["id"])
-    stranger = Shopper(shopper.site)
+    stranger = shopper.another()
     stranger.register()
     assert stranger.get(f"payments/{payment['id']}").status == 404
     happened = [entry["kind"] for entry in shopper.get(f"orders/{order['id']}/timeline").body["results"]]
@@ -91,8 +91,8 @@ def test_every_order_of_many_reaches_inventory(shopper):
 
 
 def test_a_shop_killed_under_load_loses_and_doubles_nothing():
-    shop = RunningShop()
-    shopper, sku, email = Shopper(shop.site), stocked(200), f"{uuid.uuid4().hex}@example.com"
+    shop = opened()
+    shopper, sku, email = shop.shopper(), stocked(200), f"{uuid.uuid4().hex}@example.com"
     acknowledged: dict[str, dict] = {}
     lock, stop = threading.Lock(), threading.Event()
 
@@ -144,8 +144,8 @@ def all_at_rest(email: str) -> bool:
 
 
 def test_a_shop_that_is_asked_to_stop_finishes_what_it_has_in_hand():
-    shop = RunningShop()
-    shopper, sku = Shopper(shop.site), stocked(40)
+    shop = opened()
+    shopper, sku = shop.shopper(), stocked(40)
     answers, failed, stop = [], [], threading.Event()
 
     def buy() -> None:
@@ -169,10 +169,10 @@ def test_a_shop_that_is_asked_to_stop_finishes_what_it_has_in_hand():
     assert begun == [(0,)], "a request that was begun was answered"
 
 
-def test_two_processes_share_the_work(running_shop):
-    other = RunningShop()
+def test_two_shops_on_the_same_databases_share_the_work(shop):
+    other = opened()
     sku = stocked(20)
-    sites = [Shopper(running_shop.site), Shopper(other.site)]
+    sites = [shop.shopper(), other.shopper()]
     answers = [sites[n % 2].order(sku) for n in range(10)]
     assert {answer.status for answer in answers} == {201}
     eventually(lambda: stock_of(sku) == (10, 0))
@@ -183,8 +183,8 @@ def test_two_processes_share_the_work(running_shop):
 def test_every_log_line_is_json_and_tells_whose_story_it_is(tmp_path):
     lines = tmp_path / "log"
     with lines.open("w") as file:
-        shop = RunningShop(output=file, LOG_LEVEL="INFO", LOG_FORMAT="json")
-        order = Shopper(shop.site).post(
+        shop = opened(output=file, LOG_LEVEL="INFO", LOG_FORMAT="json")
+        order = shop.shopper().post(
             "orders",
             {
                 "items": [{"sku": stocked(1), "quantity": 1}],
@@ -207,4 +207,4 @@ def test_every_log_line_is_json_and_tells_whose_story_it_is(tmp_path):
 
 def test_a_shop_without_its_secret_does_not_start():
     with pytest.raises(AssertionError, match="ended while it was starting"):
-        RunningShop(SECRET_KEY="short")
+        opened(SECRET_KEY="short")

@@ -7,14 +7,13 @@ from uuid import UUID
 
 import jwt
 from django.conf import settings
-from django.test import Client
 
-from contexts.notifications import handlers
 from contexts.orders.events import OrderConfirmed, OrderEvent
 from contexts.orders.interface import OrderSummary
-from shop import engine
 from shop.database import rows, transaction
 from shop.outbox import publish
+from tests.browser import Client
+from tests.orders.clockwork import run_timers, run_until_idle
 from tests.threads import eventually
 
 
@@ -47,7 +46,7 @@ def happened(event: OrderEvent, sequence: int = 1) -> None:
     """Announce a fact about an order, and let everybody hear it."""
     with transaction("orders"):
         publish(event, sequence=sequence)
-    engine.run_until_idle()
+    run_until_idle()
 
 
 def confirm(order: OrderSummary, sequence: int = 1) -> None:
@@ -86,4 +85,4 @@ def mail_of(order: OrderSummary) -> dict[str, Any]:
 
 def send_until(settled: Callable[[], bool], patience: float = 15.0) -> None:
     """Run the sender's timer until something is so: what was postponed comes back by itself."""
-    eventually(settled, handlers.send_waiting_messages, patience=patience)
+    eventually(settled, lambda: run_timers("notifications"), patience=patience)

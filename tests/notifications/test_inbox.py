@@ -4,10 +4,10 @@ import base64
 
 import pytest
 from django.db import connections
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from shop.ids import uuid7
+from tests.browser import Client
 from tests.notifications import shelf
 from tests.notifications.people import confirm, customer, messages
 
@@ -91,7 +91,7 @@ def test_a_cursor_that_is_not_ours_is_refused(kim, position):
     assert customer(kim).get(INBOX, {"cursor": cursor}).status_code == 400
 
 
-def test_a_page_of_the_inbox_takes_one_statement(kim):
+def test_a_page_of_the_inbox_takes_one_statement(kim, in_one_process):
     told(kim, times=3)
     client = customer(kim)
     with CaptureQueriesContext(connections["notifications"]) as captured:

@@ -7,12 +7,12 @@ from django.test.utils import CaptureQueriesContext
 from contexts.notifications import handlers
 from contexts.orders.events import OrderCancelled, OrderConfirmed, OrderPutOnHold, OrderRejected
 from contexts.users.events import UserRegistered
-from shop import engine
 from shop.database import changed
 from shop.ids import uuid7
 from shop.outbox import publish
 from tests.notifications import shelf
 from tests.notifications.people import confirm, happened, messages
+from tests.orders.clockwork import run_until_idle
 from tests.threads import at_once
 
 
@@ -57,7 +57,7 @@ def test_a_new_customer_is_welcomed_in_the_app_only():
     user_id = uuid7()
     with transaction.atomic(using="users"):
         publish(UserRegistered(user_id=user_id), sequence=1)
-    engine.run_until_idle()
+    run_until_idle()
     assert [message["template"] for message in messages(user_id, "in_app")] == ["welcome"]
     assert messages(user_id) == []
 
@@ -77,7 +77,7 @@ def handle_again(order_id) -> None:
         [f"orders.order:{order_id}"],
     )
     assert again
-    engine.run_until_idle()
+    run_until_idle()
 
 
 def test_a_fact_that_is_delivered_announced_or_handled_twice_leaves_one_receipt():
@@ -85,7 +85,7 @@ def test_a_fact_that_is_delivered_announced_or_handled_twice_leaves_one_receipt(
     confirm(order)
     first = messages(order.id)
     changed("orders", "UPDATE shop_delivery SET acknowledged_at = NULL WHERE stream = %s", [f"orders.order:{order.id}"])
-    engine.run_until_idle()
+    run_until_idle()
     confirm(order, sequence=2)
     handle_again(order.id)
     assert messages(order.id) == first

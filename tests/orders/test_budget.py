@@ -9,12 +9,12 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from contexts.notifications.handlers import send_waiting_messages
-from shop import services
 from shop.database import changed
-from shop.engine import run_until_idle
 from tests.inventory.stock import stocked
 from tests.notifications.postbox import Postbox
+from tests.orders.clockwork import run_until_idle
 from tests.shopper import InProcess
+from tests.topologies.five import one_process
 
 TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 WRITES = ("INSERT", "UPDATE", "DELETE", "WITH", "EXECUTE insert", "EXECUTE update", "EXECUTE with")
@@ -60,11 +60,10 @@ def postbox(settings):
 
 @pytest.fixture(autouse=True)
 def one_call_is_one_call():
-    """The budget is of the local transport; loopback makes every call twice on purpose."""
-    services.configure(settings.SERVICES, "local")
-    run_until_idle()
-    yield
-    services.configure(settings.SERVICES, settings.TRANSPORT)
+    """The budget is of one process and the local transport; loopback makes every call twice on purpose."""
+    with one_process():
+        run_until_idle()
+        yield
 
 
 def test_an_order_confirmed_stays_within_its_budget():

@@ -9,12 +9,11 @@ from contexts.inventory.interface import Line, inventory
 from contexts.orders.interface import orders
 from contexts.orders.service.checkout import token_of
 from contexts.payments.interface import PaymentMethod, payments
-from shop.engine import run_until_idle
 from shop.errors import Closed
 from shop.money import Money
 from tests.inventory.stock import stocked
 from tests.orders.books import charges, payment_of, reservation_of, stock_of, units_add_up
-from tests.orders.clockwork import reconcile, sweep
+from tests.orders.clockwork import reconcile, run_until_idle, sweep
 from tests.shopper import InProcess
 from tests.threads import eventually
 

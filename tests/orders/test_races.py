@@ -16,11 +16,10 @@ from contexts.orders.service import checkout
 from contexts.payments.interface import payments
 from shop import leases, services
 from shop.database import changed, rows, transaction
-from shop.engine import run_until_idle
 from shop.leases import Fenced
 from tests.inventory.stock import stocked
 from tests.orders.books import charges, orders_of_id, payment_of, reservation_of, stock_of, units_add_up
-from tests.orders.clockwork import reconcile, sweep
+from tests.orders.clockwork import reconcile, run_until_idle, sweep
 from tests.shopper import InProcess
 from tests.threads import at_once, crowd, eventually
 

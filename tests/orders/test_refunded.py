@@ -7,11 +7,10 @@ import pytest
 from config import faults
 from contexts.payments.service import refunds
 from shop.database import rows
-from shop.engine import run_until_idle
 from shop.money import Money
 from tests.inventory.stock import stocked
 from tests.orders.books import payment_of, stock_of
-from tests.orders.clockwork import reconcile
+from tests.orders.clockwork import reconcile, run_until_idle
 from tests.shopper import InProcess
 from tests.threads import eventually
 

@@ -10,7 +10,6 @@ import jwt
 from django.conf import settings
 from django.db import connections
 
-from contexts.payments import handlers
 from contexts.payments.interface import Payment, PaymentMethod, payments
 from contexts.payments.providers import Answer
 from contexts.payments.providers.sandbox import Sandbox
@@ -18,6 +17,7 @@ from shop.database import rows
 from shop.errors import Unavailable
 from shop.ids import uuid7
 from shop.money import Money
+from tests.orders.clockwork import reconcile
 from tests.threads import eventually
 
 EUR_20 = Money(2000, "EUR")
@@ -90,7 +90,7 @@ def reconciled(order_id: UUID, *statuses: str) -> Payment:
 
 def reconcile_until(settled: Callable[[], bool]) -> None:
     """Run the timer until something is so."""
-    eventually(settled, handlers.reconcile)
+    eventually(settled, reconcile)
 
 
 class Beside:

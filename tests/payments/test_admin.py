@@ -2,10 +2,10 @@
 
 import pytest
 from django.conf import settings
-from django.test import Client
 
 from contexts.payments.interface import payments
 from shop.database import changed, rows
+from tests.browser import Client
 from tests.payments.desk import announced, authorize, captured, column, provider_refunds, seen, token
 
 PAGES = ("payment", "refund", "ledgerentry")

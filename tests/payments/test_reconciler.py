@@ -189,24 +189,22 @@ def at_the_provider(payment, change):
 
 
 @pytest.mark.parametrize("end", ["declined", "voided"])
-def test_money_set_aside_after_all_is_released_and_raises_the_alarm(end, caplog):
+def test_money_set_aside_after_all_is_released_and_raises_the_alarm(end, logged):
     payment = authorize("tok_declined") if end == "declined" else payments.cancel(order_id=authorize().order_id)
-    caplog.set_level("ERROR")
     at_the_provider(payment, "status = 'authorized'")
     look(payment)
     assert (seen(payment.order_id).status, intent(payment)["status"]) == ("voided", "cancelled")
-    assert "money_found" in caplog.text
+    assert "money_found" in logged()
 
 
-def test_money_taken_after_all_is_refunded_and_raises_the_alarm(caplog):
+def test_money_taken_after_all_is_refunded_and_raises_the_alarm(logged):
     payment = payments.cancel(order_id=authorize().order_id)
-    caplog.set_level("ERROR")
     at_the_provider(payment, "status = 'captured', captured = amount")
     look(payment)
     assert (seen(payment.order_id).status, intent(payment)["refunded"]) == ("refunded", 2000)
     assert sum(amount for _, account, amount in ledger(payment) if account == "provider") == 0
     assert len(ledger(payment)) == 4
-    assert "money_found" in caplog.text
+    assert "money_found" in logged()
 
 
 def test_authorization_that_the_provider_gave_up_is_voided_here_too():

@@ -4,9 +4,9 @@ import json
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 
 from contexts.payments.interface import payments
+from tests.browser import Client
 from tests.payments.desk import (
     Unsteady,
     announced,

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from django.http import HttpResponse
-from django.test import Client
+
+from tests.browser import Client
 
 PASSWORD = "a walk in the orchard"
 

@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from django.conf import settings
-from django.test import Client
 
 from shop import clock
+from tests.browser import Client
 from tests.users.people import send, somebody, tokens
 
 LATER, EARLIER = timedelta(minutes=5), timedelta(minutes=-5)

@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 from django.db import IntegrityError
-from django.test import Client
 
 from contexts.users.interface import Profile, users
 from shop.database import changed, rows
+from tests.browser import Client
 from tests.threads import crowd
 from tests.users.people import (
     PASSWORD,

@@ -1,8 +1,10 @@
 """Guessing passwords: counted before they are looked at, by account and by address, and no address is betrayed."""
 
 import threading
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 
 from contexts.users.handlers import forget_what_has_run_out
@@ -19,21 +21,35 @@ FAILED, TOO_MANY = (401, "users.sign_in_failed"), (429, "shop.too_many_requests"
 
 
 class CountingHasher(MD5PasswordHasher):
-    """Knows how many hashes were computed."""
+    """Notes each hash that is computed, in whichever process."""
 
     algorithm = "counting"
-    computed: list[str] = []
 
     def encode(self, password: str, salt: str) -> str:
-        self.computed.append(salt)
+        with open(settings.COMPUTED_HASHES, "a") as file:
+            file.write(f"{salt}\n")
         return super().encode(password, salt)
 
 
+class Hashes:
+    """Those that were computed."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.clear()
+
+    def clear(self) -> None:
+        self.file.write_text("")
+
+    def __len__(self) -> int:
+        return len(self.file.read_text().splitlines())
+
+
 @pytest.fixture
-def hashes(settings):
+def hashes(settings, tmp_path):
+    settings.COMPUTED_HASHES = str(tmp_path / "hashes")
     settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
-    CountingHasher.computed.clear()
-    return CountingHasher.computed
+    return Hashes(tmp_path / "hashes")
 
 
 def stranger() -> Person:

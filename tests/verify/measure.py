@@ -10,8 +10,8 @@ from django.conf import settings
 
 from config.verify import verify
 from shop.database import changed, rows
-from shop.engine import run_until_idle
 from tests.inventory.stock import stocked
+from tests.orders.clockwork import run_until_idle
 from tests.shopper import InProcess
 
 ORDERS = int(os.environ.get("ORDERS", "100000"))

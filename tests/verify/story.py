@@ -8,8 +8,8 @@ from contexts.inventory.interface import OutOfStock
 from contexts.inventory.service import stock
 from contexts.payments.service import refunds
 from shop.database import changed, rows
-from shop.engine import run_until_idle
 from tests.inventory.stock import reserved, stocked
+from tests.orders.clockwork import run_until_idle
 from tests.shopper import InProcess
 
 STAFF = "clerk@satsuma.example"

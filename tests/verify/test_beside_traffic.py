@@ -7,9 +7,9 @@ import pytest
 from config.verify import Outage, Report, Violation, check, checker, verify
 from contexts.payments.service import refunds
 from shop.database import changed, rows, transaction
-from shop.engine import forget, run_until_idle
+from shop.engine import forget
 from tests.inventory.stock import stocked
-from tests.orders.clockwork import reconcile, sweep
+from tests.orders.clockwork import reconcile, run_until_idle, sweep
 from tests.payments.desk import Beside
 from tests.shopper import InProcess
 from tests.threads import at_once, eventually

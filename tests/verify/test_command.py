@@ -12,8 +12,8 @@ from django.core.management import CommandError, call_command
 
 from config.verify import INVARIANTS
 from shop.database import changed
-from shop.engine import run_until_idle
 from tests.inventory.stock import stocked
+from tests.orders.clockwork import run_until_idle
 from tests.shopper import InProcess
 
 

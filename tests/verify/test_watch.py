@@ -1,8 +1,8 @@
 """The fixture `verified` sees what a test leaves wrong, and is not misled by what others left."""
 
 from shop.database import changed
-from shop.engine import run_until_idle
 from tests.inventory.stock import stocked
+from tests.orders.clockwork import run_until_idle
 from tests.payments.desk import authorize
 from tests.shopper import InProcess
 from tests.verify.watch import Watch, broken

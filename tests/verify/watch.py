@@ -13,8 +13,7 @@ import pytest
 
 from config.verify import INVARIANTS, Violation, check
 from shop.database import rows
-from shop.engine import run_until_idle
-from tests.orders.clockwork import reconcile, sweep
+from tests.orders.clockwork import reconcile, run_until_idle, sweep
 from tests.threads import eventually
 
 IN_THE_END = {one.name for one in INVARIANTS if not one.at_every_instant}
