@@ -27,8 +27,8 @@ test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback bindin
 bench: $(VENV)/up.stamp  ## how fast it is beside one flat Django view; ARGS=--quick, ARGS="--only orders"
 	@$(RUN) -m bench $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED)
-	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED))
+chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED, MODE=split)
+	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
 
 test-fuzz: $(VENV)/dev.stamp  ## generated requests against the API (FUZZ_CASES, FUZZ_SEED)
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py
