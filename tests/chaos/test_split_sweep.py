@@ -1,7 +1,8 @@
 """The sweep in five processes: at every point of every flow the process that is there is killed, whoever calls it or is called.
 
-The four others live, and act on what they did not hear. With loopback, where make test has the time for it, each EVERY-th
-point; all of them with SPLIT_EVERY=1 (make sweep). The number of points is in points.json, as that of the other sweep.
+The four others live, and act on what they did not hear. Each EVERY-th point, all of them with SPLIT_EVERY=1 (make sweep). The
+number of points is in points.json, as that of the other sweep. It is part of the run with loopback binding (conftest.py): between
+processes the binding means nothing, and the run with local binding sweeps one process point by point.
 """
 
 import json
@@ -21,8 +22,7 @@ from tests.inventory.stock import stocked
 
 pytestmark = pytest.mark.usefixtures("verified")
 
-EVERY = int(os.environ.get("SPLIT_EVERY") or (23 if settings.TRANSPORT == "loopback" else 101))  # odd
-SWEEPER = "orders.carry_on_due_checkouts"
+EVERY = int(os.environ.get("SPLIT_EVERY") or 23)  # odd, so that it meets befores and afters
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def visits(shop):
         return dict(zip(ROWS, pool.map(lambda _: Visit(people), ROWS), strict=True))
 
 
-@pytest.fixture(scope="module", params=ROWS, ids=" ".join)
+@pytest.fixture(scope="module", params=ROWS, ids="-".join)
 def row(request, shop, visits):
     """What people are told, column by column, and what they are told when they ask again, once all is well."""
     (callee, state), visit = request.param, visits[request.param]

@@ -130,7 +130,7 @@ def users_do_not_answer():
 def test_staff_who_cannot_be_told_apart_are_told_so_and_stay_signed_in(users_do_not_answer):
     client = with_session_token(staff_token(staff_member(), lasts=EXPIRED))
     answer = client.get(LIST)
-    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert (answer.status_code, answer.get("Retry-After")) == (503, "1")
     faults.disarm()
     assert may_enter(client)
 
@@ -139,7 +139,7 @@ def test_a_sign_in_that_nobody_could_check_is_no_wrong_password(users_do_not_ans
     person = staff_member()
     client = Client()
     answer = client.post("/admin/login/", {"username": person.email, "password": PASSWORD})
-    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert (answer.status_code, answer.get("Retry-After")) == (503, "1")
     assert AWAY in answer.content.decode()
     assert not may_enter(client)
     faults.disarm()
@@ -154,7 +154,7 @@ def test_a_page_whose_database_is_away_says_when_to_come_back():
     client = at_the_admin(staff_member())
     with connections["users"].execute_wrapper(away):
         answer = client.get(LIST)
-    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert (answer.status_code, answer.get("Retry-After")) == (503, "1")
     assert client.get(LIST).status_code == 200
 
 
