@@ -1,8 +1,8 @@
 """The sweep in five processes: at every point of every flow the process that is there is killed, whoever calls it or is called.
 
 The four others live, and act on what they did not hear. Each EVERY-th point, all of them with SPLIT_EVERY=1 (make sweep). The
-number of points is in points.json, as that of the other sweep. It is part of the run with loopback binding (conftest.py): between
-processes the binding means nothing, and the run with local binding sweeps one process point by point.
+number of points is in points.json, as that of the other sweep. It belongs to the run with loopback binding (conftest.py): the
+binding means nothing between processes, and the run with local binding sweeps one process point by point.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from django.conf import settings
 
-from tests.chaos.battle import Strike, in_batches, percentiles
+from tests.chaos.battle import Battle, Strike, in_batches, percentiles
 from tests.chaos.flows import FLOWS, STOCK, Purchase
 from tests.chaos.quarantine import Quarantine
 from tests.chaos.split import SplitServer
@@ -22,7 +22,7 @@ from tests.inventory.stock import stocked
 
 pytestmark = pytest.mark.usefixtures("verified")
 
-EVERY = int(os.environ.get("SPLIT_EVERY") or 23)  # odd, so that it meets befores and afters
+EVERY = int(os.environ.get("SPLIT_EVERY") or 29)  # odd, so that it meets befores and afters
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,17 @@ def test_a_kill_of_any_of_the_five_is_made_good(split, postbox, strikes, capsys)
     seconds = in_batches(split, postbox, here)
     with capsys.disabled():
         print(f"\n{len(here)} kills in the split; {percentiles(seconds)} after other processes came")
+
+
+def test_a_callee_that_dies_costs_its_caller_no_more_than_is_declared(split, postbox, strikes):
+    points = ("inventory/call.inventory.quote.after", "payments/call.payments.authorize.after")
+    battle = Battle(split, postbox, [next(s for s in strikes["buy"] if s.point == point) for point in points])
+    battle.strike()
+    assert [outcome["answers"] for outcome in battle.outcomes] == [[503], [202]]
+    with battle.survivor():
+        battle.insist()
+        battle.recover()
+    assert battle.complaints() == []
 
 
 def test_what_is_lost_on_the_wire_is_made_good(split, postbox, strikes, capsys):

@@ -12,7 +12,7 @@ from tests.journeys.proxy import SLOW
 CALLEES = ("inventory", "payments", "users", "notifications", "orders")
 STATES = {
     "down": "it refuses connections",
-    "slow": f"each of its answers takes {SLOW:.0f} s longer",
+    "slow": f"each of its answers takes {SLOW:g} s longer",
     "mute": "it does what it is asked, and none of its answers arrives",
     "flapping": "every second request is broken off before it is heard",
 }
@@ -62,7 +62,7 @@ class Outcome:
 
     def __str__(self) -> str:
         said = "no answer" if self.status is None else str(self.status)
-        return f"{said}: {self.meaning}" + (f" ({self.within:.0f} s)" if self.within > AT_ONCE else "")
+        return f"{said}: {self.meaning}" + (f" ({self.within:g} s)" if self.within > AT_ONCE else "")
 
 
 NOT_NOW = Outcome(503, "nothing has happened; to be asked again", AT_ONCE, True, "shop.unavailable")

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from tests.config.trees import free_port
 
-SLOW = 2.0  # seconds that each answer takes longer; less than a caller waits for one
+SLOW = 1.5  # seconds that each answer takes longer; well below what a caller waits for one
 CHUNK = 65536
 
 

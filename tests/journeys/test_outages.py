@@ -5,6 +5,7 @@ All cells with the local binding; with loopback, which means nothing to calls be
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +18,14 @@ from tests.journeys.outages import COLUMNS
 from tests.journeys.proxy import Proxy
 from tests.journeys.split import SplitShop
 from tests.journeys.visit import UNITS, People, Visit
+from tests.shopper import Answer
 from tests.threads import eventually
 
 PAGE = Path(settings.BASE_DIR, "docs", "outages.md")
 ROWS = [*outages.rows()] if settings.TRANSPORT == "local" else [("payments", "mute")]
 MUTE = 2.0  # seconds until nobody believes any more that there will be an answer
 SLACK = 5.0  # seconds that a busy machine may take for what takes none
+REST = 30.0  # seconds until all is done that a fact has to be carried for, which is tried again after 2 s and ever later
 DONE = {"pay": (200, 409)}  # what is done already, asked for again
 ORDERS = ("order", "order_of_customer")
 
@@ -100,13 +103,19 @@ def test_a_cell_is_as_declared(row, column):
         assert answer.body["code"] == declared.code
 
 
+def answered(visit: Visit, column: str, ends: tuple[int, ...]) -> Answer | None:
+    """The answer, if it is one of those that are for good."""
+    answer = visit.ask(column)
+    return answer if answer and answer.status in ends else None
+
+
 def test_what_was_not_answered_is_answered_once_all_is_well(row):
     for column, what in COLUMNS.items():
         ends = DONE.get(column, (what.status,))
-        answer = eventually(lambda column=column, ends=ends: (a := row.visit.ask(column)) and a.status in ends and a)
+        answer = eventually(partial(answered, row.visit, column, ends), patience=REST)
         if column in ORDERS:
             assert answer.body["status"] == "confirmed"
-    eventually(row.visit.is_paid)
+    eventually(row.visit.is_paid, patience=REST)
 
 
 def test_in_the_end_there_is_one_order_for_each_wish(visits):
@@ -117,8 +126,9 @@ def test_in_the_end_there_is_one_order_for_each_wish(visits):
         asked_for = [str(order_id) for (order_id,) in placed] + [visit.waiting["id"], visit.paid["id"]]
         line = "SELECT order_id FROM orders_orderline WHERE sku = %s"
         assert sorted(str(order_id) for (order_id,) in rows("orders", line, [visit.sku])) == sorted(asked_for)
-        eventually(lambda ids=asked_for: letters(ids) == [(order_id, "order_confirmed") for order_id in sorted(ids)])
-        eventually(lambda sku=visit.sku: units(sku) == [(UNITS - 4, 0)])
+        one_each = [(order_id, "order_confirmed") for order_id in sorted(asked_for)]
+        eventually(lambda ids=asked_for, told=one_each: letters(ids) == told, patience=REST)
+        eventually(lambda sku=visit.sku: units(sku) == [(UNITS - 4, 0)], patience=REST)
         [(refunds,)] = rows("payments", REFUNDS, [visit.paid["payment"]["id"]])
         assert refunds == 1
 
