@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
+from django.db import connections
 
 from shop.database import rows
 from tests.journeys import outages
@@ -69,8 +70,15 @@ def shop():
 def visits(shop):
     """For each row a visit, prepared while all is well."""
     people = People(shop)
+
+    def prepared(_: object) -> Visit:
+        try:
+            return Visit(people)
+        finally:
+            connections.close_all()  # this thread's
+
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip(ROWS, pool.map(lambda _: Visit(people), ROWS), strict=True))
+        return dict(zip(ROWS, pool.map(prepared, ROWS), strict=True))
 
 
 @pytest.fixture(scope="module", params=ROWS, ids="-".join)
@@ -86,9 +94,11 @@ def row(request, shop, visits):
         return visit.ask(column, patience), time.monotonic() - began
 
     shop.set_mood(callee, state)
-    with ThreadPoolExecutor(1 if state == "flapping" else len(COLUMNS)) as pool:
-        heard = dict(zip(COLUMNS, pool.map(told, COLUMNS), strict=True))
-    shop.set_mood(callee, "well")
+    try:
+        with ThreadPoolExecutor(1 if state == "flapping" else len(COLUMNS)) as pool:
+            heard = dict(zip(COLUMNS, pool.map(told, COLUMNS), strict=True))
+    finally:
+        shop.set_mood(callee, "well")
     return SimpleNamespace(callee=callee, state=state, visit=visit, told=heard)
 
 
