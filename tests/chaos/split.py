@@ -71,6 +71,7 @@ class SplitServer:
         """Five processes with a whole engine each, until they are killed."""
         for host in self.hosts.values():
             host.ask(do="begin", chaos="", record="")
+        for host in self.hosts.values():  # all of them answer by now
             host.ask(do="engine")
         return 0
 
