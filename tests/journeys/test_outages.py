@@ -1,6 +1,6 @@
 """Each cell of the table in outages.py: what people are told while a context is away, and that it costs time, but no order.
 
-All cells with the local binding; with loopback, which means nothing to calls between processes, one row.
+It belongs to the run with local binding (conftest.py): the binding means nothing to calls between processes.
 """
 
 import time
@@ -23,7 +23,7 @@ from tests.shopper import Answer
 from tests.threads import eventually
 
 PAGE = Path(settings.BASE_DIR, "docs", "outages.md")
-ROWS = [*outages.rows()] if settings.TRANSPORT == "local" else [("payments", "mute")]
+ROWS = [*outages.rows()]
 MUTE = 2.0  # seconds until nobody believes any more that there will be an answer
 SLACK = 5.0  # seconds that a busy machine may take for what takes none
 REST = 30.0  # seconds until all is done that a fact has to be carried for, which is tried again after 2 s and ever later
