@@ -12,7 +12,7 @@ CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_adm
 # A set's order is part of what is made up: with this, FUZZ_SEED says it all.
 test test-split test-fuzz: export PYTHONHASHSEED := 0
 
-.PHONY: up split test test-split test-fuzz mutants chaos crowd bench clean lock
+.PHONY: up split test test-split test-fuzz mutants chaos sweep crowd bench clean lock
 
 up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
 	@exec $(RUN) -m config.up
@@ -35,8 +35,11 @@ test-split: $(VENV)/dev.stamp  ## the whole suite in five processes with a datab
 bench: $(VENV)/up.stamp  ## how fast it is beside one flat Django view; ARGS=--quick, ARGS="--only orders"
 	@$(RUN) -m bench $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED)
-	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED))
+chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED, MODE=split)
+	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
+
+sweep: $(VENV)/dev.stamp  ## five processes, of which one is killed, at every point where one can be
+	@TRANSPORT=loopback SPLIT_EVERY=1 $(RUN) -m pytest tests/chaos/test_split_sweep.py
 
 test-fuzz: $(VENV)/dev.stamp  ## generated requests against the API (FUZZ_CASES, FUZZ_SEED)
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py

@@ -16,16 +16,19 @@ from django.views.decorators.cache import never_cache
 
 from contexts.users.interface import SignInFailed, users
 from shop import audit, inbox, tokens
-from shop.database import hosted, transaction
-from shop.errors import DomainError, Unauthenticated
+from shop.database import OUTAGES, hosted, transaction
+from shop.errors import DomainError, Unauthenticated, Unavailable
 from shop.rest import Nobody
 
 SESSION_TOKEN = "staff_token"
+AWAY = "The shop cannot say at this moment. Try again in a few seconds."
+RETRY_AFTER = {"Retry-After": "1"}
 
 
 class SignInForm(AdminAuthenticationForm):
     """E-mail address and password, checked by users."""
 
+    is_answered = True  # false where nobody could say whether the password is right
     username = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autofocus": True}))
 
     def clean(self) -> dict[str, Any]:
@@ -33,6 +36,9 @@ class SignInForm(AdminAuthenticationForm):
         if given.get("username") and given.get("password"):
             try:
                 session = users.sign_in_staff(email=given["username"], password=given["password"])
+            except Unavailable:
+                self.is_answered = False
+                raise forms.ValidationError(AWAY) from None
             except DomainError as error:
                 raise forms.ValidationError(str(error)) from None
             self.token = session.token
@@ -67,7 +73,9 @@ class Site(admin.AdminSite):
             request.session[SESSION_TOKEN] = form.token
             return HttpResponseRedirect(target)
         shown = {**self.each_context(request), "form": form, "next": target, "title": "Sign in", "app_path": request.path}
-        return TemplateResponse(request, self.login_template, shown)
+        if form.is_answered:
+            return TemplateResponse(request, self.login_template, shown)
+        return TemplateResponse(request, self.login_template, shown, status=503, headers=RETRY_AFTER)
 
     @method_decorator(never_cache)
     def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -112,8 +120,15 @@ class StaffMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.user = self._staff(request) if request.path.startswith("/admin") else Nobody()  # type: ignore[assignment]
+        try:
+            request.user = self._staff(request) if request.path.startswith("/admin") else Nobody()  # type: ignore[assignment]
+        except Unavailable:
+            return _away()
         return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """A database or a context that does not answer is no mistake, on a page of the admin either."""
+        return _away() if request.path.startswith("/admin") and isinstance(error, OUTAGES) else None
 
     def _staff(self, request: HttpRequest) -> Any:
         token = request.session.get(SESSION_TOKEN)
@@ -133,6 +148,10 @@ class StaffMiddleware:
             request.session.flush()
             return Nobody()
         return tokens.verify(request.session[SESSION_TOKEN], kind=tokens.STAFF)
+
+
+def _away() -> HttpResponse:
+    return HttpResponse(AWAY, status=503, content_type="text/plain", headers=RETRY_AFTER)
 
 
 def staff_in_templates(request: HttpRequest) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     <context>.commit                  a transaction that wrote; a writing statement outside of one is one by itself
     call.<context>.<method>           a call through a bound name, at the callee
+    wire.<context>.<method>           the same at a caller in another process: asked, and heard
     provider.<name>.<operation>       a payment provider is asked
     smtp.send                         a mail server is handed a letter
     handler.<context>.<function>      an event handler, inside its transaction where it has one

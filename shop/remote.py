@@ -28,7 +28,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from shop import tracing
+from shop import chaos, tracing
 from shop.errors import Unavailable
 from shop.services import Method, Mystery, NotUnderstood, Send, noted
 
@@ -144,9 +144,7 @@ class Callee:
         seconds = _still(ends)
         try:
             connection.sock.settimeout(min(seconds, ANSWER))
-            connection.request("POST", path_of(method.name), body, _headers(method.name, body, seconds))
-            response = connection.getresponse()
-            answer = response.read()
+            response, answer = chaos.call(f"wire.{method.name}", _said, connection, method, body, seconds)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Lost(repr(error)) from error
@@ -177,6 +175,14 @@ class Callee:
         with suppress(IndexError):  # another thread was faster
             while now - self.idle[0][1] > IDLE:
                 self.idle.popleft()[0].close()
+
+
+def _said(
+    connection: http.client.HTTPConnection, method: Method, body: bytes, seconds: float
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection.request("POST", path_of(method.name), body, _headers(method.name, body, seconds))
+    response = connection.getresponse()
+    return response, response.read()
 
 
 def _still(ends: float) -> float:

@@ -37,6 +37,7 @@ class Shopper:
     def __init__(self, site: str) -> None:
         self.site = site
         self.token = ""
+        self.timeout = 30.0  # seconds that it waits for an answer
 
     def another(self) -> "Shopper":
         """Somebody else at the same shop."""
@@ -45,7 +46,7 @@ class Shopper:
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request on a connection of its own; names of headers with `_` for `-`."""
         parts = urlsplit(self.site)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=self.timeout)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"

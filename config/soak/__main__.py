@@ -14,6 +14,7 @@ from typing import Any
 
 from config import keys
 from config.embedded import NoPostgres, Server
+from config.soak.plan import MODES
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TRANSPORT")
 PREFIX = "test_soak"
@@ -29,6 +30,9 @@ def add_arguments(parser: Any) -> None:
     """What may be said on the command line."""
     parser.add_argument("--seed", type=int, help="the same seed makes the same schedule (default: a new one)")
     parser.add_argument("--orders", type=_count, default=200, help="how many (default: 200)")
+    parser.add_argument(
+        "--mode", choices=tuple(MODES), default="monolith", help="one shop, or five with a context each (default: monolith)"
+    )
     parser.add_argument("--buyers", type=_count, default=16, help="how many at a time (default: 16)")
     parser.add_argument(
         "--folder",
@@ -92,7 +96,7 @@ def _run(wanted: argparse.Namespace, folder: Path, database: Server) -> int:
     try:
         print(f"Its data, logs and history are in {folder}", flush=True)
         return run(
-            seed=wanted.seed, orders=wanted.orders, folder=folder, database=database, environment=environment,
+            seed=wanted.seed, orders=wanted.orders, mode=wanted.mode, folder=folder, database=database, environment=environment,
             buyers=wanted.buyers,
         )  # fmt: skip
     except NoMailServer as error:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from config.soak.client import Answer, Client, GivenUp
 from config.soak.history import History
 from config.soak.plan import CUSTOMERS, LEAD, Journey
+from config.soak.topology import Sites
 
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PASSWORD = "correct horse battery"
@@ -55,7 +56,7 @@ class Town:
     """What all buyers share."""
 
     history: History
-    sites: list[str]
+    sites: Sites
     seed: int
     progress: Progress
     customers: list[str] = field(default_factory=list)  # access tokens of those with an account

@@ -3,13 +3,13 @@
 import http.client
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
 from config.soak.history import History
+from config.soak.topology import Sites
 
 TIMEOUT = 8.0  # seconds that one try may take
 PATIENCE = 180.0  # seconds until a request is given up, which no shop may make anybody do
@@ -37,7 +37,7 @@ class Answer:
 class Client:
     """One buyer's browser."""
 
-    def __init__(self, history: History, sites: Sequence[str], chance: Random, journey: int, token: str = "") -> None:
+    def __init__(self, history: History, sites: Sites, chance: Random, journey: int, token: str = "") -> None:
         self.history, self.sites, self.chance, self.journey, self.token = history, sites, chance, journey, token
 
     def send(self, purpose: str, method: str, path: str, body: Any = None, key: str = "", **headers: str) -> Answer:
@@ -56,7 +56,7 @@ class Client:
 
     def _try(self, request: dict[str, Any], headers: dict[str, str]) -> Answer | None:
         """One try, at any of the shop's addresses; None where nothing came back."""
-        number, site = self.history.request(), self.chance.choice(self.sites)
+        number, site = self.history.request(), self.chance.choice(self.sites.of(request["path"]))
         facts = {"request": number, "journey": self.journey, "purpose": request["purpose"], "key": request["key"]}
         self.history.note("sent", **facts, site=site, **{name: request[name] for name in ("method", "path", "body")})
         try:

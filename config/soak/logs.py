@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+KINDS = ("web", "internal", "engine")
 KILLED = (
     "[ERROR] Unexpected exit from worker"  # the web server's last words, where its worker is dead a moment before it
 )
@@ -25,7 +26,7 @@ def counts(folder: Path) -> dict[str, int]:
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
-    for path in sorted([*folder.glob("web-*.log"), *folder.glob("engine-*.log")]):
+    for path in sorted(path for kind in KINDS for path in folder.glob(f"{kind}-*.log")):
         for line in path.read_text(errors="replace").splitlines():
             if not line.startswith(KILLED):
                 yield path.stem, line, _decoded(line)

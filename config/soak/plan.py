@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from random import Random
+from typing import Literal
 
 CUSTOMERS = 20  # with an account; everybody else is a guest
 ORDINARY, HOT = 40, 8  # SKUs with plenty of stock, and with little
-WEB = {"web-1": "embedded", "web-2": "embedded", "web-3": "none"}  # with an engine inside, or without one
-ENGINES = ("engine-1",)
+CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
 LEAD = 60  # orders that may begin before a fault whose time has come has struck
 
 TOKENS = {
@@ -46,7 +46,34 @@ INSIDE = {
     "*.commit.before": ("p=0.001:drop",),
     "*.commit.after": ("p=0.002:drop",),
 }
+# The same between the processes of a shop in several: not asked, asked and not heard, or heard late.
+BETWEEN = {
+    "wire.*.before": ("p=0.005:raise", "p=0.005:delay=0.5"),
+    "wire.*.after": ("p=0.01:raise", "p=0.005:delay=0.5"),
+}
 MOODS = ("refuses", "defers", "rejects", "hangs", "breaks off")
+
+
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the shop's processes: a server for customers, one for other contexts, or an engine by itself."""
+
+    kind: Literal["web", "internal", "engine"]
+    which: str
+    context: str = ""  # the only one that it hosts; empty: all of them
+    engine: str = "embedded"
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.which}"
+
+
+MODES = {
+    "monolith": (Part("web", "1"), Part("web", "2"), Part("web", "3", engine="none"), Part("engine", "1")),
+    "split": tuple(Part(kind, context, context) for context in CONTEXTS for kind in ("web", "internal")),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +108,12 @@ class Plan:
 
     seed: int
     orders: int
+    mode: str = "monolith"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The shop's processes."""
+        return MODES[self.mode]
 
     @property
     def fingerprint(self) -> str:
@@ -90,8 +123,11 @@ class Plan:
 
     def inside(self) -> dict[str, str]:
         """The environment of processes that have faults inside."""
-        rules = [f"{point}:{rule}" for point, actions in INSIDE.items() for rule in actions]
+        rules = [f"{point}:{rule}" for point, actions in self._points() for rule in actions]
         return {"CHAOS": ",".join(rules), "CHAOS_SEED": str(self.seed)}
+
+    def _points(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [*INSIDE.items(), *(BETWEEN.items() if self.mode == "split" else ())]
 
     def stock(self) -> dict[str, int]:
         """Units of each SKU on the shelf at the beginning."""
@@ -112,9 +148,18 @@ class Plan:
         per, least, (shortest, longest) = FAULTS[kind]
         for _ in range(max(least, math.ceil(self.orders / per))):
             yield Fault(
-                at=chance.randint(self.orders // 20, self.orders * 19 // 20), kind=kind, target=_target(kind, chance),
+                at=chance.randint(self.orders // 20, self.orders * 19 // 20), kind=kind, target=self._target(kind, chance),
                 seconds=round(chance.uniform(shortest, longest), 3),
             )  # fmt: skip
+
+    def _target(self, kind: str, chance: Random) -> str:
+        if kind in ("kill", "pause"):
+            return chance.choice([part.name for part in self.parts])
+        if kind == "stop":
+            return chance.choice([part.name for part in self.parts if part.kind != "engine"])
+        if kind == "connections":
+            return chance.choice(("all", *CONTEXTS))
+        return chance.choice(MOODS) if kind == "mail" else "postgres"
 
 
 def _journey(number: int, chance: Random) -> Journey:
@@ -139,13 +184,3 @@ def _items(chance: Random) -> tuple[tuple[str, int], ...]:
     if chance.random() < 0.12:
         skus[0] = f"HOT-{chance.randrange(HOT)}"
     return tuple((sku, chance.randint(1, 3)) for sku in skus)
-
-
-def _target(kind: str, chance: Random) -> str:
-    if kind in ("kill", "pause"):
-        return chance.choice((*WEB, *ENGINES))
-    if kind == "stop":
-        return chance.choice(tuple(WEB))
-    if kind == "connections":
-        return chance.choice(("all", "orders", "inventory", "payments", "users", "notifications"))
-    return chance.choice(MOODS) if kind == "mail" else "postgres"

@@ -19,12 +19,12 @@ TOLD = 3  # orders whose stories are told
 
 
 def run(
-    *, seed: int | None, orders: int, folder: Path, database: Server, environment: dict[str, str], buyers: int
-) -> int:
+    *, seed: int | None, orders: int, mode: str, folder: Path, database: Server, environment: dict[str, str], buyers: int
+) -> int:  # fmt: skip
     """Run a soak, print what came of it, and return the exit status: 1 where anything was violated."""
-    plan = Plan(secrets.randbelow(10**6) if seed is None else seed, orders)
+    plan = Plan(secrets.randbelow(10**6) if seed is None else seed, orders, mode)
     print(
-        f"Soak with seed {plan.seed}: {orders} orders, {len(plan.faults())} faults, schedule {plan.fingerprint}",
+        f"Soak of a {mode} with seed {plan.seed}: {orders} orders, {len(plan.faults())} faults, schedule {plan.fingerprint}",
         flush=True,
     )
     prepare(plan)
@@ -44,7 +44,7 @@ def accuse(soak: Soak, violations: list[Violation]) -> None:
     concerned = dict.fromkeys(violation.subject for violation in violations if violation.subject in known)
     for order_id in list(concerned)[:TOLD]:
         print("", *story.tell(order_id, read(soak.history.path)), sep="\n")
-    print(f"\nThe same schedule again: --seed {soak.plan.seed} --orders {soak.plan.orders}", flush=True)
+    print(f"\nThe same schedule again: --seed {soak.plan.seed} --orders {soak.plan.orders} --mode {soak.plan.mode}", flush=True)
 
 
 def summary(soak: Soak, violations: list[Violation]) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def summary(soak: Soak, violations: list[Violation]) -> dict[str, Any]:
     history = list(read(soak.history.path))
     struck = soak.faults.struck
     return {
+        "mode": soak.plan.mode,
         "seed": soak.plan.seed,
         "orders": dict(Counter(order.status for order in orders)),
         "kills": sum(count for name, count in struck.items() if name.startswith(("kill", "database"))),

@@ -12,12 +12,12 @@ from django.core.management import call_command
 from django.db import connections
 
 from config.embedded import Server
-from config.soak import audit, books, logs, records, supervisor
+from config.soak import audit, books, logs, records, topology
 from config.soak.buyers import PASSWORD, Progress, Town
 from config.soak.faults import Faults
 from config.soak.history import History, read
 from config.soak.mail import MailServer
-from config.soak.plan import ENGINES, WEB, Plan
+from config.soak.plan import Plan
 from config.soak.recovery import Recovery
 from config.soak.supervisor import Supervisor
 from config.verify import Outage, Violation, verify
@@ -57,8 +57,7 @@ class Soak:
         self.recovery = Recovery(self.history)
         self.progress = Progress(plan.orders)
         processes = self._processes(environment)
-        sites = [f"http://127.0.0.1:{process.port}" for process in processes if process.port]
-        self.town = Town(self.history, sites, plan.seed, self.progress)
+        self.town = Town(self.history, topology.Sites(processes), plan.seed, self.progress)
         self.faults = Faults(
             plan.faults(), supervisor=self.supervisor, database=database, prefix=settings.DATABASE_PREFIX,
             mail=self.mail, history=self.history, progress=self.progress, recovery=self.recovery,
@@ -67,13 +66,11 @@ class Soak:
         self.seen: set[Violation] = set()  # while it ran
         self.looks = 0
 
-    def _processes(self, environment: dict[str, str]) -> list[supervisor.Process]:
+    def _processes(self, environment: dict[str, str]) -> list[topology.Running]:
         own = environment | {"EMAIL_PORT": str(self.mail.port), "LOG_LEVEL": "WARNING"} | self.plan.inside()
-        found = [supervisor.web(name, own, self.folder, engine=engine) for name, engine in WEB.items()]
-        found += [supervisor.engine(name, own, self.folder) for name in ENGINES]
-        for process in found:
-            process.environment["SITE_URL"] = f"http://127.0.0.1:{found[0].port}"
-            self.supervisor.add(process)
+        found = topology.build(self.plan.parts, own, self.folder)
+        for running in found:
+            self.supervisor.add(running.process)
         return found
 
     def run(self) -> list[Violation]:

@@ -32,8 +32,11 @@ def _die_with_parent() -> None:
 class Process:
     """One of the shop's processes with its children, on a port of its own if it serves requests."""
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path, port: int = 0) -> None:
+    def __init__(
+        self, name: str, command: list[str], environment: dict[str, str], folder: Path, port: int = 0, *, alive: int = 200
+    ) -> None:  # fmt: skip
         self.name, self.command, self.environment, self.port = name, command, environment, port
+        self.alive = alive  # how it answers, when it lives, where it is asked for its health
         self.log = folder / f"{name}.log"
         self.popen: subprocess.Popen | None = None
         self.expected_to_end = True
@@ -84,7 +87,7 @@ class Process:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", "/health")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status == self.alive
         except (OSError, http.client.HTTPException):
             return False
         finally:
@@ -193,22 +196,27 @@ def free_port() -> int:
     """A port that nobody uses, below those that the system gives to clients: it has to be free at each new start."""
     while True:
         port = random.randint(20000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
 
 
-def web(name: str, environment: dict[str, str], folder: Path, *, engine: str) -> Process:
-    """A web process on a port of its own."""
-    port = free_port()
+_given: set[int] = set()
+
+
+def server(name: str, environment: dict[str, str], folder: Path, port: int, application: str, *, alive: int) -> Process:
+    """A server with one worker."""
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port), "--no-ws", "--workers", "1",
-        "--blocking-threads", "4", "--workers-kill-timeout", "15", "--log-level", "error", "config.wsgi:application",
+        "--blocking-threads", "4", "--workers-kill-timeout", "15", "--log-level", "error", f"{application}:application",
     ]  # fmt: skip
-    return Process(name, command, environment | {"ENGINE": engine}, folder, port)
+    return Process(name, command, environment, folder, port, alive=alive)
 
 
 def engine(name: str, environment: dict[str, str], folder: Path) -> Process:

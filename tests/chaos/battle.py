@@ -1,5 +1,6 @@
 """Many purchases, each struck at a point of its own; who survives carries them on; and what there is to say against it."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,14 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos import aftermath
-from tests.chaos.flows import STOCK, Purchase, order
+from tests.chaos.flows import STOCK, Purchase
 from tests.chaos.forkserver import ForkServer
 from tests.chaos.quarantine import Quarantine
+from tests.chaos.split import SplitServer
 from tests.inventory.stock import product
 from tests.notifications.postbox import Postbox
 
 LIMIT = 30.0  # seconds until all has to be at rest by itself
 LOOK = 0.2  # seconds between two looks at what others do, and how exact recovery times are
+BATCH = 120  # purchases that one survivor has to carry on at once
 SIGKILL = 9
 
 
@@ -37,7 +40,7 @@ class Strike:
 class Battle:
     """Strikes, and what became of the purchases."""
 
-    def __init__(self, server: ForkServer, postbox: Postbox, strikes: Iterable[Strike]) -> None:
+    def __init__(self, server: ForkServer | SplitServer, postbox: Postbox, strikes: Iterable[Strike]) -> None:
         self.server, self.postbox = server, postbox
         self.strikes = list(strikes)
         skus = product([STOCK] * len(self.strikes))
@@ -102,7 +105,7 @@ class Battle:
         """Each customer repeats the requests until the answers are those of an undisturbed shop."""
         waiting, deadline = dict(zip(self.strikes, self.purchases, strict=True)), time.monotonic() + LIMIT
         while waiting:
-            answers = {strike: tuple(order(purchase)) for strike, purchase in waiting.items()}
+            answers = {strike: tuple(self.server.order(purchase)) for strike, purchase in waiting.items()}
             waiting = {
                 strike: purchase for strike, purchase in waiting.items() if answers[strike] != purchase.way.answers
             }
@@ -147,3 +150,31 @@ class Battle:
             if mail["To"] in found:
                 found[mail["To"]][mail["Message-ID"]] += 1
         return found
+
+
+def fought(server, postbox, strikes, survivor_is_there=False) -> list[float]:
+    """How long the orders took to recover, in seconds. AssertionError for whatever is wrong afterwards."""
+    battle = Battle(server, postbox, strikes)
+    if not survivor_is_there:
+        battle.strike()
+    with battle.survivor():
+        if survivor_is_there:
+            battle.strike_beside_a_survivor()
+        battle.recover()
+        seconds = list(battle.recovered.values())
+        battle.insist()
+        battle.recover()
+    complaints = battle.complaints()
+    assert not complaints, "\n".join(complaints)
+    return seconds
+
+
+def in_batches(server, postbox, strikes) -> list[float]:
+    batches = [strikes[first : first + BATCH] for first in range(0, len(strikes), BATCH)]
+    return [seconds for batch in batches for seconds in fought(server, postbox, batch)]
+
+
+def percentiles(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    at = {share: ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99, 1)}
+    return f"recovery p50 {at[0.5]:.1f} s, p99 {at[0.99]:.1f} s, max {at[1]:.1f} s"

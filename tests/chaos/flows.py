@@ -7,12 +7,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import psycopg
-from django.db import close_old_connections, connections
+from django.db import close_old_connections
 from django.test import override_settings
 
 from shop import chaos, engine, events, inbox, relay
 from shop.database import hosted
 from tests.chaos.aftermath import Fate, at_rest
+from tests.chaos.quarantine import place_of
 from tests.shopper import Answer, InProcess
 
 STOCK = 2  # units of each purchase's own SKU
@@ -22,12 +23,14 @@ SOLD = Fate("confirmed", "done", "captured", 1, 1, 0, 1, "committed", -1, ("orde
 TOLD_TWICE = ("order_cancelled", "order_confirmed")
 CANCELLED = Fate("cancelled", "closed", "refunded", 1, 1, 1, 0, "released", 0, TOLD_TWICE)
 SOLD_AND_CANCELLED = replace(CANCELLED, reservation="restocked")
+BEFORE_CAPTURE = {"payment": "voided", "captured": 0, "refunded": 0}  # payments was away when the money was to be taken
+CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID = (replace(one, **BEFORE_CAPTURE) for one in (CANCELLED, SOLD_AND_CANCELLED))
 REJECTED = Fate("rejected", "closed", reservation="released", mails=("order_rejected",))
 REFUSED_AT_ONCE, NEVER_HELD, DECLINED, VOIDED = (
     replace(REJECTED, **what)
     for what in ({"reservation": None}, {"reservation": "refused"}, {"payment": "declined"}, {"payment": "voided"})
 )
-QUOTED = "call.inventory.quote.after"
+QUOTED = ("call.inventory.quote.after", "wire.inventory.quote.after")  # here, or in another process
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ FLOWS = {
         Flow("decline", "tok_declined", (402,), (DECLINED,)),
         Flow("out_of_stock", "tok_ok", (409,), (REFUSED_AT_ONCE,), quantity=STOCK + 1),
         Flow("sold_out_meanwhile", "tok_ok", (409,), (NEVER_HELD, REFUSED_AT_ONCE), quantity=STOCK, one_breaks=True),
-        Flow("cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED)),
+        Flow("cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED, CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID)),
         Flow("timeout", "tok_timeout_then_ok", (201,), (SOLD,)),
         Flow("expiry", "tok_requires_action", (409,), (VOIDED, REJECTED), hold=0.3),
     )
@@ -98,8 +101,8 @@ def _breaking(purchase: Purchase) -> Iterator[None]:
     told = chaos.reached
 
     def reached(point: str) -> None:
-        if point == QUOTED:
-            with psycopg.connect(**connections["inventory"].get_connection_params(), autocommit=True) as elsewhere:
+        if point in QUOTED:
+            with psycopg.connect(**place_of("inventory"), autocommit=True) as elsewhere:
                 elsewhere.execute(BREAK, [purchase.sku, STOCK])
         if told:
             told(point)
@@ -135,7 +138,7 @@ class ByHand:
         return done + self._work()
 
     def _let_time_pass(self, *contexts: str) -> None:
-        for timer in (timer for context in contexts for timer in self.timers[context]):
+        for timer in (timer for context in contexts for timer in self.timers.get(context, ())):
             self.engine._survive(lambda _, run=timer.run: run(), timer.name)
 
     def _work(self) -> int:

@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from tests.chaos.flows import Purchase
+from tests.chaos.flows import Purchase, order
 
 MAIN = "import django; django.setup(); from tests.chaos import worker; worker.serve()"
 
@@ -19,11 +19,15 @@ MAIN = "import django; django.setup(); from tests.chaos import worker; worker.se
 class ForkServer:
     """The side of the test."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, main: str = MAIN, *, ready: bool = True, **environment: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", main], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "ALLOWED_HOSTS": "testserver"} | environment,
         )  # fmt: skip
+        if ready:
+            self.await_ready()
+
+    def await_ready(self) -> None:
         assert self.ask() == "ready"
 
     def ask(self, **job: Any) -> Any:
@@ -37,6 +41,10 @@ class ForkServer:
         """Let a child buy, and then be the engine. Says which `signal` ended it and when (`at`); where none did, its
         `answers`, whether all faults `struck`, and whether all came to `rest`."""
         return self.ask(do="buy", purchase=asdict(purchase), chaos=chaos, record=record)
+
+    def order(self, purchase: Purchase) -> list[int]:
+        """The answers to a customer whom nobody disturbs."""
+        return order(purchase)
 
     def begin(self, purchase: Purchase, chaos: str, record: str) -> int:
         """The same without waiting for the child. Its id, to `end` with."""

@@ -3,7 +3,8 @@
 from types import TracebackType
 
 import psycopg
-from django.conf import settings
+
+from config.settings import database
 
 EVERYWHERE = ("shop_delivery WHERE acknowledged_at IS NULL", "shop_inboxrow WHERE handled_at IS NULL")
 OWN = {
@@ -33,6 +34,11 @@ class Quarantine:
 
 
 def _session(context: str) -> psycopg.Connection:
-    to = settings.DATABASES[context]
+    return psycopg.connect(**place_of(context))
+
+
+def place_of(context: str) -> dict[str, str]:
+    """Where a context's database is, also for a process that does not host it."""
+    to = database(context)
     names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    return psycopg.connect(**{name: to[ours] for name, ours in names.items() if to.get(ours)})
+    return {name: to[ours] for name, ours in names.items() if to.get(ours)}

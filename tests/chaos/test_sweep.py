@@ -7,7 +7,6 @@ dropped session; with loopback each EVERY-th, and of the two the other one.
 """
 
 import json
-import math
 import os
 from collections import Counter
 from dataclasses import replace
@@ -18,7 +17,7 @@ from django.conf import settings
 
 from shop.database import changed, rows
 from tests.chaos import aftermath
-from tests.chaos.battle import Battle, Strike
+from tests.chaos.battle import Battle, Strike, fought, in_batches, percentiles
 from tests.chaos.flows import FLOWS, STOCK, Purchase
 from tests.chaos.forkserver import ForkServer
 from tests.chaos.quarantine import Quarantine
@@ -30,7 +29,6 @@ COUNTS = Path(__file__).with_name("points.json")
 LOCAL = settings.TRANSPORT == "local"
 EVERY = 1 if LOCAL else 7  # odd, so that it meets befores and afters
 SHARE = 3  # every so manieth point, of an outage and of a dropped session; odd as well
-BATCH = 120  # purchases that one survivor has to carry on at once
 ACTIONS = ("raise", "drop") if LOCAL else ("drop", "raise")  # before something, and after it
 SWEEPER = "orders.carry_on_due_checkouts"
 
@@ -54,33 +52,6 @@ def recorded(server: ForkServer, flow: str, file: Path) -> list[Strike]:
             mail_is_out = point == "smtp.send.after" or (mail_is_out and point != "notifications.commit.after")
             strikes.append(Strike(flow, point, times[point], in_request=position < engine, mail_is_out=mail_is_out))
     return strikes
-
-
-def fought(server, postbox, strikes, survivor_is_there=False) -> list[float]:
-    """How long the orders took to recover, in seconds. AssertionError for whatever is wrong afterwards."""
-    battle = Battle(server, postbox, strikes)
-    if not survivor_is_there:
-        battle.strike()
-    with battle.survivor():
-        if survivor_is_there:
-            battle.strike_beside_a_survivor()
-        battle.recover()
-        seconds = list(battle.recovered.values())
-        battle.insist()
-        battle.recover()
-    assert battle.complaints() == []
-    return seconds
-
-
-def in_batches(server, postbox, strikes) -> list[float]:
-    batches = [strikes[first : first + BATCH] for first in range(0, len(strikes), BATCH)]
-    return [seconds for batch in batches for seconds in fought(server, postbox, batch)]
-
-
-def percentiles(seconds: list[float]) -> str:
-    ordered = sorted(seconds)
-    at = {share: ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99, 1)}
-    return f"recovery p50 {at[0.5]:.1f} s, p99 {at[0.99]:.1f} s, max {at[1]:.1f} s"
 
 
 def test_no_flow_passes_fewer_points_than_it_did(strikes, capsys):

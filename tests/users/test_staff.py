@@ -9,7 +9,10 @@ import jwt
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connections
 
+from config import faults
+from config.admin import AWAY
 from contexts.users.interface import SignInFailed, users
 from contexts.users.service import staff
 from shop import clock, tokens
@@ -118,6 +121,44 @@ def test_a_session_outlives_its_staff_token():
     client = with_session_token(staff_token(staff_member(), lasts=EXPIRED))
     assert may_enter(client)
     assert tokens.verify(client.session["staff_token"], kind=tokens.STAFF).has_perm("users.view")
+
+
+@pytest.fixture
+def users_do_not_answer():
+    faults.arm("call.users.*.before:p=1:raise")
+    yield
+    faults.disarm()
+
+
+def test_staff_who_cannot_be_told_apart_are_told_so_and_stay_signed_in(users_do_not_answer):
+    client = with_session_token(staff_token(staff_member(), lasts=EXPIRED))
+    answer = client.get(LIST)
+    assert (answer.status_code, answer.get("Retry-After")) == (503, "1")
+    faults.disarm()
+    assert may_enter(client)
+
+
+def test_a_sign_in_that_nobody_could_check_is_no_wrong_password(users_do_not_answer):
+    person = staff_member()
+    client = Client()
+    answer = client.post("/admin/login/", {"username": person.email, "password": PASSWORD})
+    assert (answer.status_code, answer.get("Retry-After")) == (503, "1")
+    assert AWAY in answer.content.decode()
+    assert not may_enter(client)
+    faults.disarm()
+    client.post("/admin/login/", {"username": person.email, "password": PASSWORD})
+    assert may_enter(client)
+
+
+def test_a_page_whose_database_is_away_says_when_to_come_back():
+    def away(*_: object) -> None:
+        raise OperationalError("the server is gone")
+
+    client = at_the_admin(staff_member())
+    with connections["users"].execute_wrapper(away):
+        answer = client.get(LIST)
+    assert (answer.status_code, answer.get("Retry-After")) == (503, "1")
+    assert client.get(LIST).status_code == 200
 
 
 def test_a_session_ends_with_its_permissions_or_account_once_the_token_has_run_out():

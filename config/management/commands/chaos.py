@@ -29,7 +29,8 @@ class Command(BaseCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         """In a process of its own: these settings are another shop's."""
-        given = [f"--{name}={options[name]}" for name in ("seed", "orders", "buyers", "folder") if options[name] is not None]
+        names = ("seed", "orders", "mode", "buyers", "folder")
+        given = [f"--{name}={options[name]}" for name in names if options[name] is not None]
         done = subprocess.run([sys.executable, "-m", "config.soak", *given], cwd=settings.BASE_DIR, check=False)
         if done.returncode:
             raise CommandError("the soak did not end well; what it said stands above", returncode=done.returncode)
