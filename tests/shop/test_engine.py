@@ -181,5 +181,5 @@ def test_all_that_a_dead_worker_had_in_hand_is_taken_over_at_one_look(letter):
         deliver(one, "left behind")
         [row] = inbox_rows(one)
         changed(READER, "UPDATE shop_inboxrow SET starts = 1, attempt = 1 WHERE id = %s", [row.pk])
-    take_over()
+    take_over(READER)
     assert [notes(one) for one in letters] == [["left behind"]] * 3

@@ -1,0 +1,65 @@
+"""The Celery engine's wiring: one queue per context, and what `celery -A config.celery beat` sends to them.
+
+Messages carry envelopes and ring bells; what is to be done stands in the databases. So nothing is kept here: no results,
+no retries, no promise that a message arrives.
+"""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from celery import Celery, signals
+from django.conf import settings
+from kombu import Queue
+
+from shop.database import hosted
+from shop.engine import timers
+
+VISIBILITY = 300  # seconds until Redis gives a message to somebody else whose worker has not finished it
+THREADS = 4  # that store envelopes and acknowledgements; handlers run in the engine's own
+RECONNECT = {"interval_start": 0.2, "interval_step": 0.5, "interval_max": 3.0}  # seconds
+
+
+def queue(context: str) -> str:
+    """The name of a context's queue. Shops with databases of their own may share a broker."""
+    return f"{settings.DATABASE_PREFIX}.{context}"
+
+
+# No fixups: Celery's own for Django closes the connections around every task.
+app = Celery("satsuma", broker=settings.BROKER_URL, set_as_current=False, fixups=[], include=["config.tasks"])
+app.conf.update(
+    task_queues=[Queue(queue(context)) for context in settings.ALL_CONTEXTS],
+    task_default_queue=queue(hosted()[0]),
+    task_default_exchange="",  # straight into the queue: no binding that a flush could take away
+    task_create_missing_queues=False,
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_store_errors_even_if_ignored=False,
+    worker_prefetch_multiplier=4,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_connection_timeout=1.0,
+    broker_heartbeat=10,
+    broker_transport_options={"visibility_timeout": VISIBILITY, "confirm_publish": True, "health_check_interval": 5},
+    beat_scheduler="config.beat:Scheduler",
+    beat_schedule={
+        timer.name: {"task": "satsuma.timer", "schedule": timedelta(seconds=timer.every), "args": (timer.context, timer.name)}
+        for timer in timers(hosted())
+    },
+)
+
+
+@signals.setup_logging.connect
+def keep_our_logs(**_: Any) -> None:
+    """Celery sets up no logs where somebody answers this signal: the settings have."""
