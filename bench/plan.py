@@ -10,7 +10,7 @@ from bench.systems import ROOT, Layout
 
 COMPARED = ("list", "detail", "orders")  # what the control can do too
 SCALED_AT = 8  # clients, at which the small shop is measured beside the large one
-EXTRA = ("calls", "scale")
+EXTRA = ("calls", "scale", "celery")
 MOST = 1_000_000  # orders that are over
 
 
@@ -21,6 +21,7 @@ class Plan:
     operations: tuple[str, ...]
     calls: bool
     scale: bool
+    celery: bool
     profile: bool
     clients: tuple[int, ...]
     seconds: float
@@ -63,8 +64,11 @@ def plan_of(given: argparse.Namespace) -> Plan:
     operations = tuple(name for name in OPERATIONS if name in wanted)
     if scale and not operations:
         operations = tuple(OPERATIONS)
+    celery = "celery" in wanted and not profiled
+    if celery and "orders" not in operations:
+        operations += ("orders",)
     plan = Plan(
-        operations=operations, calls="calls" in wanted, scale=scale, profile=profiled,
+        operations=operations, calls="calls" in wanted, scale=scale, celery=celery, profile=profiled,
         clients=_clients(given.clients, (1, 8, 32) if full else (SCALED_AT,)),
         seconds=_or(given.seconds, 9.0 if full else 3.0 if given.quick else 5.0),
         rounds=_or(given.rounds, 3 if full else 2),

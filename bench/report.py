@@ -16,6 +16,7 @@ HEADINGS = "\n" + LINE.format(
 RATIOS = {"orders": 0.35, "list": 2.0, "detail": 2.0}  # at least, of the control's throughput at SCALED_AT clients
 CALL = 1.0  # microseconds more than a plain call, at most
 REMOTE = 500.0  # microseconds until half of the calls to another process are answered, at most
+CELERY = 0.7  # at least, of the throughput with the embedded engine
 SCALE = 1.3  # times as long as in a small shop, at most
 
 
@@ -74,6 +75,10 @@ def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
     if calls:
         found.append(Verdict("interface call: µs more than a plain one", calls["local"] - calls["plain"], CALL, False))
         found.append(Verdict("call to another process, p50 in µs", calls["remote"], REMOTE, False))
+    if ("orders", "celery") in speed:
+        note = f"{cpu['orders', 'celery'] / cpu['orders', 'satsuma']:.2f} times the CPU"
+        ratio = speed["orders", "celery"] / speed["orders", "satsuma"]
+        found.append(Verdict("orders: throughput with Celery, of the embedded engine's", ratio, CELERY, True, note))
     for operation, system in speed:
         if system == "small":
             slower = speed[operation, "small"] / speed[operation, "satsuma"]

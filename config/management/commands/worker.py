@@ -40,7 +40,7 @@ def _work(contexts: tuple[str, ...]) -> int:
         os._exit(STOPPED_CONSUMING)
 
     poll = settings.POLL_SECONDS
-    engine = tasks.Here.engine = Engine(contexts, idle=poll, late=poll, send=send)
+    engine = tasks.Here.engine = Engine(contexts, idle=poll, late=poll, send=send, breath=messages.BREATH)
     watchdog = tasks.Here.watchdog = Watchdog(contexts, settings.WATCHDOG_SECONDS, start_again)
     bells = messages.Bells(own=contexts)
     engine.start()
@@ -49,7 +49,7 @@ def _work(contexts: tuple[str, ...]) -> int:
     consumer = celery.app.Worker(
         queues=[celery.queue(context) for context in contexts], pool="threads", concurrency=celery.THREADS,
         hostname=f"{'.'.join(contexts)}-{os.getpid()}@%h", without_gossip=True, without_mingle=True,
-        loglevel=settings.LOGGING["root"]["level"], optimization="fair",
+        quiet=True, loglevel=settings.LOGGING["root"]["level"], optimization="fair",
     )  # fmt: skip
     consumer.start()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a second one changes nothing
