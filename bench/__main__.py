@@ -69,7 +69,8 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="web workers of each system")
     parser.add_argument("--threads", type=int, default=4, help="blocking threads of each worker")
     parser.add_argument("--changes", type=float, default=10, help="of stock, a second, while customers only read")
-    parser.add_argument("--engine", choices=["embedded", "separate", "celery"], default="embedded", help="who runs Satsuma's engine")
+    engines = ["embedded", "separate", "celery"]
+    parser.add_argument("--engine", choices=engines, default="embedded", help="who runs Satsuma's engine")
     parser.add_argument("--out", type=Path, help="folder for results.json and results.svg")
     parser.add_argument("--check", action="store_true", help="exit status 1 where a target is missed")
     return parser.parse_args(arguments)
@@ -97,7 +98,8 @@ def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool
     systems += [Control("control", *shared, plan.products)] if plan.compares else []
     systems += [Satsuma("small", *shared, plan.small, mail_port=port)] if plan.scale else []
     if plan.celery:
-        systems.append(Satsuma("celery", postgres, replace(plan.layout, engine="celery"), folder, plan.products, mail_port=port))
+        layout = replace(plan.layout, engine="celery")
+        systems.append(Satsuma("celery", postgres, layout, folder, plan.products, mail_port=port))
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda system: system.prepare(), systems))
     for system in systems:

@@ -6,7 +6,6 @@ no retries, no promise that a message arrives.
 
 import os
 from collections import defaultdict
-from datetime import timedelta
 from typing import Any
 
 import django
@@ -36,8 +35,8 @@ def schedule() -> dict[str, dict[str, Any]]:
     for timer in timers(hosted()):
         found[timer.context, timer.every].append(timer.name)
     return {
-        f"{context} each {every:g} s": {"task": "satsuma.timers", "schedule": timedelta(seconds=every), "args": (context, names)}
-        for (context, every), names in found.items()
+        f"{context} each {seconds:g} s": {"task": "satsuma.timers", "schedule": seconds, "args": (context, names)}
+        for (context, seconds), names in found.items()
     }
 
 

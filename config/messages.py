@@ -48,8 +48,8 @@ class Broker:
                 confirm_timeout=PATIENCE, argsrepr="", kwargsrepr="",
             )  # fmt: skip
         except Exception as error:  # whatever is wrong with a broker, the shop goes on without it
-            self.rests_until = time.monotonic() + REST
             self._hang_up()
+            self.rests_until = time.monotonic() + REST
             log.warning("broker_unavailable", task=task, context=context, why=repr(error))
             return False
         return True
@@ -58,6 +58,7 @@ class Broker:
         if not hasattr(self.own, "producer"):
             limits = LIMITS.get(app.connection_for_write().transport.driver_type, {})
             connection = app.connection_for_write(transport_options=limits)
+            connection.ensure_connection(max_retries=0)  # else kombu sleeps for two seconds and tries again
             self.own.producer = Producer(connection.channel(), auto_declare=False)
         return self.own.producer
 
@@ -77,7 +78,7 @@ class Broker:
         producer = self.own.__dict__.pop("producer", None)
         if producer is not None:
             try:
-                producer.connection.collect(socket_timeout=PATIENCE)
+                producer.connection.release()
             except Exception as error:  # it was broken before
                 log.debug("broker_connection_not_closed", why=repr(error))
 

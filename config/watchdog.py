@@ -39,11 +39,18 @@ class Watchdog:
         self.stopping.set()
         self.thread.join()
 
+    def look(self) -> bool:
+        """Send a heartbeat through each queue. Whether it had to bark."""
+        for context, unheard in self.unheard.items():
+            if unheard >= HEARTBEATS:
+                log.error("consumer_stopped", context=context)
+                self.bark(context)
+                return True
+            if broker.send(context, "heartbeat", context, however_full=True):
+                self.unheard[context] += 1
+        return False
+
     def _watch(self) -> None:
         while not self.stopping.wait(self.pause):
-            for context in self.unheard:
-                if self.unheard[context] >= HEARTBEATS:
-                    log.error("consumer_stopped", context=context)
-                    return self.bark(context)
-                if broker.send(context, "heartbeat", context, however_full=True):
-                    self.unheard[context] += 1
+            if self.look():
+                return

@@ -15,7 +15,7 @@ import structlog
 from django.db import connections
 
 from shop import events, idempotency, inbox, outbox, relay, tracing
-from shop.database import OUTAGES, drop_broken_connections, hosted
+from shop.database import OUTAGES, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
 BREATH = 0.03  # seconds after a look that did not find all that it can take, so that the next one takes many at once
@@ -94,13 +94,13 @@ class Engine:
         self.handlers = {context: threading.Event() for context in self.contexts}
         deliver = partial(relay.deliver_due, send=send)
         self.threads = [
-            *(self._thread(f"relay-{of}", self._loop, deliver, of, self.relays[of], relay.BATCH, breath) for of in self.contexts),
-            *(
-                self._thread(f"handlers-{of}", self._loop, inbox.handle_fresh, of, self.handlers[of], inbox.BATCH, BREATH)
-                for of in self.contexts
-            ),
+            *self._loops("relay", deliver, relay.BATCH, breath, self.relays),
+            *self._loops("handlers", inbox.handle_fresh, inbox.BATCH, BREATH, self.handlers),
             *(self._thread(f"timers-{n}", self._sweep) for n in range(SWEEPERS)),
         ]
+
+    def _loops(self, name: str, work: Callable, batch: int, breath: float, bells: dict) -> list[threading.Thread]:
+        return [self._thread(f"{name}-{of}", self._loop, work, of, bell, batch, breath) for of, bell in bells.items()]
 
     def _thread(self, name: str, target: Callable, *arguments: object) -> threading.Thread:
         return threading.Thread(target=target, args=arguments, name=name, daemon=True)

@@ -121,10 +121,13 @@ BROKERS = [NAMED[name] for name in os.environ.get("BROKERS", "valkey").split(","
 
 
 class Line:
-    """A TCP line to a broker. Once it is dead, nothing comes through those that are open, and nobody is told; new ones work."""
+    """A TCP line to a broker. Once it is dead, nothing comes through those that are open, and nobody is told; new ones work.
 
-    def __init__(self, port: int) -> None:
-        self.to = port
+    dead: from the beginning, and for ever.
+    """
+
+    def __init__(self, port: int, *, dead: bool = False) -> None:
+        self.to, self.dead = port, dead
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         self.open: list[threading.Event] = []
@@ -147,7 +150,8 @@ class Line:
                 here, _ = self.listening.accept()
                 there = socket.create_connection(("127.0.0.1", self.to))
                 alive = threading.Event()
-                alive.set()
+                if not self.dead:
+                    alive.set()
                 self.open.append(alive)
                 self.sockets += [here, there]
                 for one, other in ((here, there), (there, here)):
