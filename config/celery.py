@@ -4,6 +4,7 @@ Messages carry envelopes and ring bells; what is to be done stands in the databa
 no retries, no promise that a message arrives.
 """
 
+import logging
 import os
 from collections import defaultdict
 from typing import Any
@@ -68,4 +69,6 @@ app.conf.update(
 
 @signals.setup_logging.connect
 def keep_our_logs(**_: Any) -> None:
-    """Celery sets up no logs where somebody answers this signal: the settings have."""
+    """Celery sets up no logs where somebody answers this signal: the settings have. Messages are too many to tell of each."""
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -60,6 +60,7 @@ def accept(publisher: str, subscriber: str, envelopes: str) -> None:
     except OUTAGES as error:
         return _outage("accept", subscriber, error)
     stored = [str(envelope.id) for envelope in come if str(envelope.id) not in refused]
+    log.info("envelopes_stored", publisher=publisher, subscriber=subscriber, stored=len(stored), refused=len(refused))
     broker.send(publisher, "acknowledge", publisher, subscriber, stored, refused)
 
 

@@ -57,6 +57,11 @@ class Broker:
         """Forget every message and every queue."""
         raise NotImplementedError
 
+    def kept(self, queue: str) -> int:
+        """How many messages of a queue nobody has finished, given out or not, once who had them is gone."""
+        with Connection(self.url) as connection:
+            return connection.default_channel.queue_declare(queue, durable=True, auto_delete=False).message_count
+
 
 class Valkey(Broker):
     @property
@@ -69,6 +74,10 @@ class Valkey(Broker):
     def flush(self) -> None:
         with Connection(self.url) as connection:
             connection.default_channel.client.flushall()
+
+    def kept(self, queue: str) -> int:
+        with Connection(self.url) as connection:
+            return super().kept(queue) + connection.default_channel.client.hlen("unacked")
 
 
 class RabbitMQ(Broker):

@@ -16,6 +16,7 @@ from shop.engine import run_until_idle
 from tests.celery.brokers import Line
 from tests.config.trees import free_port
 from tests.shop.post import READER, SENDER, LetterSent, deliveries, hurry, inbox_rows, listen, notes, read, send
+from tests.shop.server import cut_connection
 from tests.threads import eventually
 
 deliver = partial(relay.deliver_due, SENDER, send=carry)
@@ -47,6 +48,18 @@ def test_what_is_refused_is_not_acknowledged_and_says_why(hand, letter, settings
     hand.do(hand.take())
     [delivery] = deliveries(letter)
     assert (delivery.acknowledged_at, delivery.error) == (None, f"{READER} has no handler for {LetterSent.name}")
+
+
+def test_what_could_not_be_stored_is_not_acknowledged(hand, letter):
+    listen(read)
+    send(letter, "hello")
+    deliver()
+    accept = hand.take()
+    cut_connection(READER)
+    hand.do(accept)
+    assert (inbox_rows(letter), hand.take(), acknowledged(letter)) == ([], [], [False])
+    hand.do(accept)
+    assert [task for task, _ in hand.take()] == ["acknowledge"]
 
 
 def test_messages_that_come_twice_or_late_change_nothing(hand, letter):

@@ -55,7 +55,7 @@ def test_orders_are_accepted_and_events_handled_without_a_broker_and_with_it_aga
     for worker in workers:
         eventually(lambda worker=worker: worker.says("Connected to"), patience=SOON)
     orders = [buy(shopper)]
-    eventually(lambda: workers[1].says("satsuma.accept["), lambda: orders.append(buy(shopper)), patience=SOON)
+    eventually(lambda: workers[1].says('"envelopes_stored"'), lambda: orders.append(buy(shopper)), patience=SOON)
     eventually(lambda: all(map(told, orders)), patience=SOON)
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from shop.database import hosted
 from shop.engine import Engine
 
+MISTAKEN = 2  # exit status: what was asked for cannot be had, however often
 STOPPED_CONSUMING = 75  # exit status (EX_TEMPFAIL): start it again
 
 
@@ -21,9 +22,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.ENGINE != "celery":
-            raise CommandError(f"ENGINE is {settings.ENGINE}; a worker is for ENGINE=celery")
+            raise CommandError(f"ENGINE is {settings.ENGINE}; a worker is for ENGINE=celery", returncode=MISTAKEN)
         if strangers := set(options["contexts"]) - set(hosted()):
-            raise CommandError(f"{', '.join(sorted(strangers))}: not hosted here; CONTEXTS is {', '.join(hosted())}")
+            said = f"{', '.join(sorted(strangers))}: not hosted here; CONTEXTS is {', '.join(hosted())}"
+            raise CommandError(said, returncode=MISTAKEN)
         raise SystemExit(_work(tuple(options["contexts"]) or hosted()))
 
 
