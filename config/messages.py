@@ -9,6 +9,7 @@ import structlog
 from kombu import Producer
 
 from config.celery import app, queue
+from config.seals import seal
 from shop import inbox, outbox
 from shop.events import Envelope
 
@@ -88,7 +89,24 @@ broker = Broker()
 
 def carry(publisher: str, subscriber: str, envelopes: Iterable[Envelope]) -> bool:
     """Send envelopes to the subscriber's queue: a `relay.Send`. Its worker stores them, and says so to the publisher's."""
-    return broker.send(subscriber, "accept", publisher, subscriber, msgspec.json.encode(list(envelopes)).decode())
+    return _say(publisher, subscriber, "accept", list(envelopes))
+
+
+def confirm(subscriber: str, publisher: str, answer: "Answer") -> bool:
+    """Send to the publisher's queue what became of its envelopes."""
+    return _say(subscriber, publisher, "acknowledge", answer)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Ids of the events that the subscriber has stored, and of those that it refused, with reasons."""
+
+    stored: list[str]
+    refused: dict[str, str]
+
+
+def _say(sender: str, receiver: str, task: str, what: object) -> bool:
+    text = msgspec.json.encode(what).decode()
+    return broker.send(receiver, task, sender, receiver, text, seal(sender, task, receiver, text))
 
 
 class Bells:

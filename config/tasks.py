@@ -3,8 +3,9 @@
 import msgspec
 import structlog
 
+from config import messages
 from config.celery import app
-from config.messages import broker
+from config.seals import is_sealed
 from config.watchdog import Watchdog
 from shop import inbox, relay
 from shop.database import OUTAGES, drop_broken_connections
@@ -13,6 +14,7 @@ from shop.events import Envelope
 
 log = structlog.get_logger(__name__)
 _envelopes = msgspec.json.Decoder(tuple[Envelope, ...])
+_answer = msgspec.json.Decoder(messages.Answer)
 
 
 class Here:
@@ -51,9 +53,11 @@ def heard(context: str) -> None:
 
 
 @app.task(name="satsuma.accept")
-def accept(publisher: str, subscriber: str, envelopes: str) -> None:
+def accept(publisher: str, subscriber: str, envelopes: str, seal: str) -> None:
     """Store what a publisher sent, and then say so: only that ends its delivery."""
     Here.watchdog.heard(subscriber)
+    if not is_sealed(seal, publisher, "accept", subscriber, envelopes):
+        return _not_ours("accept", publisher, subscriber)
     come = _envelopes.decode(envelopes)
     try:
         refused = inbox.accept(subscriber, come)
@@ -61,18 +65,26 @@ def accept(publisher: str, subscriber: str, envelopes: str) -> None:
         return _outage("accept", subscriber, error)
     stored = [str(envelope.id) for envelope in come if str(envelope.id) not in refused]
     log.info("envelopes_stored", publisher=publisher, subscriber=subscriber, stored=len(stored), refused=len(refused))
-    broker.send(publisher, "acknowledge", publisher, subscriber, stored, refused)
+    messages.confirm(subscriber, publisher, messages.Answer(stored, refused))
 
 
 @app.task(name="satsuma.acknowledge")
-def acknowledge(publisher: str, subscriber: str, events: list[str], refused: dict[str, str]) -> None:
+def acknowledge(subscriber: str, publisher: str, answer: str, seal: str) -> None:
     """A subscriber has stored what it was sent: the next of these streams may follow."""
     Here.watchdog.heard(publisher)
+    if not is_sealed(seal, subscriber, "acknowledge", publisher, answer):
+        return _not_ours("acknowledge", subscriber, publisher)
+    told = _answer.decode(answer)
     try:
-        relay.acknowledge(publisher, subscriber, events, refused)
+        relay.acknowledge(publisher, subscriber, told.stored, told.refused)
     except OUTAGES as error:
         return _outage("acknowledge", publisher, error)
     Here.engine.ring_relay(publisher)
+
+
+def _not_ours(task: str, sender: str, receiver: str) -> None:
+    """Two processes whose keys differ, or somebody else who writes to the broker: whoever it is has to be looked at."""
+    log.error("message_refused", task=task, sender=sender, receiver=receiver)
 
 
 def _outage(task: str, context: str, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """What travels through a broker: acknowledged by who has stored it, and by nobody else."""
 
+import json
 import time
 from functools import partial
 
@@ -35,7 +36,8 @@ def test_a_delivery_ends_when_the_subscriber_says_that_it_has_stored_it(hand, le
     hand.do(accept)
     [(task, arguments)] = acknowledge = hand.take()
     assert (task, acknowledged(letter), len(inbox_rows(letter))) == ("acknowledge", [False], 1)
-    assert arguments == [SENDER, READER, [str(deliveries(letter)[0].event_id)], {}]
+    assert arguments[:2] == [READER, SENDER]
+    assert json.loads(arguments[2]) == {"stored": [str(deliveries(letter)[0].event_id)], "refused": {}}
     hand.do(acknowledge)
     assert acknowledged(letter) == [True]
 
@@ -48,6 +50,29 @@ def test_what_is_refused_is_not_acknowledged_and_says_why(hand, letter, settings
     hand.do(hand.take())
     [delivery] = deliveries(letter)
     assert (delivery.acknowledged_at, delivery.error) == (None, f"{READER} has no handler for {LetterSent.name}")
+
+
+def test_nothing_is_believed_that_its_sender_did_not_seal(hand, letter, settings):
+    listen(read)
+    send(letter, "hello")
+    deliver()
+    [(accept, [publisher, subscriber, envelopes, seal])] = hand.take()
+    forged = [
+        [publisher, subscriber, envelopes.replace("hello", "hacked"), seal],
+        ["inventory", subscriber, envelopes, seal],
+        [publisher, "inventory", envelopes, seal],
+        ["nobody", subscriber, envelopes, seal],
+        [publisher, subscriber, envelopes, ""],
+    ]
+    hand.do([(accept, words) for words in forged])
+    assert (inbox_rows(letter), hand.take()) == ([], [])
+    settings.CALL_KEYS = settings.CALL_KEYS | {SENDER: ["new" * 20, *settings.CALL_KEYS[SENDER]]}
+    hand.do([(accept, [publisher, subscriber, envelopes, seal])])
+    [(acknowledge, words)] = hand.take()
+    hand.do([(acknowledge, [*words[:3], seal])])
+    assert acknowledged(letter) == [False]
+    hand.do([(acknowledge, words)])
+    assert acknowledged(letter) == [True]
 
 
 def test_what_could_not_be_stored_is_not_acknowledged(hand, letter):
