@@ -1,4 +1,4 @@
-"""The Celery engine's wiring: one queue per context, and what `celery -A config.celery beat` sends to them.
+"""The Celery engine's wiring: one queue per context, and what `python -m celery -A config.celery beat` sends to them.
 
 Messages carry envelopes and ring bells; what is to be done stands in the databases. So nothing is kept here: no results,
 no retries, no promise that a message arrives.

@@ -152,8 +152,12 @@ class Bells:
         while not self.stopping.is_set():
             self.rung.wait()
             self.rung.clear()
-            with self.lock:
-                due, self.pending = self.pending, set()
-            for task, context in sorted(due):
-                broker.send(context, task, context)
+            self._pass_on()
             self.stopping.wait(BREATH)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self.lock:
+            due, self.pending = self.pending, set()
+        for task, context in sorted(due):
+            broker.send(context, task, context)

@@ -25,6 +25,8 @@ def main() -> int:
             return code
         print(f"The worker has ended with status {code}, and is started again.", file=sys.stderr, flush=True)
         time.sleep(max(0.0, LIVES - (time.monotonic() - began)))
+        if tree.stopping:
+            return 0
 
 
 if __name__ == "__main__":
