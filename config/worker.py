@@ -11,7 +11,7 @@ import time
 from config.serve import MANAGE, Tree
 
 MISTAKEN = 2  # exit status: what was asked for cannot be had, however often
-LIVES = 5.0  # seconds; what ends sooner waits so long before it is started again
+LIVES = 2.0  # seconds; what ends sooner waits so long before it is started again
 
 
 def main() -> int:

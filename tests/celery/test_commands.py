@@ -1,11 +1,16 @@
 """Workers that cannot be had, and web processes without a broker."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from django.conf import settings
+
+from tests.celery.conftest import SOON, Worker
+from tests.config.trees import children
+from tests.threads import eventually
 
 CELERY = {"ENGINE": "celery", "BROKER_URL": "redis://127.0.0.1:9/0"}
 
@@ -26,3 +31,17 @@ def test_a_worker_that_cannot_be_had_is_not_started_again(arguments, environment
     assert done.returncode in (1, 2)
     assert sentence in done.stderr
     assert "is started again" not in done.stderr
+
+
+def test_a_worker_that_was_killed_is_started_again_unless_its_parent_is_asked_to_stop_meanwhile(tmp_path):
+    worker = Worker(tmp_path, os.environ | CELERY | {"LOG_LEVEL": "INFO"}, "users", command=("-m", "config.worker")).start()
+    try:
+        for times in (1, 2):
+            eventually(lambda times=times: worker.says('"engine_started"', times), patience=SOON)
+            for child in children(worker.process.pid):
+                os.kill(child, signal.SIGKILL)
+            eventually(lambda times=times: worker.says("is started again", times), patience=SOON)
+        assert worker.stop() == 0
+        assert worker.said().count('"engine_started"') == 2
+    finally:
+        worker.kill()
