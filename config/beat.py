@@ -12,5 +12,6 @@ class Scheduler(beat.Scheduler):
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **_: Any) -> None:
         entry = self.reserve(entry) if advance else entry
-        context, names = entry.args
-        broker.send(context, "timers", context, names)
+        [names] = entry.args
+        for context in names:
+            broker.send(context, "timers", context, names[context])

@@ -31,13 +31,13 @@ def queue(context: str) -> str:
 
 
 def schedule() -> dict[str, dict[str, Any]]:
-    """What beat sends: the names of all timers of a context that run as often, in one message."""
-    found: dict[tuple[str, float], list[str]] = defaultdict(list)
+    """What beat sends: for each interval, to each context the names of its timers. Few entries: beat compares all of them."""
+    found: dict[float, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for timer in timers(hosted()):
-        found[timer.context, timer.every].append(timer.name)
+        found[timer.every][timer.context].append(timer.name)
     return {
-        f"{context} each {seconds:g} s": {"task": "satsuma.timers", "schedule": seconds, "args": (context, names)}
-        for (context, seconds), names in found.items()
+        f"each {seconds:g} s": {"task": "satsuma.timers", "schedule": seconds, "args": (dict(names),)}
+        for seconds, names in found.items()
     }
 
 

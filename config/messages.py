@@ -17,7 +17,7 @@ PATIENCE = 1.0  # seconds that a broker may take, to connect, to answer, and to 
 REST = 1.0  # seconds for which nobody tries after a failure
 FULL = 300  # messages waiting in a queue, with which it gets no more: nobody seems to read them
 LOOK = 1.0  # seconds between two looks at how many are waiting
-BREATH = 0.1  # seconds between two rings at the same bell
+BREATH = 0.2  # seconds between two messages that one could have been: rings, and envelopes for the same context
 
 log = structlog.get_logger(__name__)
 

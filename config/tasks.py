@@ -76,10 +76,10 @@ def acknowledge(subscriber: str, publisher: str, answer: str, seal: str) -> None
         return _not_ours("acknowledge", subscriber, publisher)
     told = _answer.decode(answer)
     try:
-        relay.acknowledge(publisher, subscriber, told.stored, told.refused)
+        if relay.acknowledge(publisher, subscriber, told.stored, told.refused):
+            Here.engine.ring_relay(publisher)
     except OUTAGES as error:
-        return _outage("acknowledge", publisher, error)
-    Here.engine.ring_relay(publisher)
+        _outage("acknowledge", publisher, error)
 
 
 def _not_ours(task: str, sender: str, receiver: str) -> None:

@@ -41,7 +41,10 @@ SELECT claimed.id, attempts, subscriber, event.* FROM claimed CROSS JOIN LATERAL
 
 _ACKNOWLEDGED = "UPDATE shop_delivery SET acknowledged_at = now(), error = '' WHERE {} AND acknowledged_at IS NULL"
 _ACKNOWLEDGE = Prepared(_ACKNOWLEDGED.format("id = ANY(%s)"))
-_ACKNOWLEDGE_EVENTS = Prepared(_ACKNOWLEDGED.format("subscriber = %s AND event_id = ANY(%s::uuid[])"))
+_ACKNOWLEDGE_EVENTS = Prepared(f"""
+WITH done AS ({_ACKNOWLEDGED.format("subscriber = %s AND event_id = ANY(%s::uuid[])")} RETURNING id, subscriber, stream)
+SELECT EXISTS (SELECT FROM done JOIN shop_delivery next USING (subscriber, stream)
+               WHERE next.acknowledged_at IS NULL AND next.id <> done.id)""")
 
 
 def deliver_due(publisher: str, send: Send | None = None) -> int:
@@ -76,13 +79,14 @@ def _acknowledge(publisher: str, deliveries: list[int]) -> None:
         changed(publisher, _ACKNOWLEDGE, [deliveries])
 
 
-def acknowledge(publisher: str, subscriber: str, events: Iterable[str], refused: dict[str, str]) -> None:
+def acknowledge(publisher: str, subscriber: str, events: Iterable[str], refused: dict[str, str]) -> bool:
     """What a subscriber says of envelopes that were sent: it has stored these, and refused those (id and reason).
 
-    By the events' ids, whoever claimed the deliveries meanwhile. A repeat changes nothing.
+    By the events' ids, whoever claimed the deliveries meanwhile. A repeat changes nothing. Whether more may follow now.
     """
-    changed(publisher, _ACKNOWLEDGE_EVENTS, [subscriber, list(events)])
+    [(more,)] = rows(publisher, _ACKNOWLEDGE_EVENTS, [subscriber, list(events)])
     _note_refused(publisher, subscriber, refused)
+    return more
 
 
 def _note_refused(publisher: str, subscriber: str, refused: dict[str, str]) -> None:

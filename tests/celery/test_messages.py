@@ -115,6 +115,18 @@ def test_what_a_broker_loses_is_handed_over_without_it(hand, letter):
     assert (acknowledged(letter), hand.take()) == ([True], [])
 
 
+def test_the_next_fact_of_a_stream_follows_an_acknowledgement_at_once(hand, letter):
+    listen(read)
+    send(letter, "1", "2")
+    bell = tasks.Here.engine.relays[SENDER]
+    for more in (True, False):
+        deliver()
+        hand.do(hand.take())
+        bell.clear()
+        hand.do(hand.take())
+        assert bell.is_set() is more
+
+
 def test_an_acknowledgement_that_is_lost_is_given_again(hand, letter):
     listen(read)
     send(letter, "hello")
@@ -208,7 +220,7 @@ def test_a_queue_that_nobody_reads_does_not_grow_for_ever(hand, letter, monkeypa
 
 def test_beat_rings_for_every_timer_of_every_context(hand):
     entries = app.conf.beat_schedule.values()
-    rung = sorted(name for entry in entries for name in entry["args"][1])
+    rung = sorted(name for entry in entries for names in entry["args"][0].values() for name in names)
     assert rung == sorted(timer.name for timer in engine.timers(hosted()))
     scheduler = Scheduler(app=app)
     for entry in scheduler.schedule.values():
