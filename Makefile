@@ -12,7 +12,7 @@ CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_adm
 # A set's order is part of what is made up: with this, FUZZ_SEED says it all.
 test test-split test-fuzz: export PYTHONHASHSEED := 0
 
-.PHONY: up split test test-split test-fuzz mutants chaos sweep crowd bench clean lock
+.PHONY: up split test test-split test-fuzz test-brokers mutants chaos sweep crowd bench clean lock
 
 up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
 	@exec $(RUN) -m config.up
@@ -43,6 +43,9 @@ sweep: $(VENV)/dev.stamp  ## five processes, of which one is killed, at every po
 
 test-fuzz: $(VENV)/dev.stamp  ## generated requests against the API (FUZZ_CASES, FUZZ_SEED)
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py
+
+test-brokers: $(VENV)/dev.stamp  ## the Celery engine on Valkey and on RabbitMQ, which has to be installed
+	@BROKERS=valkey,rabbitmq $(RUN) -m pytest tests/celery $(ARGS)
 
 mutants: $(VENV)/dev.stamp  ## planted bugs, each caught by the test that it names (ARGS: names, --jobs=2)
 	@$(RUN) -m tests.mutants $(ARGS)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure Satsuma beside one flat Django view. See docs/performance.md."
     )
-    whole = f"{', '.join(OPERATIONS)}, calls, scale, split; `profile` before one of them shows where its time goes"
+    whole = f"{', '.join(OPERATIONS)}, calls, scale, split, celery; `profile` before one of them shows where its time goes"
     parser.add_argument("only", nargs="*", help=f"what to measure, without which it is everything: {whole}")
     parser.add_argument("--only", dest="chosen", default="", help="the same, separated by commas")
     parser.add_argument("--quick", action="store_true", help="about a minute: less data, fewer rounds, 8 clients")
@@ -68,7 +69,8 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="web workers of each system")
     parser.add_argument("--threads", type=int, default=4, help="blocking threads of each worker")
     parser.add_argument("--changes", type=float, default=10, help="of stock, a second, while customers only read")
-    parser.add_argument("--engine", choices=["embedded", "separate"], default="embedded", help="who runs Satsuma's engine")
+    engines = ["embedded", "separate", "celery"]
+    parser.add_argument("--engine", choices=engines, default="embedded", help="who runs Satsuma's engine")
     parser.add_argument("--out", type=Path, help="folder for results.json and results.svg")
     parser.add_argument("--check", action="store_true", help="exit status 1 where a target is missed")
     return parser.parse_args(arguments)
@@ -96,13 +98,16 @@ def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool
     systems += [Control("control", *shared, plan.products)] if plan.compares else []
     systems += [Satsuma("small", *shared, plan.small, mail_port=port)] if plan.scale else []
     systems += [Split("split", *shared, plan.products, mail_port=port)] if plan.split else []
+    if plan.celery:
+        layout = replace(plan.layout, engine="celery")
+        systems.append(Satsuma("celery", postgres, layout, folder, plan.products, mail_port=port))
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda system: system.prepare(), systems))
     for system in systems:
         stack.callback(system.stop)
         system.start()
         history.fill(system, plan.small if system.name == "small" else plan.orders)
-        for operation in (one for one in plan.operations if _can(system, one)):
+        for operation in (one for one in plan.operations if _takes_part(system, one, SCALED_AT)):
             measure.load(system, operation, WARMING_CLIENTS, WARMING, seed=99)
         system.settle()
         system.freeze()
@@ -135,6 +140,8 @@ def _can(system: System, operation: str) -> bool:
 
 
 def _takes_part(system: System, operation: str, clients: int) -> bool:
+    if system.name == "celery":
+        return operation == "orders" and clients == SCALED_AT
     return _can(system, operation) and (system.name != "small" or clients == SCALED_AT)
 
 

@@ -10,7 +10,7 @@ from bench.systems import ROOT, Layout
 
 COMPARED = ("list", "detail", "orders")  # what the control can do too
 SCALED_AT = 8  # clients, at which the small shop is measured beside the large one
-EXTRA = ("calls", "scale", "split")
+EXTRA = ("calls", "scale", "split", "celery")
 MOST = 1_000_000  # orders that are over
 
 
@@ -22,6 +22,7 @@ class Plan:
     calls: bool
     scale: bool
     split: bool
+    celery: bool
     profile: bool
     clients: tuple[int, ...]
     seconds: float
@@ -64,11 +65,11 @@ def plan_of(given: argparse.Namespace) -> Plan:
     operations = tuple(name for name in OPERATIONS if name in wanted)
     if scale and not operations:
         operations = tuple(OPERATIONS)
-    split = "split" in wanted and not profiled
-    if split and "orders" not in operations:
+    split, celery = ("split" in wanted and not profiled), ("celery" in wanted and not profiled)
+    if (split or celery) and "orders" not in operations:
         operations = (*operations, "orders")
     plan = Plan(
-        operations=operations, calls="calls" in wanted, scale=scale, split=split, profile=profiled,
+        operations=operations, calls="calls" in wanted, scale=scale, split=split, celery=celery, profile=profiled,
         clients=_clients(given.clients, (1, 8, 32) if full else (SCALED_AT,)),
         seconds=_or(given.seconds, 9.0 if full else 3.0 if given.quick else 5.0),
         rounds=_or(given.rounds, 3 if full else 2),

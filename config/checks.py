@@ -40,6 +40,15 @@ def subscriptions_are_current(**_: Any) -> list[Error]:
 
 
 @register()
+def celery_has_a_broker(**_: Any) -> list[Error]:
+    """Who rings the bell knows where."""
+    if settings.ENGINE == "celery" and not settings.BROKER_URL:
+        said = "ENGINE is celery; BROKER_URL has to say where Redis, Valkey or RabbitMQ listens (redis://… or amqp://…)"
+        return [Error(said, id="config.E007")]
+    return []
+
+
+@register()
 def somebody_ends_tls(**_: Any) -> list[Error]:
     """Our server speaks http: whether a request came by https is what a trusted proxy says."""
     if settings.HTTPS and not settings.TRUSTED_PROXIES:

@@ -75,6 +75,14 @@ def networks(name: str, default: Any) -> tuple[IPv4Network | IPv6Network, ...]:
     return found
 
 
+def broker(name: str, default: Any) -> str:
+    """Where Redis, Valkey or RabbitMQ listens."""
+    value = env.str(name, default=default)
+    if value and urlsplit(value).scheme not in ("redis", "rediss", "amqp", "amqps"):
+        raise ValueError("it is no redis://, rediss://, amqp:// or amqps:// address")
+    return value
+
+
 DEBUG = False
 SECRET_KEY = setting("SECRET_KEY", env.str)
 if len(SECRET_KEY) < 32:
@@ -115,7 +123,10 @@ def call_keys(context: str) -> list[str]:
 SERVICES = {context: binding(context) for context in ALL_CONTEXTS}
 CALL_KEYS = {context: call_keys(context) for context in ALL_CONTEXTS}
 SUBSCRIPTIONS = json.loads((BASE_DIR / "config" / "subscriptions.json").read_text())
-ENGINE = setting("ENGINE", env.str, "embedded", allowed=("embedded", "none"))
+ENGINE = setting("ENGINE", env.str, "embedded", allowed=("embedded", "celery", "none"))
+BROKER_URL = setting("BROKER_URL", broker, "")
+POLL_SECONDS = positive("POLL_SECONDS", 1)  # after which a worker looks for what no message told it
+WATCHDOG_SECONDS = positive("WATCHDOG_SECONDS", 20)  # without any message, after which a worker starts anew
 
 INSTALLED_APPS = [
     "config.apps.AdminConfig",

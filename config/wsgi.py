@@ -1,4 +1,4 @@
-"""The web process, with the embedded engine inside."""
+"""The web process, with the embedded engine inside, or the bell that wakes the workers of ENGINE=celery."""
 
 import os
 import signal
@@ -36,3 +36,9 @@ if settings.ENGINE == "embedded":
     engine.start()
     # The server's worker is a multiprocessing process: its finalizers run after the last request, on SIGTERM too.
     Finalize(engine, engine.stop, exitpriority=100)
+elif settings.ENGINE == "celery":
+    from config.messages import Bells
+
+    bells = Bells()
+    bells.start()
+    Finalize(bells, bells.stop, exitpriority=100)

@@ -7,6 +7,7 @@
     smtp.send                         a mail server is handed a letter
     handler.<context>.<function>      an event handler, inside its transaction where it has one
     relay.<publisher>.<subscriber>    a batch of facts is handed over
+    send.<publisher>.<subscriber>     a batch of facts is sent by a broker
 
 Each has a `.before` and an `.after`. Unless faults are armed, which only a test database allows, nothing happens there.
 """

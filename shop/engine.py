@@ -1,21 +1,24 @@
-"""The embedded engine: relay, handlers and timers in daemon threads. Any number of processes may run one.
+"""The engine: relay, handlers and timers in daemon threads. Any number of processes may run one.
 
 It needs nothing but the databases, which hold the truth: all that a thread does is claimed there first, so a process
-may die at any instruction and the others go on.
+may die at any instruction and the others go on. Embedded in the web processes it is all there is; in a worker beside a
+broker (config/worker.py) messages ring its bells, and its own looks are what goes on without any.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import structlog
 from django.db import connections
 
 from shop import events, idempotency, inbox, outbox, relay, tracing, traffic
-from shop.database import OUTAGES, drop_broken_connections, hosted
+from shop.database import OUTAGES, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
-BREATH = 0.03  # seconds between two looks that both found something, so that each takes many at once
+BREATH = 0.03  # seconds after a look that did not find all that it can take, so that the next one takes many at once
 TAKE_OVER_EVERY = 0.5
 SWEEPERS = 2
 FORGET_EVERY = 3600.0
@@ -31,32 +34,28 @@ def work_once() -> int:
 def forget() -> None:
     """Purge what is old enough to be forgotten, in every hosted context."""
     for context in hosted():
-        _in_spite_of_outages(_purge, context)
+        purge(context)
 
 
-def _purge(context: str) -> None:
+def purge(context: str) -> None:
+    """As `forget`, in one context."""
     purged = {"events": relay.purge(context), "inbox": inbox.purge(context), "keys": idempotency.purge(context)}
     log.info("forgotten", context=context, **purged, traffic=traffic.purge(context))
 
 
-def _in_spite_of_outages(work: Callable[[str], object], context: str) -> None:
-    """An outage of one context's database is for the next time; the other contexts get theirs now."""
-    try:
-        work(context)
-    except OUTAGES as error:
-        log.warning("engine_outage", subject=f"{work.__name__} {context}", error=str(error))
-        drop_broken_connections()
-
-
-def take_over() -> None:
-    """Handle all that was started in an inbox without an end, in every hosted context."""
-    for context in hosted():
-        _in_spite_of_outages(_take_over, context)
-
-
-def _take_over(context: str) -> None:
+def take_over(context: str) -> None:
+    """Handle all that was started in an inbox without an end."""
     while inbox.take_over(context):
         pass
+
+
+def timers(contexts: tuple[str, ...]) -> list[events.Timer]:
+    """The timers of these contexts, and the engine's own, which each of them has."""
+    own = {"take_over": (TAKE_OVER_EVERY, take_over), "forget": (FORGET_EVERY, purge)}
+    return [*events.timers(contexts)] + [
+        events.Timer(f"{context}.shop.{name}", every, partial(run, context))
+        for context in contexts for name, (every, run) in own.items()
+    ]  # fmt: skip
 
 
 def run_until_idle(rounds: int = 1000) -> None:
@@ -75,21 +74,33 @@ def _close_all() -> None:
 
 
 class Engine:
-    """Starts the threads, and stops them when what they have in hand is done."""
+    """Starts the threads, and stops them when what they have in hand is done.
 
-    def __init__(self) -> None:
+    contexts: whom it works for, which are all hosted ones if none is named. Where somebody else rings for it and its
+    timers, it looks by itself each `idle` seconds, and for timers that are so much late. send: see `relay.deliver_due`;
+    breath: between what is sent.
+    """
+
+    def __init__(
+        self, contexts: tuple[str, ...] = (), *, idle: float = IDLE, late: float = 0.0, send: relay.Send | None = None,
+        breath: float = BREATH,
+    ) -> None:  # fmt: skip
+        self.contexts, self.idle = contexts or hosted(), idle
         self.stopping = threading.Event()
-        own = (events.Timer("shop.take_over", TAKE_OVER_EVERY, take_over), events.Timer("shop.forget", FORGET_EVERY, forget))
-        self.timers = [*events.timers(hosted()), *own]
+        self.timers = [replace(timer, every=timer.every + late) for timer in timers(self.contexts)]
         self.next_run = {timer.name: 0.0 for timer in self.timers}
         self.lock = threading.Lock()
-        self.relays = {context: threading.Event() for context in hosted()}  # their bells
-        self.handlers = {context: threading.Event() for context in hosted()}
+        self.relays = {context: threading.Event() for context in self.contexts}  # their bells
+        self.handlers = {context: threading.Event() for context in self.contexts}
+        deliver = partial(relay.deliver_due, send=send)
         self.threads = [
-            *(self._thread(f"relay-{of}", self._loop, relay.deliver_due, of, bell) for of, bell in self.relays.items()),
-            *(self._thread(f"handlers-{of}", self._loop, inbox.handle_fresh, of, bell) for of, bell in self.handlers.items()),
+            *self._loops("relay", deliver, relay.BATCH, breath, self.relays),
+            *self._loops("handlers", inbox.handle_fresh, inbox.BATCH, BREATH, self.handlers),
             *(self._thread(f"timers-{n}", self._sweep) for n in range(SWEEPERS)),
         ]
+
+    def _loops(self, name: str, work: Callable, batch: int, breath: float, bells: dict) -> list[threading.Thread]:
+        return [self._thread(f"{name}-{of}", self._loop, work, of, bell, batch, breath) for of, bell in bells.items()]
 
     def _thread(self, name: str, target: Callable, *arguments: object) -> threading.Thread:
         return threading.Thread(target=target, args=arguments, name=name, daemon=True)
@@ -99,7 +110,7 @@ class Engine:
         inbox.doorbell.append(self.ring_handlers)
         for thread in self.threads:
             thread.start()
-        log.info("engine_started", contexts=hosted(), timers=len(self.timers))
+        log.info("engine_started", contexts=self.contexts, timers=len(self.timers))
 
     def stop(self, patience: float = 10.0) -> None:
         """Let each thread finish what it has in hand. What a thread does not finish in time, another process will."""
@@ -114,18 +125,27 @@ class Engine:
         log.info("engine_stopped")
 
     def ring_relay(self, context: str) -> None:
-        self.relays[context].set()
+        if context in self.relays:
+            self.relays[context].set()
 
     def ring_handlers(self, context: str) -> None:
-        self.handlers[context].set()
+        if context in self.handlers:
+            self.handlers[context].set()
 
-    def _loop(self, work: Callable[[str], int], context: str, bell: threading.Event) -> None:
+    def ring_timer(self, name: str) -> None:
+        """Let a timer run now, unless it runs already."""
+        with self.lock:
+            if self.next_run.get(name, float("inf")) != float("inf"):
+                self.next_run[name] = 0.0
+
+    def _loop(self, work: Callable[[str], int], context: str, bell: threading.Event, batch: int, breath: float) -> None:
         while not self.stopping.is_set():
             bell.clear()
-            if self._survive(work, context):
-                self.stopping.wait(BREATH)
-            else:
-                bell.wait(IDLE)
+            found = self._survive(work, context)
+            if not found:
+                bell.wait(self.idle)
+            elif found < batch:
+                self.stopping.wait(breath)
         _close_all()
 
     def _sweep(self) -> None:

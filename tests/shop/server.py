@@ -7,13 +7,18 @@ from django.conf import settings
 from django.db import connections
 
 
+def session(database: str, *, autocommit: bool = False) -> psycopg.Connection:
+    """A session of the server's superuser: a block that is one transaction."""
+    server = settings.DATABASE_SERVER
+    return psycopg.connect(
+        host=server["HOST"], port=server["PORT"] or None, user=server["USER"], password=server["PASSWORD"] or None,
+        dbname=database, autocommit=autocommit,
+    )  # fmt: skip
+
+
 def superuser(sql: str, parameters: Any = (), database: str = "") -> list[tuple]:
     """Run one statement as the server's superuser."""
-    server = settings.DATABASE_SERVER
-    with psycopg.connect(
-        host=server["HOST"], port=server["PORT"] or None, user=server["USER"], password=server["PASSWORD"] or None,
-        dbname=database or "postgres", autocommit=True,
-    ) as connection:  # fmt: skip
+    with session(database or "postgres", autocommit=True) as connection:
         cursor = connection.execute(sql, parameters or None)
         return cursor.fetchall() if cursor.description else []
 

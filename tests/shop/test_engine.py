@@ -12,7 +12,7 @@ from shop.database import changed, hosted, rows
 from shop.engine import Engine, run_until_idle, take_over
 from shop.events import every
 from shop.ids import uuid7
-from tests.shop.post import READER, LetterSent, deliver, inbox_rows, listen, note, notes, send
+from tests.shop.post import READER, SENDER, LetterSent, deliver, inbox_rows, listen, note, notes, send
 from tests.shop.server import cut_connection
 from tests.threads import eventually
 
@@ -135,6 +135,42 @@ def test_a_timer_that_fails_runs_again_and_stops_nothing_else(engines, letter, b
     assert eventually(lambda: len(runs) >= 3 and notes(letter) == ["hello"])
 
 
+def test_a_timer_that_is_rung_for_runs_at_once(engines, letter):
+    runs = []
+    timer(lambda: runs.append(1), seconds=3600)
+    [engine] = engines()
+    assert eventually(lambda: len(runs) == 1)
+    engine.ring_timer("orders.<lambda>")
+    assert eventually(lambda: len(runs) == 2)
+    engine.ring_timer("orders.nobody_has_it")
+
+
+def test_a_timer_that_nobody_rings_for_runs_late(letter):
+    runs = []
+    timer(lambda: runs.append(1), seconds=0.01)
+    engine = Engine(("orders",), late=0.1)
+    assert {one.name: one.every for one in engine.timers}["orders.<lambda>"] == pytest.approx(0.11)
+    engine.start()
+    try:
+        assert eventually(lambda: len(runs) >= 3)
+    finally:
+        engine.stop()
+
+
+def test_an_engine_works_for_its_own_contexts_only(letter):
+    listen(read)
+    engine = Engine((SENDER,))
+    engine.start()
+    try:
+        send(letter, "hello")
+        assert eventually(lambda: inbox_rows(letter))
+        engine.ring_handlers(READER)
+        assert {thread.name.rpartition("-")[2] for thread in engine.threads} == {SENDER, "0", "1"}
+    finally:
+        engine.stop()
+    assert notes(letter) == []
+
+
 def test_an_engine_goes_on_after_its_connections_were_lost(engines, letter):
     listen(read)
     engines()
@@ -181,5 +217,5 @@ def test_all_that_a_dead_worker_had_in_hand_is_taken_over_at_one_look(letter):
         deliver(one, "left behind")
         [row] = inbox_rows(one)
         changed(READER, "UPDATE shop_inboxrow SET starts = 1, attempt = 1 WHERE id = %s", [row.pk])
-    take_over()
+    take_over(READER)
     assert [notes(one) for one in letters] == [["left behind"]] * 3

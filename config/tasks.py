@@ -1,0 +1,93 @@
+"""What workers do with messages. Each may come twice, late, or never: that changes nothing but when things happen."""
+
+import msgspec
+import structlog
+
+from config import messages
+from config.celery import app
+from config.seals import is_sealed
+from config.watchdog import Watchdog
+from shop import inbox, relay
+from shop.database import OUTAGES, drop_broken_connections
+from shop.engine import Engine
+from shop.events import Envelope
+
+log = structlog.get_logger(__name__)
+_envelopes = msgspec.json.Decoder(tuple[Envelope, ...])
+_answer = msgspec.json.Decoder(messages.Answer)
+
+
+class Here:
+    """This worker process: whom messages wake."""
+
+    engine: Engine
+    watchdog: Watchdog
+
+
+@app.task(name="satsuma.relay")
+def ring_relay(context: str) -> None:
+    """Something has come into a context's outbox. The engine claims it in the database, as it does unasked."""
+    Here.watchdog.heard(context)
+    Here.engine.ring_relay(context)
+
+
+@app.task(name="satsuma.handle")
+def ring_handlers(context: str) -> None:
+    """Something has come into a context's inbox."""
+    Here.watchdog.heard(context)
+    Here.engine.ring_handlers(context)
+
+
+@app.task(name="satsuma.timers")
+def ring_timers(context: str, names: list[str]) -> None:
+    """Beat says that it is time. A timer claims its work in the database, so it may be told by two."""
+    Here.watchdog.heard(context)
+    for name in names:
+        Here.engine.ring_timer(name)
+
+
+@app.task(name="satsuma.heartbeat")
+def heard(context: str) -> None:
+    """The watchdog's own."""
+    Here.watchdog.heard(context)
+
+
+@app.task(name="satsuma.accept")
+def accept(publisher: str, subscriber: str, envelopes: str, seal: str) -> None:
+    """Store what a publisher sent, and then say so: only that ends its delivery."""
+    Here.watchdog.heard(subscriber)
+    if not is_sealed(seal, publisher, "accept", subscriber, envelopes):
+        return _not_ours("accept", publisher, subscriber)
+    come = _envelopes.decode(envelopes)
+    try:
+        refused = inbox.accept(subscriber, come)
+    except OUTAGES as error:
+        return _outage("accept", subscriber, error)
+    stored = [str(envelope.id) for envelope in come if str(envelope.id) not in refused]
+    log.info("envelopes_stored", publisher=publisher, subscriber=subscriber, stored=len(stored), refused=len(refused))
+    messages.confirm(subscriber, publisher, messages.Answer(stored, refused))
+
+
+@app.task(name="satsuma.acknowledge")
+def acknowledge(subscriber: str, publisher: str, answer: str, seal: str) -> None:
+    """A subscriber has stored what it was sent: the next of these streams may follow."""
+    Here.watchdog.heard(publisher)
+    if not is_sealed(seal, subscriber, "acknowledge", publisher, answer):
+        return _not_ours("acknowledge", subscriber, publisher)
+    told = _answer.decode(answer)
+    try:
+        if relay.acknowledge(publisher, subscriber, told.stored, told.refused):
+            Here.engine.ring_relay(publisher)
+    except OUTAGES as error:
+        _outage("acknowledge", publisher, error)
+
+
+def _not_ours(task: str, sender: str, receiver: str) -> None:
+    """Two processes whose keys differ, or somebody else who writes to the broker: whoever it is has to be looked at."""
+    log.error("message_refused", task=task, sender=sender, receiver=receiver)
+
+
+def _outage(task: str, context: str, error: Exception) -> None:
+    """Nobody is told that it was done, so the publisher does it again."""
+    log.warning("engine_outage", subject=f"{task} {context}", error=str(error))
+    drop_broken_connections()

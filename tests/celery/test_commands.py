@@ -1,0 +1,47 @@
+"""Workers that cannot be had, and web processes without a broker."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+from tests.celery.conftest import SOON, Worker
+from tests.config.trees import children
+from tests.threads import eventually
+
+CELERY = {"ENGINE": "celery", "BROKER_URL": "redis://127.0.0.1:9/0"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "sentence"),
+    [
+        (("manage.py", "worker"), {}, "ENGINE is none; a worker is for ENGINE=celery"),
+        (("-m", "config.worker", "shipping"), CELERY, "shipping: not hosted here; CONTEXTS is orders, inventory"),
+        (("-m", "config.worker"), {"ENGINE": "celery"}, "BROKER_URL has to say where"),
+    ],
+)
+def test_a_worker_that_cannot_be_had_is_not_started_again(arguments, environment, sentence):
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=settings.BASE_DIR, env=os.environ | environment, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert sentence in done.stderr
+    assert "is started again" not in done.stderr
+
+
+def test_a_worker_that_was_killed_is_started_again_unless_its_parent_is_asked_to_stop_meanwhile(tmp_path):
+    worker = Worker(tmp_path, os.environ | CELERY | {"LOG_LEVEL": "INFO"}, "users", command=("-m", "config.worker")).start()
+    try:
+        for times in (1, 2):
+            eventually(lambda times=times: worker.says('"engine_started"', times), patience=SOON)
+            for child in children(worker.process.pid):
+                os.kill(child, signal.SIGKILL)
+            eventually(lambda times=times: worker.says("is started again", times), patience=SOON)
+        assert worker.stop() == 0
+        assert worker.said().count('"engine_started"') == 2
+    finally:
+        worker.kill()

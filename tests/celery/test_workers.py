@@ -1,0 +1,88 @@
+"""Orders whose events go through a real broker, and what becomes of them when it fails, or a worker does."""
+
+import signal
+import time
+
+import pytest
+
+from shop.database import rows
+from tests.celery.brokers import Line
+from tests.celery.conftest import LAYOUT, NEVER, SOON, Worker, buy, told, undelivered
+from tests.inventory.stock import stocked
+from tests.threads import eventually
+
+pytestmark = pytest.mark.usefixtures("verified")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers(start_workers):
+    workers = start_workers(*LAYOUT)
+    yield workers
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+
+def test_a_flush_loses_nothing(shopper, server, workers):
+    """Envelopes are in the queues, and who reads them is not at it."""
+    workers[1].signal(signal.SIGSTOP)
+    orders = [buy(shopper) for _ in range(5)]
+    sent = "SELECT count(*) FROM shop_delivery WHERE acknowledged_at IS NULL AND attempts > 0"
+    eventually(lambda: rows("orders", sent) == [(2 * len(orders),)])
+    server.flush()
+    workers[1].signal(signal.SIGCONT)
+    eventually(lambda: all(map(told, orders)), patience=SOON)
+    eventually(lambda: undelivered() == 0, patience=SOON)
+
+
+def test_a_worker_that_is_killed_loses_nothing(shopper, workers):
+    orders = [buy(shopper) for _ in range(5)]
+    for worker in workers:
+        worker.kill()
+    orders += [buy(shopper) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    eventually(lambda: all(map(told, orders)), patience=SOON)
+
+
+def test_orders_are_accepted_and_events_handled_without_a_broker_and_with_it_again(shopper, server, workers):
+    with_broker, _ = quickest(shopper)
+    server.kill()
+    without, orders = quickest(shopper)
+    assert without < with_broker + 0.5
+    eventually(lambda: all(map(told, orders)), patience=SOON)
+    for worker in workers:
+        worker.said_before = len(worker.said())
+    server.start()
+    for worker in workers:
+        eventually(lambda worker=worker: worker.says("Connected to"), patience=SOON)
+    orders = [buy(shopper)]
+    eventually(lambda: workers[1].says('"envelopes_stored"'), lambda: orders.append(buy(shopper)), patience=SOON)
+    eventually(lambda: all(map(told, orders)), patience=SOON)
+
+
+def quickest(shopper):
+    """Seconds that the quickest of some orders took, and the orders."""
+    times, orders = [], []
+    for _ in range(4):
+        sku, began = stocked(1), time.monotonic()
+        placed = shopper.order(sku)
+        times.append(time.monotonic() - began)
+        assert placed.status == 201
+        orders.append(placed.body)
+    return min(times), orders
+
+
+def test_a_worker_whose_connection_is_half_dead_starts_anew(web, server, tmp_path):
+    """Its line goes dead without a word; whoever connects anew is heard."""
+    line = Line(server.port)
+    url = server.url.replace(str(server.port), str(line.port))
+    environment = web.environment | {"BROKER_URL": url, "WATCHDOG_SECONDS": "1", "POLL_SECONDS": NEVER}
+    worker = Worker(tmp_path, environment, "inventory", command=("-m", "config.worker")).start()
+    try:
+        worker.await_ready()
+        line.die()
+        eventually(lambda: worker.says('"consumer_stopped"'), patience=SOON)
+        worker.await_ready(times=2)
+        assert worker.stop() == 0
+    finally:
+        line.close()
+        worker.kill()
