@@ -12,7 +12,7 @@ from tests.journeys.proxy import SLOW
 CALLEES = ("inventory", "payments", "users", "notifications", "orders")
 STATES = {
     "down": "it refuses connections",
-    "slow": f"each of its answers takes {SLOW:g} s longer",
+    "slow": f"each of its answers takes {SLOW:g} s",
     "mute": "it does what it is asked, and none of its answers arrives",
     "flapping": "every second request is broken off before it is heard",
 }

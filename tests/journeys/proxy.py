@@ -4,12 +4,12 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 
 from tests.config.trees import free_port
 
-SLOW = 1.5  # seconds that each answer takes longer; well below what a caller waits for one
+SLOW = 2.0  # seconds that each answer takes, less than a caller waits for one
 CHUNK = 65536
 
 
@@ -59,12 +59,12 @@ class Proxy:
             return _close(client)
         with self.lock:
             self.open |= {client, server}
-        fresh = threading.Event()  # what comes next is the beginning of an answer
-        answers = threading.Thread(target=self._answers, args=(server, client, fresh), daemon=True)
+        asked: deque[float] = deque(maxlen=1)  # when, until the answer begins
+        answers = threading.Thread(target=self._answers, args=(server, client, asked), daemon=True)
         answers.start()
         with suppress(OSError):
             while (said := client.recv(CHUNK)) and not self._breaks_off(said):
-                fresh.set()
+                asked.append(time.monotonic())
                 server.sendall(said)
         _close(client)
         _close(server)
@@ -72,12 +72,12 @@ class Proxy:
         with self.lock:
             self.open -= {client, server}
 
-    def _answers(self, server: socket.socket, client: socket.socket, fresh: threading.Event) -> None:
+    def _answers(self, server: socket.socket, client: socket.socket, asked: deque[float]) -> None:
         with suppress(OSError):
             while said := server.recv(CHUNK):
-                if self.mood == "slow" and fresh.is_set():
-                    time.sleep(SLOW)
-                fresh.clear()
+                if asked and self.mood == "slow":
+                    time.sleep(max(0.0, asked[0] + SLOW - time.monotonic()))
+                asked.clear()
                 if self.mood != "mute":
                     client.sendall(said)
         if self.mood != "mute":
