@@ -52,3 +52,9 @@ def test_the_configuration_names_every_upstream_and_route(capsys):
 def test_an_upstream_that_is_none_is_refused(given):
     with pytest.raises(CommandError, match="is no <context>=<host>:<port>"):
         call_command("gateway", given)
+
+
+def test_whoever_ends_tls_in_front_of_it_is_believed_and_nothing_else_is_passed_on():
+    said = gateway.nginx({context: f"{context}:8000" for context in settings.ALL_CONTEXTS}, "8080")
+    assert "map $http_x_forwarded_proto $said_scheme { default $scheme; https https; }" in said
+    assert "proxy_set_header X-Forwarded-Proto $said_scheme;" in said
