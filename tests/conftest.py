@@ -10,10 +10,10 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from shop import services
 from shop.database import rows
 from tests import environment
 from tests.topologies import five, reporting
+from tests.topologies.repeats import repeated_at_the_end
 from tests.topologies.reporting import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
 
 MIGRATED = {"django_migrations", "django_content_type", "inventory_catalogueversion"}  # tables whose rows migrations write
@@ -70,17 +70,8 @@ def repeat_idempotent_calls(request):
     """Where calls are sent, make a test's idempotent ones once more at its end: none may announce anything."""
     if "verified" in request.fixturenames:
         request.getfixturevalue("verified")  # so that it looks at the books after these calls
-    services.journal = []
-    elsewhere = five.current
-    if elsewhere:
-        elsewhere.note()
-    yield
-    calls, services.journal = services.journal, None
-    before = announced() if calls or elsewhere else {}
-    for call in calls:
-        call()
-    repeated = len(calls) + (elsewhere.repeat() if elsewhere else 0)
-    assert not repeated or announced() == before, "a repeated call announced something again"
+    with repeated_at_the_end():
+        yield
 
 
 @pytest.fixture
@@ -97,10 +88,3 @@ def in_one_process():
     """For a test that looks into the process that it asks."""
     with five.one_process():
         yield
-
-
-def announced() -> dict[str, int]:
-    """How many facts each context has announced."""
-    from shop.models import OutboxEvent
-
-    return {alias: OutboxEvent.objects.using(alias).count() for alias in settings.CONTEXTS}

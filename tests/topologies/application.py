@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import Any
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import close_old_connections
 from django.test.signals import setting_changed
 
@@ -31,7 +32,9 @@ providers.registered = Providers(providers.registered)
 
 
 def set_setting(name: str, value: Any) -> None:
+    global public
     setattr(settings, name, value)
+    public = None  # middleware reads settings when it is made
     setting_changed.send(sender=None, setting=name, value=value, enter=True)
 
 
@@ -78,7 +81,13 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
     if hmac.compare_digest(key, os.environ["TESTS_KEY"]):
         environ["REMOTE_ADDR"] = address
         environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read())  # a gateway has all of it before it asks
-    return public(environ, start_response)
+    return _public()(environ, start_response)
+
+
+def _public() -> Callable:
+    global public
+    handler = public = public or WSGIHandler()
+    return handler
 
 
 def _do(what: str, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
