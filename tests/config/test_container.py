@@ -85,6 +85,12 @@ def test_in_the_split_everybody_knows_where_everybody_is_and_the_gateway_is_beli
     assert split["gateway"]["depends_on"].keys() == hosts().keys()
 
 
+def test_the_guide_tells_of_every_container():
+    guide = (ROOT / "docs" / "deploy.md").read_text().partition("| service |")[2].partition("\n\n")[0]
+    told = {name for line in guide.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")}
+    assert told == set(yaml.safe_load(COMPOSE.read_text())["services"])
+
+
 def test_a_misspelt_key_in_the_compose_file_is_found(tmp_path):
     planted = tmp_path / "docker-compose.yml"
     planted.write_text((ROOT / "docker-compose.yml").read_text().replace("stop_grace_period", "stop_grace_time", 1))
