@@ -61,7 +61,9 @@ class Writers:
         connections.close_all()
 
     def longest(self) -> float:
-        return max(later - one for one, later in itertools.pairwise(sorted(self.commits)))
+        if not all(thread.is_alive() for thread in self.threads):
+            raise Failed("A writer has given up.")
+        return max(later - one for one, later in itertools.pairwise([*sorted(self.commits), time.monotonic()]))
 
 
 def main() -> int:
@@ -113,12 +115,11 @@ def _move(target: str) -> tuple[float, float, str]:
     began = time.monotonic()
     try:
         said = _manage("peel", CONTEXT, "--to", target)
+        return time.monotonic() - began, writers.longest(), said
     finally:
-        took = time.monotonic() - began
         writers.stopping.set()
         for thread in writers.threads:
             thread.join()
-    return took, writers.longest(), said
 
 
 def _manage(*command: str) -> str:

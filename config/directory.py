@@ -29,18 +29,29 @@ def administrator(server: dict[str, Any], dbname: str = "") -> psycopg.Connectio
     )  # fmt: skip
 
 
+def encrypted(connection: psycopg.Connection, role: str, password: str) -> sql.Literal:
+    """A password as the server keeps it, so that none stands in a statement that it may log."""
+    return sql.Literal(connection.pgconn.encrypt_password(password.encode(), role.encode()).decode())
+
+
 def create(connection: psycopg.Connection, database: str, role: str, password: str) -> bool:
     """A database and the role that owns it, or bring them up to date. Whether the database is new."""
-    names = {"database": sql.Identifier(database), "role": sql.Identifier(role), "password": sql.Literal(password)}
+    names = {"database": sql.Identifier(database), "role": sql.Identifier(role)}
+    names["password"] = encrypted(connection, role, password)  # type: ignore[assignment]
     exists = "SELECT 1 FROM pg_roles WHERE rolname = %s"
     verb = "ALTER" if connection.execute(exists, [role]).fetchone() else "CREATE"
-    login = "" if verb == "ALTER" else "LOGIN"  # a role that may not log in any more belongs to a database that has moved
-    connection.execute(sql.SQL(f"{verb} ROLE {{role}} {login} PASSWORD {{password}}").format(**names))
+    connection.execute(sql.SQL(f"{verb} ROLE {{role}} LOGIN PASSWORD {{password}}").format(**names))
     is_new = not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone()
     if is_new:
         connection.execute(sql.SQL("CREATE DATABASE {database} OWNER {role}").format(**names))
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names))
     return is_new
+
+
+def by_settings(context: str) -> Place:
+    """Where a context's database is, unless it has moved."""
+    said = settings.DATABASES[context]
+    return Place(1, said["HOST"], str(said["PORT"] or ""), said["NAME"], said["USER"])
 
 
 class Directory:
@@ -57,20 +68,22 @@ class Directory:
         self.connection.execute(TABLES)
         self.connection.execute(sql.SQL("GRANT SELECT ON binding TO {}").format(sql.Identifier(own["USER"])))
 
+    def mine_alone(self, context: str) -> bool:
+        """Whether nobody else moves the context; for as long as this connection lives, which is also what writes the record."""
+        return bool(self._one("SELECT 1 WHERE pg_try_advisory_lock(hashtext('peel ' || %s))", context))
+
     def place(self, context: str) -> Place:
         """Where a context's database is, by the record; else by the settings."""
         row = self._one('SELECT epoch, host, port, dbname, "user", moving FROM binding WHERE context = %s', context)
-        if row:
-            return Place(*row)
-        said = settings.DATABASES[context]
-        return Place(1, said["HOST"], str(said["PORT"]), said["NAME"], said["USER"])
+        return Place(*row) if row else by_settings(context)
 
     def put(self, context: str, place: Place) -> None:
         """From now on, whoever is refused somewhere else is told this place."""
         self.connection.execute(
             """INSERT INTO binding (context, epoch, host, port, dbname, "user", moving) VALUES (%s, %s, %s, %s, %s, %s, %s)
                ON CONFLICT (context) DO UPDATE SET epoch = excluded.epoch, host = excluded.host, port = excluded.port,
-                   dbname = excluded.dbname, "user" = excluded."user", moving = excluded.moving, changed_at = now()""",
+                   dbname = excluded.dbname, "user" = excluded."user", moving = excluded.moving, changed_at = now()
+               WHERE binding.epoch <= excluded.epoch""",
             [context, *place],
         )
 

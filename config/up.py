@@ -120,7 +120,8 @@ def _keep(environment: dict[str, str], file: Path) -> None:
     """What a command of this shop has to know, for a shell: `set -a; . .data/env`."""
     names = ("DATABASE_URL", "SECRET_KEY", "JWT_SIGNING_KEY", "SITE_URL", "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL")
     known = {name: environment[name].replace("\n", "\\n") for name in names if name in environment}
-    file.touch(mode=0o600)
+    file.touch()
+    file.chmod(0o600)
     file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items()))
 
 

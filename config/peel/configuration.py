@@ -6,12 +6,13 @@ process after the other, before or after the data has moved.
 
 import json
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 
 from config import gateway, manifests
+from config.peel.database import Database
 from shop.postgres.moves import Place
 
 
@@ -38,11 +39,15 @@ class Address(NamedTuple):
         return f"http://{self.host}:{self.port + 1}"
 
 
-def url(place: Place, password: str) -> str:
-    """A database's address, as a process of the context has it."""
+def url(place: Place, password: str, server: dict[str, Any]) -> str:
+    """A database's address, as a process of the context has it; `server`: what else a connection to it needs."""
+    options = {name: str(value) for name, value in server.get("OPTIONS", {}).items()}
     if place.host.startswith("/"):  # a socket
-        return f"postgres://{place.user}:{quote(password)}@/{place.dbname}?host={quote(place.host)}"
-    return f"postgres://{place.user}:{quote(password)}@{place.host}:{place.port or 5432}/{place.dbname}"
+        options, where = {"host": place.host, **options}, ""
+    else:
+        where = f"{place.host}:{place.port or 5432}"
+    query = f"?{urlencode(options)}" if options else ""
+    return f"postgres://{place.user}:{quote(password, safe='')}@{where}/{place.dbname}{query}"
 
 
 COMPOSE = """\
@@ -68,9 +73,9 @@ networks:
 """
 
 
-def files(folder: Path, context: str, place: Place, peeled: Address, shop: Address) -> dict[str, str]:
+def files(folder: Path, new: Database, context: str, peeled: Address, shop: Address) -> dict[str, str]:
     """By name. `peeled`, `shop`: where the context's process and the others' are to answer."""
-    database = {f"{context.upper()}_DATABASE_URL": url(place, settings.DATABASES[context]["PASSWORD"])}
+    database = {f"{context.upper()}_DATABASE_URL": url(new.place, settings.DATABASES[context]["PASSWORD"], new.server)}
     mine, theirs = _environments(context, peeled, shop)
     found = {
         f"{context}.env": _lines(mine | _process(peeled) | database),
@@ -114,5 +119,6 @@ def write(folder: Path, content: dict[str, str]) -> None:
     for name, text in content.items():
         file = folder / name
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.touch(mode=0o600)
+        file.touch()
+        file.chmod(0o600)
         file.write_text(text)

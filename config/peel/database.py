@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from config.directory import administrator
+from config.directory import administrator, encrypted
 from shop.postgres.moves import Place
 
 MARKS = "satsuma_peel"  # schema of the rows that say how far a stream has come; no table of the context's
@@ -16,6 +16,8 @@ LOOKS = 0.01  # seconds between two looks
 
 _SESSIONS = """
 FROM pg_stat_activity WHERE usename = %s AND datname = current_database() AND backend_type = 'client backend'"""
+
+IDENTITY = "SELECT system_identifier::text, current_database()::text FROM pg_control_system()"
 
 
 class StillThere(RuntimeError):
@@ -63,42 +65,55 @@ class Database:
     def fence(self) -> None:
         """Nobody of the context reads or writes here any more: no new session, and the running ones have ended.
 
-        Sessions in the middle of a transaction get a moment to end it. Twice nobody has to be there: a session that was
-        just being authenticated shows up late. Raises StillThere.
+        Sessions in the middle of a transaction get a moment to end it. Whoever was just being let in is waited for, since
+        it may have been asked for its role before that was shut. Raises StillThere.
         """
         self.run("ALTER ROLE {role} NOLOGIN", role=self.place.user)
-        began, empty = time.monotonic(), 0
-        while empty < 2:
+        began, entering = time.monotonic(), self._entering()
+        while True:
             late = time.monotonic() - began
             if late > GONE:
                 raise StillThere(f"Sessions of {self.place.user} on {self.place.dbname} do not end")
-            which = "" if late > POLITE else "AND state = 'idle'"
+            entering &= self._entering()
+            is_empty = not self.has(f"SELECT 1 {_SESSIONS}", self.place.user)
+            if is_empty and not entering:
+                return
+            which = "AND state = 'idle'" if late < POLITE else ""
             self.rows(f"SELECT pg_terminate_backend(pid) {_SESSIONS} {which}", self.place.user)
-            empty = 0 if self.has(f"SELECT 1 {_SESSIONS}", self.place.user) else empty + 1
+            if late > POLITE:
+                self.rows("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", list(entering))
             time.sleep(LOOKS)
+
+    def _entering(self) -> set[int]:
+        """Processes of sessions, of anybody's, whose role is not known yet."""
+        found = self.rows(
+            """SELECT pid FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE locktype = 'virtualxid'
+               AND usename IS NULL AND coalesce(backend_type, 'client backend') = 'client backend'"""
+        )
+        return {pid for (pid,) in found}
 
     def open(self) -> None:
         """The context may log in."""
         self.run("ALTER ROLE {role} LOGIN", role=self.place.user)
 
     def set_password(self, password: str) -> None:
-        self.connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(self.place.user), sql.Literal(password))
-        )
+        role, secret = sql.Identifier(self.place.user), encrypted(self.connection, self.place.user, password)
+        self.connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, secret))
 
     # --- What is in it
 
     def tables(self) -> list[str]:
-        """The context's own, in the order of their names."""
+        """Those whose rows move, in the order of their names: each side has migrated by itself."""
         found = self.rows("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
-        return [table for (table,) in found]
+        return [table for (table,) in found if table != "django_migrations"]
 
-    def columns(self) -> list[tuple]:
-        """What both sides of a stream need to have the same."""
-        return self.rows(
-            """SELECT table_name::text, column_name::text, data_type::text, is_nullable::text FROM information_schema.columns
-               WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"""
-        )
+    def migrations(self) -> list[tuple]:
+        """What its tables have been through: replication carries rows, not tables."""
+        return self.rows("SELECT app::text, name::text FROM django_migrations ORDER BY app, name")
+
+    def identity(self) -> list[tuple]:
+        """Which database of which server it really is."""
+        return self.rows(IDENTITY)
 
     def sequences(self) -> dict[str, int]:
         """The last number that each has given."""

@@ -9,21 +9,21 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from config import contexts
-from config.peel.database import Database
+from config.peel.database import IDENTITY, Database
 from config.peel.move import Move
 from shop import traffic
-from shop.database import hosted
+from shop.database import hosted, rows
 
 OLDEST = 160000  # PostgreSQL whose subscriptions can tell what came from elsewhere (origin)
 CALL = 0.2  # milliseconds of a call over loopback, as `python -m bench.calls` measures it
 CLOCKS = 1.0  # seconds that the servers' clocks may differ: due times and leases move as they are
 
-_ADMINISTRATOR = """
-SELECT rolsuper OR (rolcreaterole AND rolcreatedb AND rolreplication AND pg_has_role('pg_create_subscription', 'member'))
-FROM pg_roles WHERE rolname = current_user"""
+_ADMINISTRATOR = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 _FREE = """
 SELECT current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
-       current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)"""
+       current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
+       current_setting('max_logical_replication_workers')::int - (
+           SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'logical replication %worker')"""
 _WITHOUT_KEY = """
 SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
 AND NOT EXISTS (SELECT 1 FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)"""
@@ -39,6 +39,19 @@ SELECT (SELECT count(*) FROM shop_delivery WHERE acknowledged_at IS NULL),
 def problems(move: Move) -> list[str]:
     """Why the move cannot be made, each with what to do about it; nothing, where it can."""
     return [*_of_server("today's server", move.old, slots=4), *_of_new_server(move), *_of_tables(move)]
+
+
+def misplaced(move: Move) -> Iterator[str]:
+    """Today's database has to be the one that the context works with, not one that it has left."""
+    try:
+        is_it = move.old.identity() == rows(move.context, IDENTITY)
+    except psycopg.OperationalError as error:
+        yield f"{move.old.place.dbname} is not where --from leads: {error}"
+        return
+    finally:
+        connections[move.context].close()
+    if not is_it:
+        yield f"{move.context} does not work with {move.old.place.dbname} at {move.old.server['HOST']}: --from leads elsewhere"
 
 
 def _of_new_server(move: Move) -> Iterator[str]:
@@ -64,10 +77,11 @@ def _of_server(which: str, database: Database, slots: int) -> Iterator[str]:
     if level != "logical":
         yield f"wal_level of {which} is {level}: set it to logical and restart it"
     if not may:
-        yield f"The administrator of {which} may not create roles, databases, slots and subscriptions"
-    [(free_slots, free_senders)] = database.rows(_FREE)
-    if min(free_slots, free_senders) < slots:
-        yield f"{which} has {free_slots} replication slots and {free_senders} WAL senders to spare; {slots} are needed"
+        yield f"The administrator of {which} is no superuser"
+    free = dict(zip(("replication slots", "WAL senders", "logical replication workers"), database.rows(_FREE)[0], strict=True))
+    for what, spare in free.items():
+        if spare < (2 if "workers" in what else slots):
+            yield f"{which} has {spare} {what} to spare, which is not enough"
 
 
 def _clock(database: Database) -> float:
@@ -78,9 +92,9 @@ def _clock(database: Database) -> float:
 
 
 def _of_new_database(move: Move) -> Iterator[str]:
-    same = "SELECT system_identifier::text || ' ' || current_database() FROM pg_control_system()"
-    if move.new.rows(same) == move.old.rows(same):
+    if move.new.identity() == move.old.identity():
         yield "That is the database that the context is in already"
+        return
     foreign = "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tableowner <> %s"
     if move.new.has(foreign, move.new.place.user):
         yield f"{move.new.place.dbname} on the new server is not empty: drop it, or name another one"

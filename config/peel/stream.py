@@ -3,12 +3,17 @@
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
+import psycopg
 from psycopg import sql
 
 from config.peel.database import MARKS, Database
 
 LOOK = 0.005  # seconds between two looks at how far it has come
+
+_OWN = """
+FROM pg_subscription WHERE subname = %s AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 class Stuck(RuntimeError):
@@ -20,6 +25,7 @@ class Stream:
 
     def __init__(self, name: str, source: Database, target: Database) -> None:
         self.name, self.source, self.target = name, source, target
+        self.errors: int | None = None  # that there were when this command first looked
 
     def start(self, *, copy: bool) -> None:
         """Idempotent. Without `copy`, both sides have to be the same already."""
@@ -46,17 +52,14 @@ class Stream:
 
     def exists(self) -> bool:
         """Whether the target listens."""
-        return self.target.has(
-            """SELECT 1 FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid
-               WHERE subname = %s AND datname = current_database()""",
-            self.name,
-        )
+        return self.target.has(f"SELECT 1 {_OWN}", self.name)
 
     def _slot(self) -> bool:
         return self.source.has("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", self.name)
 
     def await_copy(self, say: Callable[[str], None]) -> None:
         """Wait until every table has been copied, however long that takes. Raises Stuck when an error stops it."""
+        self._fail_if_broken()
         before = -1
         while True:
             [(left, of)] = self.target.rows(
@@ -77,8 +80,9 @@ class Stream:
             "SELECT coalesce(sum(apply_error_count + sync_error_count), 0) FROM pg_stat_subscription_stats WHERE subname = %s",
             self.name,
         )
-        if errors:
-            raise Stuck(f"{errors} errors while receiving; the log of the new server says which")
+        self.errors = errors if self.errors is None else self.errors
+        if errors > self.errors:
+            raise Stuck("What is sent cannot be received; the log of the server that receives says why")
 
     def carry_through(self, patience: float) -> float:
         """Wait until all that was committed before is in the target. Seconds that it took; raises Stuck."""
@@ -93,12 +97,25 @@ class Stream:
             time.sleep(LOOK)
         return time.monotonic() - began
 
-    def drop(self) -> None:
-        """Idempotent; leaves what has arrived."""
-        if self.exists():
-            if not self._slot():  # then there is nothing at the other side that DROP could take with it
-                self.target.run("ALTER SUBSCRIPTION {name} DISABLE", name=self.name)
-                self.target.run("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)", name=self.name)
+    def drop_at_target(self) -> None:
+        """Stop receiving; what has arrived stays. Idempotent; asks nothing of the source."""
+        for (oid,) in self.target.rows(f"SELECT oid::text {_OWN}", self.name):
+            self.halves = f"pg_{oid}_sync_%"
+            self.target.run("ALTER SUBSCRIPTION {name} DISABLE", name=self.name)
+            self.target.run("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)", name=self.name)
             self.target.run("DROP SUBSCRIPTION {name}", name=self.name)
-        self.source.rows("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", self.name)
+
+    halves = ""  # slots of tables whose copy was not over
+
+    def drop_at_source(self) -> None:
+        """Keep nothing for the target any more. Idempotent; asks nothing of the target."""
+        mine = "FROM pg_replication_slots WHERE slot_name = %s OR slot_name LIKE %s"
+        deadline = time.monotonic() + 5
+        while self.source.has(f"SELECT 1 {mine}", self.name, self.halves):
+            if time.monotonic() > deadline:
+                raise Stuck(f"The replication slot {self.name} stays in use")
+            self.source.rows(f"SELECT pg_terminate_backend(active_pid) {mine}", self.name, self.halves)
+            time.sleep(LOOK)
+            with suppress(psycopg.errors.ObjectInUse):
+                self.source.rows(f"SELECT pg_drop_replication_slot(slot_name) {mine}", self.name, self.halves)
         self.source.run("DROP PUBLICATION IF EXISTS {name}", name=self.name)

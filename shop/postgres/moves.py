@@ -49,8 +49,9 @@ def connect(context: str, open_: Callable[..., Any], parameters: dict[str, Any])
             if now is None or time.monotonic() > deadline:
                 raise
             if not (place and place.epoch == now.epoch):
-                log.info("database_moved", context=context, epoch=now.epoch, host=now.host, database=now.dbname)
                 _found[context] = now
+                if parameters | now.parameters() != parameters:
+                    log.info("database_moved", context=context, epoch=now.epoch, host=now.host, database=now.dbname)
             elif now.moving:
                 time.sleep(LOOK)
             else:
@@ -64,11 +65,12 @@ def look_up(context: str) -> Place | None:
     try:
         with psycopg.connect(
             host=directory["HOST"], port=directory["PORT"] or None, dbname=directory["NAME"], user=directory["USER"],
-            password=directory["PASSWORD"], connect_timeout=1,
+            password=directory["PASSWORD"], connect_timeout=1, **directory["OPTIONS"],
         ) as connection:  # fmt: skip
             row = connection.execute(
                 'SELECT epoch, host, port, dbname, "user", moving FROM binding WHERE context = %s', [context]
             ).fetchone()
-    except psycopg.Error:
+    except psycopg.Error as error:
+        log.warning("directory_unavailable", context=context, error=str(error))
         return None
     return Place(*row) if row else None

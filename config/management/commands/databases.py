@@ -6,7 +6,7 @@ import psycopg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from config.directory import Directory, administrator, create
+from config.directory import Directory, administrator, by_settings, create
 
 
 class Command(BaseCommand):
@@ -20,11 +20,18 @@ class Command(BaseCommand):
             raise CommandError(f"The server of DATABASE_URL: {error}") from None
 
     def _create_all(self, server: dict[str, Any]) -> None:
+        directory = Directory()
+        if directory.is_new:
+            self.stdout.write(f"created {settings.DIRECTORY['NAME']}")
         with administrator(server) as connection:
             for context in settings.CONTEXTS:
-                database = settings.DATABASES[context]
-                is_here = database["HOST"] == server["HOST"] and database["PORT"] == server["PORT"]
-                if is_here and create(connection, database["NAME"], database["USER"], database["PASSWORD"]):
-                    self.stdout.write(f"created {database['NAME']}")
-        if Directory().is_new:
-            self.stdout.write(f"created {settings.DIRECTORY['NAME']}")
+                self._create(connection, server, directory, context)
+
+    def _create(self, connection: psycopg.Connection, server: dict[str, Any], directory: Directory, context: str) -> None:
+        database, now = settings.DATABASES[context], directory.place(context)
+        if now[1:5] != by_settings(context)[1:5]:  # its old role has to stay shut, and its old database is not missed
+            self.stdout.write(f"{context} has moved: {now.dbname} at {now.host}")
+            return
+        is_here = database["HOST"] == server["HOST"] and database["PORT"] == server["PORT"]
+        if is_here and create(connection, database["NAME"], database["USER"], database["PASSWORD"]):
+            self.stdout.write(f"created {database['NAME']}")

@@ -1,5 +1,6 @@
 """manage.py peel: a context's database moves to another server, under running orders, and back."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from config.directory import Directory
 from config.peel import configuration
+from config.peel.comparison import Different
 from config.peel.configuration import Address
 from config.peel.database import StillThere
-from config.peel.move import Different, Move, Refused
-from config.peel.plan import plan, problems
+from config.peel.move import Move, Refused
+from config.peel.plan import misplaced, plan, problems
 from config.peel.stream import Stuck
 from config.settings import postgres
 
@@ -33,38 +36,64 @@ class Command(BaseCommand):
         what.add_argument("--plan", action="store_true", help="say what would move and what it would cost; change nothing")
         what.add_argument("--rollback", action="store_true", help="back to where it was, with all that was written since")
         what.add_argument("--finish", action="store_true", help="stop carrying back what is written: the old database may go")
+        what.add_argument("--password", action="store_true", help="SECRET_KEY was changed: tell the database where it is now")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        move = None
         try:
             target = postgres("--to", options["to"])
-            server = postgres("--from", options["here"]) if options["here"] else settings.DATABASE_SERVER
-            move = Move(options["context"], server, target, self._say)
-            if options["rollback"]:
-                move.roll_back()
-            elif options["finish"]:
-                move.finish()
-            else:
-                self._go_on(move, options["plan"])
+            move = Move(options["context"], _today(options["context"], options["here"]), target, self._say)
+            self._do(move, options)
+        except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, ValueError, psycopg.Error) as error:
+            shut = f"\n{move.context} is shut until this is run again, or with --rollback." if move and move.is_shut else ""
+            raise CommandError(f"{error}{shut}") from None
+
+    def _do(self, move: Move, options: dict[str, Any]) -> None:
+        if options["rollback"]:
+            move.roll_back()
+        elif options["finish"]:
+            move.finish()
+        elif options["password"]:
+            move.set_password()
+        else:
+            self._go_on(move, options["plan"])
             if options["write"]:
                 self._write(options["write"], move, options["at"] or f"{move.context}:8000", options["shop_at"])
-        except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, ValueError, psycopg.Error) as error:
-            raise CommandError(str(error)) from None
 
     def _go_on(self, move: Move, only_plan: bool) -> None:
         if not move.step:
-            if only_plan:
-                self._say(plan(move))
-            if found := problems(move):
-                raise Refused("It cannot move:" + "".join(f"\n- {problem}" for problem in found))
+            self._refuse(misplaced(move))
+        if only_plan:
+            self._say(f"Under way: it is {move.step}." if move.step else plan(move))
+        if not move.step:
+            self._refuse(problems(move))
         if not only_plan:
             move.run()
 
+    def _refuse(self, problems: Iterable[str]) -> None:
+        if said := "".join(f"\n- {problem}" for problem in problems):
+            raise Refused(f"It cannot move:{said}")
+
     def _write(self, folder: Path, move: Move, at: str, shop_at: str) -> None:
         folder = folder.resolve()
-        files = configuration.files(folder, move.context, move.new.place, Address.of(at), Address.of(shop_at))
+        files = configuration.files(folder, move.new, move.context, Address.of(at), Address.of(shop_at))
         configuration.write(folder, files)
         self._say(f"  wrote {', '.join(files)} to {folder}")
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def _today(context: str, given: str | None) -> dict[str, Any]:
+    """The server that the context leaves. Raises Refused where it is not DATABASE_URL's, and --from does not say."""
+    if given:
+        return postgres("--from", given)
+    directory = Directory()
+    begun = directory.move(context)
+    place = begun[0] if begun else directory.place(context)
+    directory.connection.close()
+    server = settings.DATABASE_SERVER
+    if (place.host, place.port) != (server["HOST"], str(server["PORT"] or "")):
+        raise Refused(f"{context} is at {place.host}, which is not DATABASE_URL's server: --from has to name it")
+    return server
