@@ -52,7 +52,7 @@ app.conf.update(
     accept_content=["json"],
     task_ignore_result=True,
     task_acks_late=True,
-    task_reject_on_worker_lost=True,
+    worker_enable_remote_control=False,  # who may write to the broker may not end workers
     worker_prefetch_multiplier=4,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,

@@ -33,14 +33,15 @@ def test_a_worker_that_cannot_be_had_is_not_started_again(arguments, environment
     assert "is started again" not in done.stderr
 
 
-def test_a_worker_that_was_killed_is_started_again_unless_its_parent_is_asked_to_stop_meanwhile(tmp_path):
+def test_a_worker_that_ends_unasked_is_started_again_unless_its_parent_is_asked_to_stop_meanwhile(tmp_path):
+    """As whoever may tell it to end, with status 0; and killed."""
     worker = Worker(tmp_path, os.environ | CELERY | {"LOG_LEVEL": "INFO"}, "users", command=("-m", "config.worker")).start()
     try:
-        for times in (1, 2):
-            eventually(lambda times=times: worker.says('"engine_started"', times), patience=SOON)
+        for times, number, status in ((1, signal.SIGTERM, 0), (2, signal.SIGKILL, 137)):
+            eventually(lambda times=times: worker.says("Trying again in 2.00 seconds", times), patience=SOON)
             for child in children(worker.process.pid):
-                os.kill(child, signal.SIGKILL)
-            eventually(lambda times=times: worker.says("is started again", times), patience=SOON)
+                os.kill(child, number)
+            eventually(lambda status=status: worker.says(f"status {status}, and is started again"), patience=SOON)
         assert worker.stop() == 0
         assert worker.said().count('"engine_started"') == 2
     finally:

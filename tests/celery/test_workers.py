@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from config.celery import app
 from shop.database import rows
 from tests.celery.brokers import Line
 from tests.celery.conftest import LAYOUT, NEVER, SOON, Worker, buy, told, undelivered
@@ -31,6 +32,14 @@ def test_a_flush_loses_nothing(shopper, server, workers):
     workers[1].signal(signal.SIGCONT)
     eventually(lambda: all(map(told, orders)), patience=SOON)
     eventually(lambda: undelivered() == 0, patience=SOON)
+
+
+def test_nobody_ends_a_worker_through_the_broker(shopper, server, connected, workers):
+    connected(server.url)
+    app.control.broadcast("shutdown")
+    order = buy(shopper)
+    eventually(lambda: told(order), patience=SOON)
+    assert not any(worker.says("shutdown") for worker in workers)
 
 
 def test_a_worker_that_is_killed_loses_nothing(shopper, workers):

@@ -7,12 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from config.worker import MISTAKEN, STOPPED_CONSUMING
 from shop.database import hosted
 from shop.engine import Engine
 from shop.traffic import Recorder
-
-MISTAKEN = 2  # exit status: what was asked for cannot be had, however often
-STOPPED_CONSUMING = 75  # exit status (EX_TEMPFAIL): start it again
 
 
 class Command(BaseCommand):
