@@ -8,7 +8,7 @@ import pytest
 
 from config import messages, tasks
 from config.beat import Scheduler
-from config.celery import app
+from config.celery import THREADS, app
 from config.messages import Bells, broker, carry
 from config.watchdog import HEARTBEATS, Watchdog
 from shop import engine, inbox, outbox, relay
@@ -17,8 +17,8 @@ from shop.engine import run_until_idle
 from tests.celery.brokers import Line
 from tests.config.trees import free_port
 from tests.shop.post import READER, SENDER, LetterSent, deliveries, hurry, inbox_rows, listen, notes, read, send
-from tests.shop.server import cut_connection
-from tests.threads import eventually
+from tests.shop.server import cut_connection, name_of, session, superuser
+from tests.threads import at_once, eventually
 
 deliver = partial(relay.deliver_due, SENDER, send=carry)
 
@@ -262,6 +262,50 @@ def test_a_watchdog_is_quiet_as_long_as_anything_comes(hand, watchdog):
         watchdog.look()
         hand.do(hand.take())
     assert barked == []
+
+
+def test_a_watchdog_is_not_interested_in_strangers(hand, watchdog):
+    """Nobody has sealed their words: they neither keep it quiet nor give it more to watch."""
+    watchdog, barked = watchdog
+    tasks.Here.watchdog = watchdog
+    strange = ["nobody", SENDER, *(f"stranger {n}" for n in range(10))]
+    rings = [(task, [one]) for one in strange for task in ("relay", "handle", "heartbeat")]
+    rings += [("timers", [one, []]) for one in strange]
+    forged = [("accept", [SENDER, READER, "[]", ""]), ("acknowledge", [SENDER, READER, "{}", ""])]
+    for _ in range(HEARTBEATS + 1):
+        watchdog.look()
+        hand.do(rings + forged)
+    assert (list(watchdog.unheard), barked) == ([READER], [READER])
+    assert hand.take() == [("heartbeat", [READER])] * HEARTBEATS
+    assert broker.rests_until == 0.0
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+
+
+def test_a_watchdog_does_not_blame_its_worker_for_a_slow_database(hand, letter, watchdog):
+    """Each of its threads waits there."""
+    watchdog, barked = watchdog
+    tasks.Here.watchdog = watchdog
+    listen(read)
+    send(letter, "hello")
+    deliver()
+    accept = hand.take()
+
+    def look():
+        eventually(lambda: superuser(WAITING, [name_of(READER)]) == [(THREADS,)])
+        for _ in range(3 * HEARTBEATS):
+            watchdog.look()
+        other.execute("ROLLBACK")
+
+    with session(name_of(READER)) as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE shop_inboxrow")
+        at_once(look, *[partial(hand.do, accept)] * THREADS)
+    assert barked == []
+    for _ in range(HEARTBEATS + 1):
+        watchdog.look()
+    assert barked == [READER]
 
 
 def test_a_watchdog_does_not_blame_its_worker_for_the_broker(bad_broker, watchdog):
