@@ -57,10 +57,14 @@ class Broker:
         """Forget every message and every queue."""
         raise NotImplementedError
 
-    def kept(self, queue: str) -> int:
-        """How many messages of a queue nobody has finished, given out or not, once who had them is gone."""
+    def waiting(self, queue: str) -> int:
+        """How many messages of a queue have been given to nobody."""
         with Connection(self.url) as connection:
             return connection.default_channel.queue_declare(queue, durable=True, auto_delete=False).message_count
+
+    def kept(self, queue: str) -> int:
+        """How many messages of a queue nobody has finished, given out or not, once who had them is gone."""
+        return self.waiting(queue)
 
 
 class Valkey(Broker):

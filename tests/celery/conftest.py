@@ -103,10 +103,15 @@ class Worker:
         self.process.wait()
 
     def stop(self):
-        """Ask it to stop, if it runs; its exit status."""
+        """Ask it to stop, if it runs, be it halted; its exit status."""
         if self.process.poll() is None:
+            self.signal(signal.SIGCONT)
             self.process.terminate()
-        return self.process.wait(30)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
 
 @pytest.fixture(scope="package")

@@ -8,7 +8,8 @@ import sys
 import pytest
 from django.conf import settings
 
-from tests.celery.conftest import SOON, Worker
+from tests.celery.brokers import Line
+from tests.celery.conftest import NEVER, SOON, Worker
 from tests.config.trees import children
 from tests.threads import eventually
 
@@ -46,3 +47,29 @@ def test_a_worker_that_ends_unasked_is_started_again_unless_its_parent_is_asked_
         assert worker.said().count('"engine_started"') == 2
     finally:
         worker.kill()
+
+
+IMPATIENT = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+import django
+from django.core.management import execute_from_command_line
+django.setup()
+from config.management.commands import worker
+worker.PATIENCE = 0.5
+execute_from_command_line(["manage.py", "worker", *sys.argv[1:]])
+"""
+
+
+def test_a_worker_ends_when_it_is_asked_to_although_its_broker_takes_connections_and_says_nothing(server, tmp_path):
+    line = Line(server.port, dead=True)
+    url = server.url.replace(str(server.port), str(line.port))
+    environment = os.environ | CELERY | {"BROKER_URL": url, "LOG_LEVEL": "INFO", "WATCHDOG_SECONDS": NEVER}
+    worker = Worker(tmp_path, environment, "users", command=("-c", IMPATIENT)).start()
+    try:
+        eventually(lambda: worker.says('"engine_started"') and line.open, patience=SOON)
+        assert worker.stop() == 0
+        assert '"engine_stopped"' in worker.said()
+    finally:
+        worker.kill()
+        line.close()
