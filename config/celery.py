@@ -18,6 +18,7 @@ from celery import Celery, signals
 from django.conf import settings
 from kombu import Queue
 
+from config.logs import NoBody
 from shop.database import hosted
 from shop.engine import timers
 
@@ -70,5 +71,6 @@ app.conf.update(
 @signals.setup_logging.connect
 def keep_our_logs(**_: Any) -> None:
     """Celery sets up no logs where somebody answers this signal: the settings have. Messages are too many to tell of each."""
-    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "celery.pool"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(NoBody())

@@ -8,6 +8,7 @@ import sys
 import pytest
 from django.conf import settings
 
+from config import messages
 from config.celery import app
 from config.messages import broker
 from shop.database import rows
@@ -57,8 +58,9 @@ def forget_connections():
 
 
 @pytest.fixture
-def hand(server, connected, letter):
-    """This process as a worker of all contexts, one message at a time."""
+def hand(server, connected, letter, monkeypatch):
+    """This process as a worker of all contexts, one message at a time; no broker is slow for it, however busy the machine."""
+    monkeypatch.setattr(messages, "PATIENCE", SOON)
     connected(server.url)
     with ByHand(server.url) as hand:
         yield hand

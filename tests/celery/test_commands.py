@@ -7,7 +7,10 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 
+from config.celery import app
+from config.checks import celery_has_one_broker
 from tests.celery.brokers import Line
 from tests.celery.conftest import NEVER, SOON, Worker
 from tests.config.trees import children
@@ -19,19 +22,34 @@ CELERY = {"ENGINE": "celery", "BROKER_URL": "redis://127.0.0.1:9/0"}
 @pytest.mark.parametrize(
     ("arguments", "environment", "sentence"),
     [
-        (("manage.py", "worker"), {}, "ENGINE is none; a worker is for ENGINE=celery"),
-        (("-m", "config.worker", "shipping"), CELERY, "shipping: not hosted here; CONTEXTS is orders, inventory"),
-        (("-m", "config.worker"), {"ENGINE": "celery"}, "BROKER_URL has to say where"),
+        (("shipping",), CELERY, "shipping: not hosted here; CONTEXTS is orders, inventory"),
+        ((), {"ENGINE": "celery"}, "BROKER_URL has to say where"),
     ],
 )
 def test_a_worker_that_cannot_be_had_is_not_started_again(arguments, environment, sentence):
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=settings.BASE_DIR, env=os.environ | environment, capture_output=True, text=True,
-        check=False, timeout=60,
+        [sys.executable, "-m", "config.worker", *arguments], cwd=settings.BASE_DIR, env=os.environ | environment,
+        capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode in (1, 2)
     assert sentence in done.stderr
     assert "is started again" not in done.stderr
+
+
+def test_a_worker_is_for_those_who_ring():
+    with pytest.raises(CommandError, match="ENGINE is none; a worker is for ENGINE=celery"):
+        call_command("worker")
+
+
+@pytest.mark.parametrize("name", ["CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"])
+def test_a_broker_of_which_our_settings_know_nothing_is_refused(name, settings, monkeypatch):
+    """Celery asks the environment first, as its own address shows."""
+    monkeypatch.setenv(name, "redis://elsewhere:6379/0")
+    assert "elsewhere" in {app.connection_for_read().hostname, app.connection_for_write().hostname}
+    assert celery_has_one_broker() == []
+    settings.ENGINE = "celery"
+    [error] = celery_has_one_broker()
+    assert (error.id, error.msg.split()[0]) == ("config.E008", name)
 
 
 def test_a_worker_that_ends_unasked_is_started_again_unless_its_parent_is_asked_to_stop_meanwhile(tmp_path):

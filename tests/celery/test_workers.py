@@ -2,8 +2,10 @@
 
 import signal
 import time
+from functools import partial
 
 import pytest
+from kombu import Connection, Producer
 
 from config.celery import app, queue
 from tests.celery.brokers import Line
@@ -40,6 +42,21 @@ def test_nobody_ends_a_worker_through_the_broker(shopper, server, connected, wor
     order = buy(shopper)
     eventually(lambda: told(order), patience=SOON)
     assert not any(worker.says("shutdown") for worker in workers)
+
+
+def test_nothing_of_a_message_that_a_worker_cannot_read_is_logged(server, workers):
+    """Of no task of ours, of none at all, and of no content at all."""
+    said = ("unregistered task of type 'satsuma.nothing'", "unknown message", "Can't decode message body", "invalid task")
+    with Connection(server.url) as connection:
+        to_users = partial(Producer(connection.channel()).publish, exchange="", routing_key=queue("users"))
+        publish = partial(to_users, content_type="application/json")
+        publish('["swordfish"]', headers={"task": "satsuma.nothing", "id": "1", "argsrepr": "swordfish"})
+        publish('{"what": "swordfish"}')
+        publish('{"what": "swordfish"', headers={"argsrepr": "swordfish"})
+        publish('["swordfish"]', headers={"task": "satsuma.relay", "id": "1"}, content_type="application/x-swordfish")
+    for one in said:
+        eventually(lambda one=one: workers[0].says(one), patience=SOON)
+    assert "swordfish" not in workers[0].said().replace("application/x-swordfish", "")
 
 
 def test_a_worker_that_is_killed_loses_nothing(shopper, workers):
