@@ -145,7 +145,7 @@ PATIENCE = 0.3  # seconds with a broker that does not work
 @pytest.fixture(params=["refuses", "is silent", "falls silent", "is slow"])
 def bad_broker(request, server, connected, monkeypatch, caplog):
     """Connect to one that does not work, and is left alone then; names of the threads that had to do with it."""
-    line = Line(server.port, dead=request.param == "is silent", slow=PATIENCE / 3 if request.param == "is slow" else 0.0)
+    line = Line(server.port, dead=request.param == "is silent", slow=PATIENCE / 6 if request.param == "is slow" else 0.0)
     port = free_port() if request.param == "refuses" else line.port
     connected(server.url.replace(str(server.port), str(port)))
     monkeypatch.setattr(messages, "LIMITS", {kind: dict.fromkeys(names, PATIENCE) for kind, names in messages.LIMITS.items()})

@@ -61,11 +61,9 @@ def test_nothing_of_a_message_that_a_worker_cannot_read_is_logged(server, worker
 
 def test_a_worker_that_is_killed_loses_nothing(shopper, workers):
     orders = [buy(shopper) for _ in range(5)]
-    for worker in workers:
-        worker.kill()
+    workers[0].kill()
     orders += [buy(shopper) for _ in range(2)]
-    for worker in workers:
-        worker.start()
+    workers[0].start()
     eventually(lambda: all(map(told, orders)), patience=SOON)
 
 
