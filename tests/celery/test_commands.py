@@ -55,15 +55,13 @@ def test_a_worker_that_ends_unasked_is_started_again_unless_its_parent_is_asked_
     """Whoever told it to, and whatever its status."""
     worker = Worker(tmp_path, os.environ | CELERY | {"LOG_LEVEL": "INFO"}, "users", command=("-m", "config.worker")).start()
     try:
-        for times, number, status in ((1, signal.SIGTERM, 0), (2, signal.SIGKILL, 137)):
-            eventually(lambda times=times: worker.says('"engine_started"', times), patience=SOON)
-            if not status:
-                eventually(lambda: worker.says("Trying again in"), patience=SOON)  # it knows how to end by now
-            for child in children(worker.process.pid):
-                os.kill(child, number)
+        eventually(lambda: worker.says("Trying again in"), patience=SOON)  # it knows how to end by now
+        for number, status in ((signal.SIGTERM, 0), (signal.SIGKILL, 137)):
+            [child] = eventually(lambda: children(worker.process.pid), patience=SOON)
+            os.kill(child, number)
             eventually(lambda status=status: worker.says(f"status {status}, and is started again"), patience=SOON)
         assert worker.stop() == 0
-        assert worker.said().count('"engine_started"') == 2
+        assert worker.said().count('"engine_started"') <= 2  # the second is mostly killed before, the third never begins
     finally:
         worker.kill()
 
