@@ -18,6 +18,7 @@ from celery import Celery, signals
 from django.conf import settings
 from kombu import Queue
 
+from config.logs import NoBody
 from shop.database import hosted
 from shop.engine import timers
 
@@ -52,7 +53,7 @@ app.conf.update(
     accept_content=["json"],
     task_ignore_result=True,
     task_acks_late=True,
-    task_reject_on_worker_lost=True,
+    worker_enable_remote_control=False,  # who may write to the broker may not end workers
     worker_prefetch_multiplier=4,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
@@ -70,5 +71,6 @@ app.conf.update(
 @signals.setup_logging.connect
 def keep_our_logs(**_: Any) -> None:
     """Celery sets up no logs where somebody answers this signal: the settings have. Messages are too many to tell of each."""
-    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "celery.pool"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(NoBody())

@@ -1,5 +1,6 @@
 """What must be right before a process serves: refused at start, with a sentence that says what to change."""
 
+import os
 from typing import Any
 
 from django.conf import settings
@@ -46,6 +47,17 @@ def celery_has_a_broker(**_: Any) -> list[Error]:
         said = "ENGINE is celery; BROKER_URL has to say where Redis, Valkey or RabbitMQ listens (redis://… or amqp://…)"
         return [Error(said, id="config.E007")]
     return []
+
+
+@register()
+def celery_has_one_broker(**_: Any) -> list[Error]:
+    """Celery reads these before it looks at what our settings say."""
+    if settings.ENGINE != "celery":
+        return []
+    return [
+        Error(f"{name} is set, and Celery would go there instead of to BROKER_URL: unset it", id="config.E008")
+        for name in ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL") if os.environ.get(name)
+    ]  # fmt: skip
 
 
 @register()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,6 +58,16 @@ def configuration(level: str, as_json: bool) -> dict[str, Any]:
             "psycopg.pool": {"level": "ERROR"},
         },
     }
+
+
+class NoBody(logging.Filter):
+    """For Celery's consumer, which tells of messages that it cannot read with all that is in them: here, that there was one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "body" in record.msg:
+            record.msg, record.args = re.split(r"\n| \[", record.getMessage(), maxsplit=1)[0][:300], ()
+            record.exc_info = None
+        return True
 
 
 class ServerLine(logging.Formatter):

@@ -14,7 +14,7 @@ from shop import inbox, outbox
 from shop.events import Envelope
 
 PATIENCE = 1.0  # seconds that a broker may take, to connect, to answer, and to confirm
-REST = 1.0  # seconds for which nobody tries after a failure
+REST = 1.0  # seconds for which nobody tries after a failure, or, at least, after what took half of that patience
 FULL = 300  # messages waiting in a queue, with which it gets no more: nobody seems to read them
 LOOK = 1.0  # seconds between two looks at how many are waiting
 BREATH = 0.2  # seconds between two messages that one could have been: rings, and envelopes for the same context
@@ -38,7 +38,8 @@ class Broker:
 
     def send(self, context: str, task: str, *arguments: object, however_full: bool = False) -> bool:
         """Give the context's workers something to do. Whether the broker has confirmed that it has it."""
-        if time.monotonic() < self.rests_until:
+        began = time.monotonic()
+        if began < self.rests_until:
             return False
         try:
             producer = self._producer()
@@ -53,6 +54,9 @@ class Broker:
             self.rests_until = time.monotonic() + REST
             log.warning("broker_unavailable", task=task, context=context, why=repr(error))
             return False
+        if (took := time.monotonic() - began) > PATIENCE / 2:
+            self.rests_until = time.monotonic() + max(REST, took)
+            log.warning("broker_slow", task=task, context=context, took=took)
         return True
 
     def _producer(self) -> Producer:

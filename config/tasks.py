@@ -55,10 +55,14 @@ def heard(context: str) -> None:
 @app.task(name="satsuma.accept")
 def accept(publisher: str, subscriber: str, envelopes: str, seal: str) -> None:
     """Store what a publisher sent, and then say so: only that ends its delivery."""
-    Here.watchdog.heard(subscriber)
     if not is_sealed(seal, publisher, "accept", subscriber, envelopes):
         return _not_ours("accept", publisher, subscriber)
-    come = _envelopes.decode(envelopes)
+    Here.watchdog.heard(subscriber)
+    with Here.watchdog.threads:
+        _store(publisher, subscriber, _envelopes.decode(envelopes))
+
+
+def _store(publisher: str, subscriber: str, come: tuple[Envelope, ...]) -> None:
     try:
         refused = inbox.accept(subscriber, come)
     except OUTAGES as error:
@@ -71,10 +75,14 @@ def accept(publisher: str, subscriber: str, envelopes: str, seal: str) -> None:
 @app.task(name="satsuma.acknowledge")
 def acknowledge(subscriber: str, publisher: str, answer: str, seal: str) -> None:
     """A subscriber has stored what it was sent: the next of these streams may follow."""
-    Here.watchdog.heard(publisher)
     if not is_sealed(seal, subscriber, "acknowledge", publisher, answer):
         return _not_ours("acknowledge", subscriber, publisher)
-    told = _answer.decode(answer)
+    Here.watchdog.heard(publisher)
+    with Here.watchdog.threads:
+        _end(publisher, subscriber, _answer.decode(answer))
+
+
+def _end(publisher: str, subscriber: str, told: messages.Answer) -> None:
     try:
         if relay.acknowledge(publisher, subscriber, told.stored, told.refused):
             Here.engine.ring_relay(publisher)

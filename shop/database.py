@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
+import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 from django.db import transaction as django_transaction
@@ -17,6 +18,8 @@ from shop.errors import Unavailable
 from shop.postgres.base import NothingChanged as NothingChanged  # for those who write statements
 from shop.postgres.base import Prepared as Prepared
 from shop.transactions import held, refuse
+
+log = structlog.get_logger(__name__)
 
 # What says nothing about the request itself and passes by: connection lost, deadlock, serialization, lock timeout,
 # pool exhausted, disk full, read-only.
@@ -59,6 +62,15 @@ def drop_broken_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.errors_occurred and not connection.in_atomic_block:
             connection.close()
+
+
+def close_all() -> None:
+    """Close this thread's connections. What cannot be closed is broken, and its thread has to go on."""
+    for connection in connections.all(initialized_only=True):
+        try:
+            connection.close()
+        except Exception as error:
+            log.warning("connection_not_closed", context=connection.alias, error=str(error))
 
 
 def rows(alias: str, sql: str, parameters: Any = ()) -> list[tuple]:

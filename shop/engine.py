@@ -12,10 +12,9 @@ from dataclasses import replace
 from functools import partial
 
 import structlog
-from django.db import connections
 
 from shop import events, idempotency, inbox, outbox, relay, tracing, traffic
-from shop.database import OUTAGES, hosted
+from shop.database import OUTAGES, close_all, hosted
 
 IDLE = 0.25  # seconds between two looks when no doorbell rings: what another process left
 BREATH = 0.03  # seconds after a look that did not find all that it can take, so that the next one takes many at once
@@ -64,13 +63,6 @@ def run_until_idle(rounds: int = 1000) -> None:
         if not work_once():
             return
     raise RuntimeError(f"still busy after {rounds} rounds: events chase each other")
-
-
-def _close_all() -> None:
-    try:
-        connections.close_all()
-    except Exception as error:  # what cannot be closed is broken; its thread has to go on
-        log.warning("connection_not_closed", error=str(error))
 
 
 class Engine:
@@ -146,7 +138,7 @@ class Engine:
                 bell.wait(self.idle)
             elif found < batch:
                 self.stopping.wait(breath)
-        _close_all()
+        close_all()
 
     def _sweep(self) -> None:
         while not self.stopping.is_set():
@@ -157,7 +149,7 @@ class Engine:
                 with tracing.following(tracing.new_story()):
                     self._survive(lambda _, run=timer.run: run(), timer.name)
                 self._finished(timer)
-        _close_all()
+        close_all()
 
     def _due_timer(self) -> events.Timer | None:
         """A timer whose time has come and that no thread of this process runs."""
@@ -178,7 +170,7 @@ class Engine:
             return work(subject) or 0
         except OUTAGES as error:
             log.warning("engine_outage", subject=subject, error=str(error))
-            _close_all()
+            close_all()
             self.stopping.wait(IDLE)
         except Exception:
             log.exception("engine_error", subject=subject)

@@ -49,7 +49,7 @@ class Event:
 
     @classmethod
     def upcast(cls, version: int, facts: dict[str, Any]) -> dict[str, Any]:
-        """The facts of an older version as they are told now. Whoever raises `version` says how."""
+        """The facts of a version as they are told now; asked for the current one too. Whoever raises `version` says how."""
         return facts
 
 

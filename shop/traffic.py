@@ -14,10 +14,10 @@ from itertools import accumulate
 from uuid import UUID
 
 import structlog
-from django.db import Error, connections
+from django.db import Error
 
 from shop import services
-from shop.database import Prepared, changed, hosted, rows
+from shop.database import Prepared, changed, close_all, hosted, rows
 
 EVERY = 5.0  # seconds
 RANGES = 2  # of time for each doubling: a quantile is off by a fifth at most
@@ -93,7 +93,7 @@ class Recorder:
         except Error as error:
             log.warning("traffic_not_written", context=alias, error=str(error))
         finally:
-            connections[alias].close()
+            close_all()
 
     def _add_up(self) -> None:
         for _ in range(len(services.seen)):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,10 +58,14 @@ class Broker:
         """Forget every message and every queue."""
         raise NotImplementedError
 
-    def kept(self, queue: str) -> int:
-        """How many messages of a queue nobody has finished, given out or not, once who had them is gone."""
+    def waiting(self, queue: str) -> int:
+        """How many messages of a queue have been given to nobody."""
         with Connection(self.url) as connection:
             return connection.default_channel.queue_declare(queue, durable=True, auto_delete=False).message_count
+
+    def kept(self, queue: str) -> int:
+        """How many messages of a queue nobody has finished, given out or not, once who had them is gone."""
+        return self.waiting(queue)
 
 
 class Valkey(Broker):
@@ -132,11 +137,11 @@ BROKERS = [NAMED[name] for name in os.environ.get("BROKERS", "valkey").split(","
 class Line:
     """A TCP line to a broker. Once it is dead, nothing comes through those that are open, and nobody is told; new ones work.
 
-    dead: from the beginning, and for ever.
+    dead: from the beginning, and for ever. slow: seconds that each answer takes.
     """
 
-    def __init__(self, port: int, *, dead: bool = False) -> None:
-        self.to, self.dead = port, dead
+    def __init__(self, port: int, *, dead: bool = False, slow: float = 0.0) -> None:
+        self.to, self.dead, self.slow = port, dead, slow
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         self.open: list[threading.Event] = []
@@ -163,12 +168,13 @@ class Line:
                     alive.set()
                 self.open.append(alive)
                 self.sockets += [here, there]
-                for one, other in ((here, there), (there, here)):
-                    threading.Thread(target=self._pass_on, args=(one, other, alive), daemon=True).start()
+                for one, other, after in ((here, there, 0.0), (there, here, self.slow)):
+                    threading.Thread(target=self._pass_on, args=(one, other, alive, after), daemon=True).start()
 
-    def _pass_on(self, one: socket.socket, other: socket.socket, alive: threading.Event) -> None:
+    def _pass_on(self, one: socket.socket, other: socket.socket, alive: threading.Event, after: float) -> None:
         with suppress(OSError):
             while data := one.recv(65536):
+                time.sleep(after)
                 if alive.is_set():
                     other.sendall(data)
             other.shutdown(socket.SHUT_RDWR)

@@ -8,6 +8,7 @@ import sys
 import pytest
 from django.conf import settings
 
+from config import messages
 from config.celery import app
 from config.messages import broker
 from shop.database import rows
@@ -20,6 +21,10 @@ from tests.shopper import Shopper
 from tests.threads import eventually
 
 __all__ = ["letter"]
+
+# Workers are processes of their own, which the binding of the suite's process says nothing to: once is enough.
+PROCESSES = ["test_by_messages.py", "test_commands.py", "test_late_acks.py", "test_workers.py"]
+collect_ignore = [] if settings.TRANSPORT == "local" else PROCESSES
 
 NEVER = "3600"  # seconds
 SOON = 30.0  # seconds, on a busy machine
@@ -57,8 +62,9 @@ def forget_connections():
 
 
 @pytest.fixture
-def hand(server, connected, letter):
-    """This process as a worker of all contexts, one message at a time."""
+def hand(server, connected, letter, monkeypatch):
+    """This process as a worker of all contexts, one message at a time; no broker is slow for it, however busy the machine."""
+    monkeypatch.setattr(messages, "PATIENCE", SOON)
     connected(server.url)
     with ByHand(server.url) as hand:
         yield hand
@@ -103,10 +109,15 @@ class Worker:
         self.process.wait()
 
     def stop(self):
-        """Ask it to stop, if it runs; its exit status."""
+        """Ask it to stop, if it runs, be it halted; its exit status."""
         if self.process.poll() is None:
+            self.signal(signal.SIGCONT)
             self.process.terminate()
-        return self.process.wait(30)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
 
 @pytest.fixture(scope="package")

@@ -28,7 +28,7 @@ def test_a_worker_that_is_killed_while_it_stores_leaves_the_message_with_the_bro
         relay.deliver_due("orders", send=carry)
         eventually(partial(superuser, WAITING, [name_of("notifications")]))
         worker.kill()
-    assert server.kept(queue("notifications")) == 1
+    eventually(lambda: server.kept(queue("notifications")) == 1)
     assert undelivered() == 2
     rows("orders", "UPDATE shop_delivery SET due_at = now() WHERE acknowledged_at IS NULL")
     run_until_idle()

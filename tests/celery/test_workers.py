@@ -2,10 +2,12 @@
 
 import signal
 import time
+from functools import partial
 
 import pytest
+from kombu import Connection, Producer
 
-from shop.database import rows
+from config.celery import app, queue
 from tests.celery.brokers import Line
 from tests.celery.conftest import LAYOUT, NEVER, SOON, Worker, buy, told, undelivered
 from tests.inventory.stock import stocked
@@ -24,22 +26,44 @@ def workers(start_workers):
 def test_a_flush_loses_nothing(shopper, server, workers):
     """Envelopes are in the queues, and who reads them is not at it."""
     workers[1].signal(signal.SIGSTOP)
-    orders = [buy(shopper) for _ in range(5)]
-    sent = "SELECT count(*) FROM shop_delivery WHERE acknowledged_at IS NULL AND attempts > 0"
-    eventually(lambda: rows("orders", sent) == [(2 * len(orders),)])
-    server.flush()
-    workers[1].signal(signal.SIGCONT)
+    try:
+        orders = [buy(shopper) for _ in range(5)]
+        eventually(lambda: server.waiting(queue("inventory")) and server.waiting(queue("notifications")), patience=SOON)
+        server.flush()
+    finally:
+        workers[1].signal(signal.SIGCONT)
     eventually(lambda: all(map(told, orders)), patience=SOON)
     eventually(lambda: undelivered() == 0, patience=SOON)
 
 
+def test_nobody_ends_a_worker_through_the_broker(shopper, server, connected, workers):
+    connected(server.url)
+    app.control.broadcast("shutdown")
+    order = buy(shopper)
+    eventually(lambda: told(order), patience=SOON)
+    assert not any(worker.says("shutdown") for worker in workers)
+
+
+def test_nothing_of_a_message_that_a_worker_cannot_read_is_logged(server, workers):
+    """Of no task of ours, of none at all, and of no content at all."""
+    said = ("unregistered task of type 'satsuma.nothing'", "unknown message", "Can't decode message body", "invalid task")
+    with Connection(server.url) as connection:
+        to_users = partial(Producer(connection.channel()).publish, exchange="", routing_key=queue("users"))
+        publish = partial(to_users, content_type="application/json")
+        publish('["swordfish"]', headers={"task": "satsuma.nothing", "id": "1", "argsrepr": "swordfish"})
+        publish('{"what": "swordfish"}')
+        publish('{"what": "swordfish"', headers={"argsrepr": "swordfish"})
+        publish('["swordfish"]', headers={"task": "satsuma.relay", "id": "1"}, content_type="application/x-swordfish")
+    for one in said:
+        eventually(lambda one=one: workers[0].says(one), patience=SOON)
+    assert "swordfish" not in workers[0].said().replace("application/x-swordfish", "")
+
+
 def test_a_worker_that_is_killed_loses_nothing(shopper, workers):
     orders = [buy(shopper) for _ in range(5)]
-    for worker in workers:
-        worker.kill()
+    workers[0].kill()
     orders += [buy(shopper) for _ in range(2)]
-    for worker in workers:
-        worker.start()
+    workers[0].start()
     eventually(lambda: all(map(told, orders)), patience=SOON)
 
 

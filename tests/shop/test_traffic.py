@@ -7,7 +7,7 @@ import time
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from shop import services, traffic
 from shop.database import changed, rows
@@ -126,6 +126,19 @@ def test_what_an_outage_kept_from_being_written_is_written_later():
     recorder.write()
     recorder.write()
     assert edges()["reserve"].count == 1
+
+
+def test_a_connection_that_cannot_be_closed_keeps_nothing_from_being_written(monkeypatch):
+    """As one whose pool is gone: the thread would end without a word."""
+
+    def broken():
+        raise OperationalError("no pool takes it back")
+
+    monkeypatch.setattr(connections["orders"], "close", broken)
+    services.seen.append(("contexts.orders.saga", "inventory.reserve", 0.001, False))
+    services.seen.append(("contexts.users.service", "orders.get", 0.001, False))
+    Recorder().write()
+    assert [edges(alias)[name].count for alias, name in (("orders", "reserve"), ("users", "get"))] == [1, 1]
 
 
 def test_rates_are_of_the_minutes_that_were_asked_about():

@@ -2,17 +2,19 @@
 
 import os
 import signal
+import socket
+import threading
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from config.worker import MISTAKEN, STOPPED_CONSUMING
 from shop.database import hosted
 from shop.engine import Engine
 from shop.traffic import Recorder
 
-MISTAKEN = 2  # exit status: what was asked for cannot be had, however often
-STOPPED_CONSUMING = 75  # exit status (EX_TEMPFAIL): start it again
+PATIENCE = 10.0  # seconds from SIGTERM until a consumer is left behind: with the engine's five, what a web process may take
 
 
 class Command(BaseCommand):
@@ -32,19 +34,26 @@ class Command(BaseCommand):
 
 def _work(contexts: tuple[str, ...]) -> int:
     """Until it is asked to stop. The exit status."""
+    from celery import signals
+
     from config import celery, messages, tasks
     from config.watchdog import Watchdog
 
     def send(publisher: str, subscriber: str, envelopes: list) -> bool:
         return subscriber not in contexts and messages.carry(publisher, subscriber, envelopes)  # our own we hand over
 
-    def start_again(_: str) -> None:
+    def end(status: int) -> None:
+        """Without the consumer, which hangs at its broker. Whoever ends the process holds the lock to its end."""
+        ending.acquire()
         engine.stop(patience=5)
-        os._exit(STOPPED_CONSUMING)
+        os._exit(status)
 
+    ending = threading.Lock()
+    late = threading.Timer(PATIENCE, end, [0])
+    late.daemon = True
     poll = settings.POLL_SECONDS
     engine = tasks.Here.engine = Engine(contexts, idle=poll, late=poll, send=send, breath=messages.BREATH)
-    watchdog = tasks.Here.watchdog = Watchdog(contexts, settings.WATCHDOG_SECONDS, start_again)
+    watchdog = tasks.Here.watchdog = Watchdog(contexts, settings.WATCHDOG_SECONDS, lambda _: end(STOPPED_CONSUMING))
     bells, recorder = messages.Bells(own=contexts), Recorder()
     recorder.start()
     engine.start()
@@ -52,12 +61,15 @@ def _work(contexts: tuple[str, ...]) -> int:
     watchdog.start()
     consumer = celery.app.Worker(
         queues=[celery.queue(context) for context in contexts], pool="threads", concurrency=celery.THREADS,
-        hostname=f"{'.'.join(contexts)}-{os.getpid()}@%h", without_gossip=True, without_mingle=True,
+        hostname=f"{'.'.join(contexts)}-{os.getpid()}@{socket.gethostname()}", without_gossip=True, without_mingle=True,
         quiet=True, loglevel=settings.LOGGING["root"]["level"], optimization="fair",
     )  # fmt: skip
+    signals.worker_shutting_down.connect(lambda **_: late.start() if late.ident is None else None, weak=False)
     consumer.start()
+    late.cancel()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a second one changes nothing
     watchdog.stop()
+    ending.acquire()
     engine.stop()
     recorder.stop()
     bells.stop()
