@@ -4,6 +4,8 @@ import signal
 import time
 
 import pytest
+from django.db import connections, transaction
+from kombu import Connection
 
 from shop.database import rows
 from tests.celery.brokers import Line
@@ -57,6 +59,31 @@ def test_orders_are_accepted_and_events_handled_without_a_broker_and_with_it_aga
     orders = [buy(shopper)]
     eventually(lambda: workers[1].says('"envelopes_stored"'), lambda: orders.append(buy(shopper)), patience=SOON)
     eventually(lambda: all(map(told, orders)), patience=SOON)
+
+
+def test_a_broker_that_dies_while_a_worker_has_envelopes_in_hand_does_not_end_it(shopper, server, workers):
+    [_, worker] = workers
+    worker.said_before = len(worker.said())
+    skus = [stocked(1) for _ in range(3)]
+    with transaction.atomic("inventory"), connections["inventory"].cursor() as cursor:
+        cursor.execute("LOCK TABLE shop_inboxrow IN ACCESS EXCLUSIVE MODE")
+        orders = [shopper.order(sku).body for sku in skus]
+        eventually(lambda: in_hand(server) > 0, patience=SOON)
+        server.kill()
+        eventually(lambda: worker.says("Connection to broker lost"), patience=SOON)
+        eventually(lambda: worker.says("Cannot connect to"), patience=SOON)
+    eventually(lambda: worker.says('"envelopes_stored"'), patience=SOON)
+    server.start()
+    eventually(lambda: worker.says("Connected to"), patience=SOON)
+    orders.append(buy(shopper))
+    eventually(lambda: all(map(told, orders)), patience=SOON)
+    assert worker.process.poll() is None
+
+
+def in_hand(server):
+    """How many messages have been given out that nobody has finished."""
+    with Connection(server.url) as connection:
+        return connection.default_channel.client.hlen("unacked")
 
 
 def quickest(shopper):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from typing import Any
 
 from django.conf import settings
@@ -52,7 +53,7 @@ def _work(contexts: tuple[str, ...]) -> int:
     watchdog.start()
     consumer = celery.app.Worker(
         queues=[celery.queue(context) for context in contexts], pool="threads", concurrency=celery.THREADS,
-        hostname=f"{'.'.join(contexts)}-{os.getpid()}@%h", without_gossip=True, without_mingle=True,
+        hostname=f"{'.'.join(contexts)}-{os.getpid()}@{socket.gethostname()}", without_gossip=True, without_mingle=True,
         quiet=True, loglevel=settings.LOGGING["root"]["level"], optimization="fair",
     )  # fmt: skip
     consumer.start()
