@@ -12,7 +12,8 @@ SAID = (
     "worker: Warm shutdown",  # Celery's, on SIGTERM
     "The worker has ended with status 75, and is started again.",  # its watchdog has barked
 )
-AWAY = ("redis.exceptions.ConnectionError:", "redis.exceptions.TimeoutError:")  # the broker; Celery adds a traceback
+# What Celery tells of its broker with a traceback.
+AWAY = ("redis.exceptions.ConnectionError:", "redis.exceptions.TimeoutError:", "ConnectionResetError:")
 
 
 def mistakes(folder: Path) -> Iterator[tuple[str, str]]:
