@@ -35,8 +35,9 @@ test-split: $(VENV)/dev.stamp  ## the whole suite in five processes with a datab
 bench: $(VENV)/up.stamp  ## how fast it is beside one flat Django view; ARGS=--quick, ARGS="--only orders"
 	@$(RUN) -m bench $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED, MODE=split)
-	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
+chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED, MODE=split, ENGINE=celery)
+	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
+		$(if $(findstring command,$(origin ENGINE)),--engine $(ENGINE))
 
 sweep: $(VENV)/dev.stamp  ## five processes, of which one is killed, at every point where one can be
 	@TRANSPORT=loopback SPLIT_EVERY=1 $(RUN) -m pytest tests/chaos/test_split_sweep.py

@@ -23,6 +23,7 @@ from bench.postgres import Postgres
 from bench.report import Row
 from bench.systems import ROOT, Control, Satsuma, Split, System
 from config.embedded import NoPostgres
+from config.valkey import NoValkey
 
 DATA = ROOT / ".data"  # on a disk, where fsync costs what it costs; a folder for temporary files may lie in memory
 WARMING = 1.0  # seconds
@@ -42,7 +43,7 @@ def run(arguments: list[str]) -> int:
         DATA.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="bench-", dir=DATA) as folder, ExitStack() as stack:
             return (_profile if plan.profile else _measure)(plan, Path(folder), stack)
-    except (Failed, NoPostgres, psycopg.Error) as error:
+    except (Failed, NoPostgres, NoValkey, psycopg.Error) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

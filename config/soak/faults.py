@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -15,6 +15,7 @@ from config.soak.mail import MailServer
 from config.soak.plan import Fault
 from config.soak.recovery import Recovery
 from config.soak.supervisor import Supervisor
+from config.soak.workers import Broker
 
 ACCEPTING = 30.0  # seconds that PostgreSQL may take to recover
 
@@ -55,7 +56,7 @@ class Faults:
 
     def _strike(self, fault: Fault) -> None:
         self.history.note("fault", kind=fault.kind, target=fault.target, seconds=fault.seconds)
-        getattr(self, f"_{fault.kind}")(fault)
+        getattr(self, f"_{fault.kind.replace('-', '_')}")(fault)
         name = fault.target if fault.kind == "mail" else fault.target.rpartition("-")[0] or fault.target
         self.struck[f"{fault.kind} {name}"] += 1
 
@@ -77,6 +78,23 @@ class Faults:
         self.supervisor.await_up(fault.target)
         self.supervisor.processes[fault.target].signal(signal.SIGSTOP)
         self.supervisor.resume_later(fault.target, fault.seconds)
+
+    def _flush(self, fault: Fault) -> None:
+        """The broker forgets what it carries."""
+        self._broker(fault).flush()
+
+    def _broker_kill(self, fault: Fault) -> None:
+        """SIGKILL of the broker, which is away for a while and comes back with nothing."""
+        self._broker(fault).kill()
+        self.supervisor.start_later(fault.target, fault.seconds)
+
+    def _broker_pause(self, fault: Fault) -> None:
+        """SIGSTOP: the system takes what is sent to it, and nobody answers."""
+        self._pause(fault)
+
+    def _broker(self, fault: Fault) -> Broker:
+        self.supervisor.await_up(fault.target)
+        return cast(Broker, self.supervisor.processes[fault.target])
 
     def _database(self, fault: Fault) -> None:
         """SIGKILL of the postmaster, and a start with crash recovery."""

@@ -6,7 +6,7 @@ Places in the schedule are counts of orders placed, not times, so a slow machine
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -34,6 +34,12 @@ FAULTS = {
     "connections": (150, 2, (0.0, 0.0)),
     "mail": (150, 2, (0.5, 3.0)),
 }
+# The same for the broker of the Celery engine: it forgets everything, dies and comes back empty, says nothing for a while.
+BROKER_FAULTS = {
+    "flush": (60, 2, (0.0, 0.0)),
+    "broker-kill": (120, 2, (0.5, 5.0)),
+    "broker-pause": (120, 2, (1.0, 7.0)),
+}
 # What happens by chance inside the processes, at the points of shop/chaos.py, for as long as there are faults.
 INSIDE = {
     "provider.*.before": ("p=0.02:raise", "p=0.03:delay=0.2"),  # it never got there, or is slow
@@ -52,15 +58,14 @@ BETWEEN = {
     "wire.*.after": ("p=0.01:raise", "p=0.005:delay=0.5"),
 }
 MOODS = ("refuses", "defers", "rejects", "hangs", "breaks off")
-
-
+ENGINES = ("embedded", "celery")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of the shop's processes: a server for customers, one for other contexts, or an engine by itself."""
+    """One of the shop's processes: a server for customers, one for other contexts, an engine by itself; or one of Celery's."""
 
-    kind: Literal["web", "internal", "engine"]
+    kind: Literal["web", "internal", "engine", "worker", "beat", "broker"]
     which: str
     context: str = ""  # the only one that it hosts; empty: all of them
     engine: str = "embedded"
@@ -74,6 +79,16 @@ MODES = {
     "monolith": (Part("web", "1"), Part("web", "2"), Part("web", "3", engine="none"), Part("engine", "1")),
     "split": tuple(Part(kind, context, context) for context in CONTEXTS for kind in ("web", "internal")),
 }
+
+
+def parts(mode: str, engine: str) -> tuple[Part, ...]:
+    """The shop's processes. With Celery the servers only ring, and each context has a worker that does what is to be done."""
+    if engine == "embedded":
+        return MODES[mode]
+    servers = tuple(replace(part, engine=engine) for part in MODES[mode] if part.kind != "engine")
+    hosted = {context: context if mode == "split" else "" for context in CONTEXTS}
+    workers = tuple(Part("worker", context, hosted[context], engine) for context in CONTEXTS)
+    return (Part("broker", "1"), *servers, *workers, Part("beat", "1", engine=engine))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +124,17 @@ class Plan:
     seed: int
     orders: int
     mode: str = "monolith"
+    engine: str = "embedded"
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The shop's processes."""
-        return MODES[self.mode]
+        return parts(self.mode, self.engine)
+
+    @property
+    def kinds(self) -> dict[str, tuple[int, int, tuple[float, float]]]:
+        """What may break."""
+        return FAULTS | (BROKER_FAULTS if self.engine == "celery" else {})
 
     @property
     def fingerprint(self) -> str:
@@ -142,10 +163,10 @@ class Plan:
     def faults(self) -> list[Fault]:
         """What breaks, in order."""
         chance = Random(f"{self.seed} faults")
-        return sorted((fault for kind in FAULTS for fault in self._of_kind(kind, chance)), key=lambda fault: fault.at)
+        return sorted((fault for kind in self.kinds for fault in self._of_kind(kind, chance)), key=lambda fault: fault.at)
 
     def _of_kind(self, kind: str, chance: Random) -> Iterator[Fault]:
-        per, least, (shortest, longest) = FAULTS[kind]
+        per, least, (shortest, longest) = self.kinds[kind]
         for _ in range(max(least, math.ceil(self.orders / per))):
             yield Fault(
                 at=chance.randint(self.orders // 20, self.orders * 19 // 20), kind=kind, target=self._target(kind, chance),
@@ -154,9 +175,11 @@ class Plan:
 
     def _target(self, kind: str, chance: Random) -> str:
         if kind in ("kill", "pause"):
-            return chance.choice([part.name for part in self.parts])
+            return chance.choice([part.name for part in self.parts if part.kind != "broker"])
         if kind == "stop":
-            return chance.choice([part.name for part in self.parts if part.kind != "engine"])
+            return chance.choice([part.name for part in self.parts if part.kind not in ("engine", "broker")])
+        if kind in BROKER_FAULTS:
+            return next(part.name for part in self.parts if part.kind == "broker")
         if kind == "connections":
             return chance.choice(("all", *CONTEXTS))
         return chance.choice(MOODS) if kind == "mail" else "postgres"

@@ -19,14 +19,13 @@ TOLD = 3  # orders whose stories are told
 
 
 def run(
-    *, seed: int | None, orders: int, mode: str, folder: Path, database: Server, environment: dict[str, str], buyers: int
+    *, seed: int | None, orders: int, mode: str, engine: str, folder: Path, database: Server, environment: dict[str, str],
+    buyers: int,
 ) -> int:  # fmt: skip
     """Run a soak, print what came of it, and return the exit status: 1 where anything was violated."""
-    plan = Plan(secrets.randbelow(10**6) if seed is None else seed, orders, mode)
-    print(
-        f"Soak of a {mode} with seed {plan.seed}: {orders} orders, {len(plan.faults())} faults, schedule {plan.fingerprint}",
-        flush=True,
-    )
+    plan = Plan(secrets.randbelow(10**6) if seed is None else seed, orders, mode, engine)
+    schedule = f"{orders} orders, {len(plan.faults())} faults, schedule {plan.fingerprint}"
+    print(f"Soak of a {mode}, engine {engine}, with seed {plan.seed}: {schedule}", flush=True)
     prepare(plan)
     soak = Soak(plan, folder, database, environment, buyers)
     violations = soak.run()
@@ -44,7 +43,9 @@ def accuse(soak: Soak, violations: list[Violation]) -> None:
     concerned = dict.fromkeys(violation.subject for violation in violations if violation.subject in known)
     for order_id in list(concerned)[:TOLD]:
         print("", *story.tell(order_id, read(soak.history.path)), sep="\n")
-    print(f"\nThe same schedule again: --seed {soak.plan.seed} --orders {soak.plan.orders} --mode {soak.plan.mode}", flush=True)
+    plan = soak.plan
+    again = f"--seed {plan.seed} --orders {plan.orders} --mode {plan.mode} --engine {plan.engine}"
+    print(f"\nThe same schedule again: {again}", flush=True)
 
 
 def summary(soak: Soak, violations: list[Violation]) -> dict[str, Any]:
@@ -54,9 +55,10 @@ def summary(soak: Soak, violations: list[Violation]) -> dict[str, Any]:
     struck = soak.faults.struck
     return {
         "mode": soak.plan.mode,
+        "engine": soak.plan.engine,
         "seed": soak.plan.seed,
         "orders": dict(Counter(order.status for order in orders)),
-        "kills": sum(count for name, count in struck.items() if name.startswith(("kill", "database"))),
+        "kills": sum(count for name, count in struck.items() if name.startswith(("kill", "database", "broker-kill"))),
         "faults": dict(sorted(struck.items())),
         "starts": soak.supervisor.starts,
         "heard": heard(history),
@@ -66,7 +68,7 @@ def summary(soak: Soak, violations: list[Violation]) -> dict[str, Any]:
         "an order is answered after the database is back, seconds": percentiles(list(back_again(history))),
         "seconds": {part: round(seconds, 1) for part, seconds in soak.took.items()},
         "looks while it ran": soak.looks,
-        "warnings": logs.counts(soak.folder),
+        "logged": logs.counts(soak.folder),
         "violations": len(violations),
     }
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from config import gateway
+from config import gateway, valkey
+from config.soak import workers
 from config.soak.plan import Part
 from config.soak.supervisor import Process, engine, free_port, server
 
@@ -22,16 +23,26 @@ class Running(NamedTuple):
 
 def build(parts: Iterable[Part], environment: dict[str, str], folder: Path) -> list[Running]:
     """The shop's processes, none of them started yet, each with a port that it keeps."""
-    ports = {part: free_port() for part in parts if part.kind in SERVERS}
+    ports = {part: free_port() for part in parts if part.kind in (*SERVERS, "broker")}
     internal = {f"{part.context.upper()}_URL": _site(port) for part, port in ports.items() if part.kind == "internal"}
-    shared = environment | internal | {"SITE_URL": _site(next(iter(ports.values())))}
+    [site, *_] = [port for part, port in ports.items() if part.kind == "web"]
+    shared = environment | internal | {"SITE_URL": _site(site)}
+    for port in [port for part, port in ports.items() if part.kind == "broker"]:
+        shared["BROKER_URL"] = valkey.url(port)
     return [Running(part, _process(part, shared, folder, ports.get(part, 0))) for part in parts]
 
 
 def _process(part: Part, environment: dict[str, str], folder: Path, port: int) -> Process:
     own = environment | {"ENGINE": part.engine} | ({"CONTEXTS": part.context} if part.context else {})
-    if part.kind == "engine":
-        return engine(part.name, own, folder)
+    match part.kind:
+        case "engine":
+            return engine(part.name, own, folder)
+        case "worker":
+            return workers.worker(part.name, own, folder, part.which)
+        case "beat":
+            return workers.beat(part.name, own, folder)
+        case "broker":
+            return workers.broker(part.name, own, folder, port)
     application, alive = SERVERS[part.kind]
     return server(part.name, own, folder, port, application, alive=alive)
 

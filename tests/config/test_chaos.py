@@ -3,14 +3,22 @@
 import json
 import signal
 import sys
+import time
 import uuid
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from config import valkey
 from config.embedded import Server
-from config.soak.supervisor import Process, Supervisor
+from config.soak import workers
+from config.soak.faults import Faults
+from config.soak.history import History
+from config.soak.plan import Fault
+from config.soak.supervisor import Process, Supervisor, free_port
+from config.soak.workers import Worker, children
 from shop.engine import run_until_idle
 from tests.inventory.stock import stocked
 from tests.shopper import InProcess
@@ -84,6 +92,68 @@ def test_a_process_that_is_killed_is_no_finding_and_is_started_when_told(supervi
     supervisor.start_later("engine-1", 0)
     supervisor.await_up()
     assert sleeper.popen.pid != first.pid
+    assert supervisor.ended == []
+
+
+WORKER_UNDER_ITS_PARENT = """
+import subprocess, sys, time
+child = [sys.executable, "-c", "import time; print('\\"engine_started\\"', flush=True); time.sleep(60)"]
+while True:
+    subprocess.Popen(child, start_new_session=True).wait()
+"""
+
+
+def test_what_befalls_a_worker_befalls_its_parent_too(supervisor, tmp_path):
+    worker = Worker("worker-orders", [sys.executable, "-c", WORKER_UNDER_ITS_PARENT], {}, tmp_path)
+    supervisor.add(worker)
+    supervisor.await_up()
+    pids = [worker.popen.pid, *children(worker.popen.pid)]
+    assert len(pids) == 2
+    worker.signal(signal.SIGSTOP)
+    eventually(lambda: [state(pid) for pid in pids] == ["T", "T"], patience=30)
+    worker.signal(signal.SIGCONT)
+    eventually(lambda: [state(pid) for pid in pids] == ["S", "S"], patience=30)
+    worker.kill()
+    eventually(lambda: {state(pid) for pid in pids} <= {"", "Z"}, patience=30)
+    supervisor.start_later("worker-orders", 0)
+    eventually(worker.lives, patience=30)
+    supervisor.await_up()
+    assert children(worker.popen.pid), "up is who has said so since this start"
+
+
+def state(pid: int) -> str:
+    """As ps has it; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def strike(supervisor, tmp_path):
+    """Strike the broker of a soak that buys nothing."""
+    supervisor.add(workers.broker("broker-1", {}, tmp_path, free_port()))
+    supervisor.await_up()
+    history = History(tmp_path / "history.jsonl")
+    nothing = dict.fromkeys(("database", "prefix", "mail", "progress", "recovery"))
+    faults = Faults([], supervisor=supervisor, history=history, **nothing)
+    yield lambda kind, seconds: faults._strike(Fault(at=0, kind=kind, target="broker-1", seconds=seconds))
+    history.close()
+
+
+@pytest.mark.parametrize(("kind", "seconds", "dies", "forgets"), [
+    ("flush", 0.0, False, True), ("broker-kill", 0.2, True, True), ("broker-pause", 0.5, False, False),
+])  # fmt: skip
+def test_a_broker_forgets_dies_or_says_nothing_and_is_there_again(supervisor, strike, kind, seconds, dies, forgets):
+    broker = supervisor.processes["broker-1"]
+    first = broker.popen
+    valkey.tell(broker.port, "SET message 1")
+    began = time.monotonic()
+    strike(kind, seconds)
+    eventually(broker.is_up, patience=30)
+    assert time.monotonic() - began >= seconds
+    assert (broker.popen is not first) == dies
+    assert valkey.tell(broker.port, "EXISTS message") == (":0" if forgets else ":1")
     assert supervisor.ended == []
 
 

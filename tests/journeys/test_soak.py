@@ -13,7 +13,7 @@ from django.conf import settings
 
 from config.soak import audit, books, logs, records
 from config.soak.history import read
-from config.soak.plan import CONTEXTS, FAULTS, MODES, Plan
+from config.soak.plan import BROKER_FAULTS, CONTEXTS, FAULTS, MODES, Plan, parts
 from config.soak.topology import Sites, build
 
 MODE, ORDERS = ("split", 60) if settings.TRANSPORT == "loopback" else ("monolith", 40)  # local has the whole sweep
@@ -296,7 +296,27 @@ def test_a_mistake_of_the_shop_is_found_in_its_logs(tmp_path):
     mistake = json.dumps({"event": "engine_error", "level": "error", "exception": "Traceback: KeyError"})
     killed = "[ERROR] Unexpected exit from worker-1"
     (tmp_path / "web-1.log").write_text(f"{outage}\n{killed}\n{mistake}\nException in thread leases\n")
-    assert [line for _, line in logs.mistakes(tmp_path)] == [mistake, "Exception in thread leases"]
+    barked, crashed = (f"The worker has ended with status {status}, and is started again." for status in (75, 1))
+    (tmp_path / "worker-orders.log").write_text(f"\nworker: Warm shutdown (MainProcess)\n{barked}\n{crashed}\n")
+    assert [line for _, line in logs.mistakes(tmp_path)] == [mistake, "Exception in thread leases", crashed]
+
+
+@pytest.mark.parametrize(("error", "logger", "is_outage"), [
+    ("redis.exceptions.ConnectionError: refused", "celery.worker.request", True),
+    ("AttributeError: 'NoneType' object has no attribute 'hostname'", "celery.worker", False),
+    ("redis.exceptions.ConnectionError: refused", "config.messages", False),
+])  # fmt: skip
+def test_only_a_broker_that_is_away_may_be_told_of_with_a_traceback_and_only_by_celery(tmp_path, error, logger, is_outage):
+    said = {"event": "Couldn't ack", "logger": logger, "exception": f"Traceback:\n  in ack\n{error}"}
+    (tmp_path / "worker-orders.log").write_text(json.dumps(said))
+    assert (list(logs.mistakes(tmp_path)) == []) == is_outage
+
+
+def test_what_celery_says_is_counted_by_who_says_it(tmp_path):
+    lines = [{"event": f"Trying again in {n}.00 seconds", "logger": "celery.worker.consumer.consumer"} for n in (2, 4)]
+    lines += [{"event": "engine_outage", "logger": "shop.engine"}]
+    (tmp_path / "worker-orders.log").write_text("\n".join(map(json.dumps, lines)))
+    assert logs.counts(tmp_path) == {"celery.worker.consumer.consumer": 2, "engine_outage": 1}
 
 
 def test_a_seed_is_a_schedule():
@@ -315,6 +335,33 @@ def test_a_mode_is_a_schedule_of_its_own_for_the_same_buyers():
     }
     assert "wire." in split.inside()["CHAOS"]
     assert "wire." not in monolith.inside()["CHAOS"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_with_celery_the_same_buyers_meet_what_befalls_its_broker_workers_and_beat_too(mode):
+    embedded, celery = Plan(1, 3000, mode), Plan(1, 3000, mode, "celery")
+    assert list(embedded.journeys()) == list(celery.journeys())
+    assert {fault.kind for fault in embedded.faults()} == FAULTS.keys()
+    assert {fault.kind for fault in celery.faults()} == FAULTS.keys() | BROKER_FAULTS.keys()
+    names = {part.name for part in celery.parts}
+    assert {f"worker-{context}" for context in CONTEXTS} | {"beat-1", "broker-1"} < names
+    assert {fault.target for fault in celery.faults() if fault.kind == "kill"} == names - {"broker-1"}
+    assert {fault.target for fault in celery.faults() if fault.kind in BROKER_FAULTS} == {"broker-1"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_with_celery_servers_ring_and_each_context_has_a_worker_on_the_same_broker(mode, tmp_path):
+    shop = build(parts(mode, "celery"), {}, tmp_path)
+    [broker] = [process for part, process in shop if part.kind == "broker"]
+    others = [(part, process) for part, process in shop if part.kind != "broker"]
+    assert {process.environment["BROKER_URL"] for _, process in others} == {f"redis://127.0.0.1:{broker.port}/0"}
+    assert {process.environment["ENGINE"] for _, process in others} == {"celery"}
+    workers = {part.which: process for part, process in others if part.kind == "worker"}
+    assert workers.keys() == set(CONTEXTS)
+    hosted = {context: process.environment.get("CONTEXTS", "") for context, process in workers.items()}
+    assert hosted == {context: context if mode == "split" else "" for context in CONTEXTS}
+    web = {f"http://127.0.0.1:{process.port}" for part, process in others if part.kind == "web"}
+    assert {site for sites in Sites(shop).of_context.values() for site in sites} == web
 
 
 def test_buyers_of_a_split_ask_whoever_hosts_what_they_ask_for(tmp_path):

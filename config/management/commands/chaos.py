@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         """In a process of its own: these settings are another shop's."""
-        names = ("seed", "orders", "mode", "buyers", "folder")
+        names = ("seed", "orders", "mode", "engine", "buyers", "folder")
         given = [f"--{name}={options[name]}" for name in names if options[name] is not None]
         done = subprocess.run([sys.executable, "-m", "config.soak", *given], cwd=settings.BASE_DIR, check=False)
         if done.returncode:
