@@ -16,6 +16,15 @@ from tests.topologies import five, reporting
 from tests.topologies.repeats import repeated_at_the_end
 from tests.topologies.reporting import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
 
+# Tests with processes of their own, or of none: the binding of the suite's process says nothing there, so once is enough.
+ONCE = {
+    "local": ("celery/test_by_messages.py", "celery/test_commands.py", "celery/test_late_acks.py", "celery/test_workers.py",
+              "journeys/test_outages.py", "peel/test_fence.py", "peel/test_move.py"),
+    "loopback": ("bench", "chaos/test_split_sweep.py", "config/test_up.py", "journeys/test_crowd.py",
+                 "journeys/test_serving.py", "mutants", "peel/test_tutorial.py", "releases"),
+}  # fmt: skip
+collect_ignore = [path for binding, paths in ONCE.items() if binding != settings.TRANSPORT for path in paths]
+
 MIGRATED = {"django_migrations", "django_content_type", "inventory_catalogueversion"}  # tables whose rows migrations write
 
 

@@ -32,7 +32,7 @@ class Told:
     def order_id(self) -> str | None:
         """The order that the answer speaks of."""
         body = self.body
-        return body.get("id") if self.status < 300 else body["facts"].get("order_id")
+        return body.get("id") if self.status < 300 else body.get("facts", {}).get("order_id")
 
     @property
     def is_final(self) -> bool:

@@ -22,9 +22,6 @@ from tests.threads import eventually
 
 __all__ = ["letter"]
 
-# Workers are processes of their own, which the binding of the suite's process says nothing to: once is enough.
-PROCESSES = ["test_by_messages.py", "test_commands.py", "test_late_acks.py", "test_workers.py"]
-collect_ignore = [] if settings.TRANSPORT == "local" else PROCESSES
 
 NEVER = "3600"  # seconds
 SOON = 30.0  # seconds, on a busy machine

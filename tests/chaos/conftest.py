@@ -1,12 +1,9 @@
 """What the sweep and the zombie share: the fork server and the mail server that its children talk to."""
 
 import pytest
-from django.conf import settings
 
 from tests.chaos.forkserver import ForkServer
 from tests.notifications.postbox import Postbox
-
-collect_ignore = [] if settings.TRANSPORT == "loopback" else ["test_split_sweep.py"]
 
 
 @pytest.fixture(scope="package")

@@ -8,15 +8,12 @@ import urllib.request
 from typing import IO
 
 import pytest
-from django.conf import settings
 
 from tests.config.trees import free_port
 from tests.environment import TOPOLOGY
 from tests.journeys.split import SplitShop
 from tests.shopper import Shopper
 from tests.threads import eventually
-
-collect_ignore = [] if settings.TRANSPORT == "local" else ["test_outages.py"]
 
 
 class RunningShop:

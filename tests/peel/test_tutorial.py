@@ -54,17 +54,16 @@ def ready(port: int) -> bool:
 
 @pytest.fixture
 def ports():
-    """Where the text says 8000 and 8100; the next one each is for other processes."""
-    return {8000: free_port_pair(), 8100: free_port_pair()}
-
-
-def free_port_pair() -> int:
-    """A port whose successor is free too."""
+    """Where the text says 8000 and 8100; the next one each is for other processes: four in a row that are free."""
     while True:
-        port = free_port()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port + 1)):
-                return port
+        first = free_port()
+        if all(is_free(port) for port in range(first, first + 4)):
+            return {8000: first, 8100: first + 2}
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_newcomer_peels_payments_and_brings_it_back(tmp_path, ports):
