@@ -18,10 +18,9 @@ from tests.topologies.reporting import pytest_runtest_makereport, pytest_termina
 
 # Tests with processes of their own, or of none: the binding of the suite's process says nothing there, so once is enough.
 ONCE = {
-    "local": ("celery/test_by_messages.py", "celery/test_commands.py", "celery/test_late_acks.py", "celery/test_workers.py",
-              "journeys/test_outages.py", "peel/test_fence.py", "peel/test_move.py"),
-    "loopback": ("bench", "chaos/test_split_sweep.py", "config/test_up.py", "journeys/test_crowd.py",
-                 "journeys/test_serving.py", "mutants", "peel/test_tutorial.py", "releases"),
+    "local": ("config/test_up.py", "journeys/test_crowd.py", "journeys/test_outages.py", "journeys/test_serving.py", "mutants"),
+    "loopback": ("celery/test_by_messages.py", "celery/test_commands.py", "celery/test_late_acks.py", "celery/test_workers.py",
+                 "chaos/test_split_sweep.py", "bench", "peel", "releases"),
 }  # fmt: skip
 collect_ignore = [path for binding, paths in ONCE.items() if binding != settings.TRANSPORT for path in paths]
 
