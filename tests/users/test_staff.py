@@ -124,7 +124,7 @@ def test_a_session_outlives_its_staff_token():
 
 
 @pytest.fixture
-def users_do_not_answer():
+def users_do_not_answer(in_one_process):
     faults.arm("call.users.*.before:p=1:raise")
     yield
     faults.disarm()
@@ -150,7 +150,7 @@ def test_a_sign_in_that_nobody_could_check_is_no_wrong_password(users_do_not_ans
     assert may_enter(client)
 
 
-def test_a_page_whose_database_is_away_says_when_to_come_back():
+def test_a_page_whose_database_is_away_says_when_to_come_back(in_one_process):
     def away(*_: object) -> None:
         raise OperationalError("the server is gone")
 
