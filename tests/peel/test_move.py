@@ -215,8 +215,30 @@ def test_what_has_moved_stays_moved(shop, customer):
         assert not server.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [f"{PREFIX}_payments"]).fetchone()
     onward = shop.peel("payments", "test_elsewhere", "--plan")
     assert "--from has to name it" in onward.stderr
+    with administrator(postgres("new", shop.to("postgres"))) as new:
+        kept = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{PREFIX}_payments_{where(shop, 'payments')[0]}'"
+        before = new.execute(kept).fetchone()
+        assert "payments is in test_for_good" in shop.peel("payments", "test_elsewhere", "--password").stderr
+        assert new.execute(kept).fetchone() == before
+        assert shop.peel("payments", "test_for_good", "--password").returncode == 0
+        assert new.execute(kept).fetchone() != before
     wrong = shop.peel("payments", "test_elsewhere", "--plan", "--from", shop.old.url)
     assert "is not where --from leads" in wrong.stderr
     with Buyers(customer) as buyers:
         sells(buyers)
     nothing_is_lost(shop, buyers)
+
+
+def test_a_new_server_that_is_gone_for_good_is_no_obstacle(shop, customer):
+    killed_at(shop, "copied.after", "users", "test_lost")
+    shop.new.stop()
+    try:
+        back = shop.peel("users", "test_lost", "--rollback")
+    finally:
+        shop.new.start()
+    assert back.returncode == 0, back.stderr
+    assert "left behind at the new server, in test_lost" in back.stdout
+    with administrator(postgres("old", place_of(shop, "users"))) as old:
+        left = "SELECT slot_name FROM pg_replication_slots UNION SELECT pubname FROM pg_publication"
+        assert [name for (name,) in old.execute(left) if "_users_" in name] == []
+    assert "under way" in shop.peel("users", "test_lost", "--rollback").stderr

@@ -42,7 +42,8 @@ class Command(BaseCommand):
         move = None
         try:
             target = postgres("--to", options["to"])
-            move = Move(options["context"], _today(options["context"], options["here"]), target, self._say)
+            today = target if options["password"] else _today(options["context"], options["here"])
+            move = Move(options["context"], today, target, self._say)
             self._do(move, options)
         except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, ValueError, psycopg.Error) as error:
             shut = f"\n{move.context} is shut until this is run again, or with --rollback." if move and move.is_shut else ""
