@@ -38,7 +38,7 @@ def written() -> dict[str, Edge]:
     return edges()
 
 
-def test_the_calls_of_a_real_order_add_up():
+def test_the_calls_of_a_real_order_add_up(in_one_process):
     shopper, sku = InProcess(), stocked(5)
     services.seen.clear()
     for _ in range(3):
