@@ -10,7 +10,7 @@ import psycopg
 from django.conf import settings
 from psycopg import sql
 
-from shop.postgres.moves import Place
+from shop.postgres.moves import Place, parameters
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS binding (
@@ -23,10 +23,7 @@ CREATE TABLE IF NOT EXISTS move (
 
 def administrator(server: dict[str, Any], dbname: str = "") -> psycopg.Connection:
     """A connection as who the address names, to the database that it names unless another one is wanted."""
-    return psycopg.connect(
-        host=server["HOST"], port=server["PORT"] or None, user=server["USER"], password=server["PASSWORD"] or None,
-        dbname=dbname or server["NAME"] or "postgres", autocommit=True, connect_timeout=5, **server.get("OPTIONS", {}),
-    )  # fmt: skip
+    return psycopg.connect(**parameters(server, dbname or server["NAME"] or "postgres"), autocommit=True, connect_timeout=5)
 
 
 def encrypted(connection: psycopg.Connection, role: str, password: str) -> sql.Literal:
@@ -54,19 +51,25 @@ def by_settings(context: str) -> Place:
     return Place(1, said["HOST"], str(said["PORT"] or ""), said["NAME"], said["USER"])
 
 
+def make() -> bool:
+    """The directory's database: its owner writes it, and a role reads it. Idempotent; whether it is new."""
+    own = settings.DIRECTORY
+    names = {"name": sql.Identifier(own["NAME"]), "reader": sql.Identifier(own["USER"])}
+    with administrator(settings.DATABASE_SERVER) as connection:
+        is_new = create(connection, own["NAME"], own["USER"], own["PASSWORD"])
+        for change in ("ALTER DATABASE {name} OWNER TO CURRENT_USER", "GRANT CONNECT ON DATABASE {name} TO {reader}"):
+            connection.execute(sql.SQL(change).format(**names))
+    with administrator(settings.DATABASE_SERVER, own["NAME"]) as connection:
+        connection.execute(TABLES)
+        connection.execute(sql.SQL("GRANT SELECT ON binding TO {reader}").format(**names))
+    return is_new
+
+
 class Directory:
-    """The directory's database, to read and write. Needs the superuser of DATABASE_URL."""
+    """The directory as its owner has it, to read and write. Made by `manage.py databases`."""
 
     def __init__(self) -> None:
-        own = settings.DIRECTORY
-        with administrator(settings.DATABASE_SERVER) as connection:
-            self.is_new = create(connection, own["NAME"], own["USER"], own["PASSWORD"])
-            for change in ("ALTER DATABASE {name} OWNER TO CURRENT_USER", "GRANT CONNECT ON DATABASE {name} TO {reader}"):
-                names = {"name": sql.Identifier(own["NAME"]), "reader": sql.Identifier(own["USER"])}
-                connection.execute(sql.SQL(change).format(**names))
-        self.connection = administrator(settings.DATABASE_SERVER, own["NAME"])
-        self.connection.execute(TABLES)
-        self.connection.execute(sql.SQL("GRANT SELECT ON binding TO {}").format(sql.Identifier(own["USER"])))
+        self.connection = administrator(settings.DATABASE_SERVER, settings.DIRECTORY["NAME"])
 
     def mine_alone(self, context: str) -> bool:
         """Whether nobody else moves the context; for as long as this connection lives, which is also what writes the record."""

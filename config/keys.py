@@ -7,6 +7,7 @@
 
 import argparse
 import secrets
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,13 +52,23 @@ def keep(folder: Path, database: str) -> None:
 
 
 def _keep(file: Path, make: Callable[[], str]) -> str:
-    """Whole or not at all, also when it is cut off while it writes; for its owner's eyes only."""
     if not file.exists():
-        draft = file.with_suffix(".new")
-        draft.touch(mode=0o600)
-        draft.write_text(make())
-        draft.replace(file)
+        write(file, make())
     return file.read_text()
+
+
+def write(file: Path, text: str) -> None:
+    """Whole or not at all, also when it is cut off while it writes; for its owner's eyes only."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.touch(mode=0o600)
+    draft.chmod(0o600)  # one that was left behind
+    draft.write_text(text)
+    draft.replace(file)
+
+
+def settings(values: dict[str, str]) -> str:
+    """Settings as a shell reads them: `set -a; . file`."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """What workers do with messages. Each may come twice, late, or never: that changes nothing but when things happen."""
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 import structlog
 
@@ -55,18 +58,12 @@ def heard(context: str) -> None:
 @app.task(name="satsuma.accept")
 def accept(publisher: str, subscriber: str, envelopes: str, seal: str) -> None:
     """Store what a publisher sent, and then say so: only that ends its delivery."""
-    if not is_sealed(seal, publisher, "accept", subscriber, envelopes):
-        return _not_ours("accept", publisher, subscriber)
-    Here.watchdog.heard(subscriber)
-    with Here.watchdog.threads:
-        _store(publisher, subscriber, _envelopes.decode(envelopes))
+    if _is_ours("accept", publisher, subscriber, envelopes, seal):
+        _at_a_database("accept", subscriber, partial(_store, publisher, subscriber, _envelopes.decode(envelopes)))
 
 
 def _store(publisher: str, subscriber: str, come: tuple[Envelope, ...]) -> None:
-    try:
-        refused = inbox.accept(subscriber, come)
-    except OUTAGES as error:
-        return _outage("accept", subscriber, error)
+    refused = inbox.accept(subscriber, come)
     stored = [str(envelope.id) for envelope in come if str(envelope.id) not in refused]
     log.info("envelopes_stored", publisher=publisher, subscriber=subscriber, stored=len(stored), refused=len(refused))
     messages.confirm(subscriber, publisher, messages.Answer(stored, refused))
@@ -75,27 +72,29 @@ def _store(publisher: str, subscriber: str, come: tuple[Envelope, ...]) -> None:
 @app.task(name="satsuma.acknowledge")
 def acknowledge(subscriber: str, publisher: str, answer: str, seal: str) -> None:
     """A subscriber has stored what it was sent: the next of these streams may follow."""
-    if not is_sealed(seal, subscriber, "acknowledge", publisher, answer):
-        return _not_ours("acknowledge", subscriber, publisher)
-    Here.watchdog.heard(publisher)
-    with Here.watchdog.threads:
-        _end(publisher, subscriber, _answer.decode(answer))
+    if _is_ours("acknowledge", subscriber, publisher, answer, seal):
+        _at_a_database("acknowledge", publisher, partial(_end, publisher, subscriber, _answer.decode(answer)))
 
 
 def _end(publisher: str, subscriber: str, told: messages.Answer) -> None:
-    try:
-        if relay.acknowledge(publisher, subscriber, told.stored, told.refused):
-            Here.engine.ring_relay(publisher)
-    except OUTAGES as error:
-        _outage("acknowledge", publisher, error)
+    if relay.acknowledge(publisher, subscriber, told.stored, told.refused):
+        Here.engine.ring_relay(publisher)
 
 
-def _not_ours(task: str, sender: str, receiver: str) -> None:
-    """Two processes whose keys differ, or somebody else who writes to the broker: whoever it is has to be looked at."""
-    log.error("message_refused", task=task, sender=sender, receiver=receiver)
+def _is_ours(task: str, sender: str, receiver: str, said: str, seal: str) -> bool:
+    """Else two processes' keys differ, or somebody else writes to the broker: whoever it is has to be looked at."""
+    if not is_sealed(seal, sender, task, receiver, said):
+        log.error("message_refused", task=task, sender=sender, receiver=receiver)
+        return False
+    Here.watchdog.heard(receiver)
+    return True
 
 
-def _outage(task: str, context: str, error: Exception) -> None:
-    """Nobody is told that it was done, so the publisher does it again."""
-    log.warning("engine_outage", subject=f"{task} {context}", error=str(error))
-    drop_broken_connections()
+def _at_a_database(task: str, context: str, work: Callable[[], None]) -> None:
+    """After an outage nobody is told that it was done, so the publisher does it again."""
+    with Here.watchdog.threads:
+        try:
+            work()
+        except OUTAGES as error:
+            log.warning("engine_outage", subject=f"{task} {context}", error=str(error))
+            drop_broken_connections()

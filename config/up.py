@@ -6,7 +6,6 @@ Ctrl-C or SIGTERM. Killed at any point, it goes on with the same data the next t
 
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -104,10 +103,7 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     """What is set wins; secrets that are not are made once and kept in the data folder."""
     kept = folder / "secrets.json"
     if not kept.exists():
-        draft = kept.with_suffix(".new")
-        draft.write_text(json.dumps({"SECRET_KEY": keys.secret_key(), "JWT_SIGNING_KEY": keys.signing_key()}))
-        draft.chmod(0o600)
-        draft.replace(kept)
+        keys.write(kept, json.dumps({"SECRET_KEY": keys.secret_key(), "JWT_SIGNING_KEY": keys.signing_key()}))
     mail = {} if "EMAIL_HOST" in os.environ else {
         "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
         "EMAIL_FILE_PATH": str(folder / "mail"),
@@ -120,9 +116,7 @@ def _keep(environment: dict[str, str], file: Path) -> None:
     """What a command of this shop has to know, for a shell: `set -a; . .data/env`."""
     names = ("DATABASE_URL", "SECRET_KEY", "JWT_SIGNING_KEY", "SITE_URL", "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL")
     known = {name: environment[name].replace("\n", "\\n") for name in names if name in environment}
-    file.touch()
-    file.chmod(0o600)
-    file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items()))
+    keys.write(file, keys.settings(known))
 
 
 def _prepare(environment: dict[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from django.conf import settings
 
-from config import gateway, manifests
+from config import gateway, keys, manifests
 from config.peel.database import Database
 from shop.postgres.moves import Place
 
@@ -78,8 +78,8 @@ def files(folder: Path, new: Database, context: str, peeled: Address, shop: Addr
     database = {f"{context.upper()}_DATABASE_URL": url(new.place, settings.DATABASES[context]["PASSWORD"], new.server)}
     mine, theirs = _environments(context, peeled, shop)
     found = {
-        f"{context}.env": _lines(mine | _process(peeled) | database),
-        "shop.env": _lines(theirs | _process(shop)),
+        f"{context}.env": keys.settings(mine | _process(peeled) | database),
+        "shop.env": keys.settings(theirs | _process(shop)),
         "gateway.conf": _gateway(context, peeled.public, shop.public, "80"),
         "compose.gateway.conf": _gateway(context, f"{context}:8000", "shop:8000", "8080"),
     }
@@ -110,15 +110,9 @@ def _gateway(context: str, peeled: str, shop: str, listen: str) -> str:
     return gateway.nginx({one: peeled if one == context else shop for one in settings.ALL_CONTEXTS}, listen)
 
 
-def _lines(values: dict[str, str]) -> str:
-    return "".join(f"{name}={value}\n" for name, value in values.items())
-
-
 def write(folder: Path, content: dict[str, str]) -> None:
     """Readable by nobody else: there are passwords in it."""
     for name, text in content.items():
         file = folder / name
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.touch()
-        file.chmod(0o600)
-        file.write_text(text)
+        keys.write(file, text)

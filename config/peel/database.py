@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from config.directory import administrator, encrypted
-from shop.postgres.moves import Place
+from shop.postgres.moves import Place, parameters
 
 MARKS = "satsuma_peel"  # schema of the rows that say how far a stream has come; no table of the context's
 POLITE = 0.2  # seconds that sessions get to end their transaction before they are ended
@@ -53,12 +53,7 @@ class Database:
 
     def conninfo(self) -> str:
         """How another server's replication gets here."""
-        given = self.server
-        parts = {
-            "host": given["HOST"], "port": given["PORT"], "user": given["USER"], "password": given["PASSWORD"],
-            "dbname": self.place.dbname, **given.get("OPTIONS", {}),
-        }  # fmt: skip
-        return psycopg.conninfo.make_conninfo(**{name: value for name, value in parts.items() if value})
+        return psycopg.conninfo.make_conninfo(**parameters(self.server, self.place.dbname))
 
     # --- Who may log in
 

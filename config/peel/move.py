@@ -66,6 +66,12 @@ class Move:
         self.there = Stream(f"{name}_there", self.old, self.new)
         self.back = Stream(f"{name}_back", self.new, self.old)
 
+    def refuse_another_server(self) -> None:
+        """Raises Refused where `server`, which nobody has named, is not the one that the context leaves."""
+        at, said = self.old.place, self.old.server
+        if (at.host, at.port) != (said["HOST"], str(said["PORT"] or "")):
+            raise Refused(f"{self.context} is at {at.host}, which is not DATABASE_URL's server: --from has to name it")
+
     # --- There
 
     def run(self) -> None:

@@ -12,7 +12,7 @@ from config import contexts
 from config.peel.database import IDENTITY, Database
 from config.peel.move import Move
 from shop import traffic
-from shop.database import hosted, rows
+from shop.database import rows
 
 OLDEST = 160000  # PostgreSQL whose subscriptions can tell what came from elsewhere (origin)
 CALL = 0.2  # milliseconds of a call over loopback, as `python -m bench.calls` measures it
@@ -146,12 +146,11 @@ def _round_trip(server: Database) -> float:
 
 def _edges(context: str, hop: float) -> Iterator[str]:
     """Each way over which the context asks or is asked, hears or is heard."""
-    measured = {(edge.caller, edge.callee, edge.name): edge for alias in hosted() for edge in traffic.edges(alias)}
-    for caller, callee, name in _ways(contexts.found()):
+    edges, _ = contexts.measured()
+    measured = {(edge.caller, edge.callee, edge.name): edge for edge in edges}
+    for caller, callee, name in (way for way in _ways(contexts.found()) if context in way[:2]):
         edge = measured.get((caller, callee, name))
         often = f"{edge.per_minute:.0f} a minute" if edge else "not of late"
-        if context not in (caller, callee):
-            continue
         if "." in name:  # a fact
             yield f"  {caller} tells {callee} of {name}: {often}"
         else:

@@ -37,20 +37,20 @@ class Place(NamedTuple):
 _found: dict[str, Place] = {}  # by context, where what the settings say was refused
 
 
-def connect(context: str, open_: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+def connect(context: str, open_: Callable[..., Any], given: dict[str, Any]) -> Any:
     """`open_` a connection to the context's database, wherever it is now. Raises psycopg.OperationalError."""
     deadline = time.monotonic() + PATIENCE
     while True:
         place = _found.get(context)
         try:
-            return open_(**parameters | (place.parameters() if place else {}))
+            return open_(**given | (place.parameters() if place else {}))
         except psycopg.OperationalError:
             now = look_up(context)
             if now is None or time.monotonic() > deadline:
                 raise
             if not (place and place.epoch == now.epoch):
                 _found[context] = now
-                if parameters | now.parameters() != parameters:
+                if given | now.parameters() != given:
                     log.info("database_moved", context=context, epoch=now.epoch, host=now.host, database=now.dbname)
             elif now.moving:
                 time.sleep(LOOK)
@@ -59,14 +59,17 @@ def connect(context: str, open_: Callable[..., Any], parameters: dict[str, Any])
                 raise
 
 
+def parameters(server: dict[str, Any], dbname: str) -> dict[str, Any]:
+    """How a database of a server of the settings is reached."""
+    given = {name.lower(): server[name] for name in ("HOST", "PORT", "USER", "PASSWORD")}
+    return {**{name: value for name, value in given.items() if value}, "dbname": dbname, **server.get("OPTIONS", {})}
+
+
 def look_up(context: str) -> Place | None:
     """What the directory says; nothing of a context that has never moved, or where there is no directory."""
     directory = settings.DIRECTORY
     try:
-        with psycopg.connect(
-            host=directory["HOST"], port=directory["PORT"] or None, dbname=directory["NAME"], user=directory["USER"],
-            password=directory["PASSWORD"], connect_timeout=1, **directory["OPTIONS"],
-        ) as connection:  # fmt: skip
+        with psycopg.connect(**parameters(directory, directory["NAME"]), connect_timeout=1) as connection:
             row = connection.execute(
                 'SELECT epoch, host, port, dbname, "user", moving FROM binding WHERE context = %s', [context]
             ).fetchone()

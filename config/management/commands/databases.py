@@ -6,7 +6,7 @@ import psycopg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from config.directory import Directory, administrator, by_settings, create
+from config.directory import Directory, administrator, by_settings, create, make
 
 
 class Command(BaseCommand):
@@ -20,9 +20,9 @@ class Command(BaseCommand):
             raise CommandError(f"The server of DATABASE_URL: {error}") from None
 
     def _create_all(self, server: dict[str, Any]) -> None:
-        directory = Directory()
-        if directory.is_new:
+        if make():
             self.stdout.write(f"created {settings.DIRECTORY['NAME']}")
+        directory = Directory()
         with administrator(server) as connection:
             for context in settings.CONTEXTS:
                 self._create(connection, server, directory, context)

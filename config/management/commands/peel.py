@@ -9,7 +9,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from config.directory import Directory
 from config.peel import configuration
 from config.peel.comparison import Different
 from config.peel.configuration import Address
@@ -42,20 +41,22 @@ class Command(BaseCommand):
         move = None
         try:
             target = postgres("--to", options["to"])
-            today = target if options["password"] else _today(options["context"], options["here"])
-            move = Move(options["context"], today, target, self._say)
+            here = postgres("--from", options["here"]) if options["here"] else settings.DATABASE_SERVER
+            move = Move(options["context"], here, target, self._say)
             self._do(move, options)
         except (Refused, Different, Stuck, StillThere, ImproperlyConfigured, ValueError, psycopg.Error) as error:
             shut = f"\n{move.context} is shut until this is run again, or with --rollback." if move and move.is_shut else ""
             raise CommandError(f"{error}{shut}") from None
 
     def _do(self, move: Move, options: dict[str, Any]) -> None:
+        if options["password"]:
+            return move.set_password()
+        if not options["here"]:
+            move.refuse_another_server()
         if options["rollback"]:
             move.roll_back()
         elif options["finish"]:
             move.finish()
-        elif options["password"]:
-            move.set_password()
         else:
             self._go_on(move, options["plan"])
             if options["write"]:
@@ -84,17 +85,3 @@ class Command(BaseCommand):
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
-
-
-def _today(context: str, given: str | None) -> dict[str, Any]:
-    """The server that the context leaves. Raises Refused where it is not DATABASE_URL's, and --from does not say."""
-    if given:
-        return postgres("--from", given)
-    directory = Directory()
-    begun = directory.move(context)
-    place = begun[0] if begun else directory.place(context)
-    directory.connection.close()
-    server = settings.DATABASE_SERVER
-    if (place.host, place.port) != (server["HOST"], str(server["PORT"] or "")):
-        raise Refused(f"{context} is at {place.host}, which is not DATABASE_URL's server: --from has to name it")
-    return server
