@@ -1,12 +1,12 @@
-# A shop in one image: the server, its workers and their engine. Builds with `docker build .`, runs without root and
-# with a read-only file system. docs/deploy.md tells how to run it.
+# A shop in one image: the server, its workers and their engine. Build it with `docker build .`. It runs without root and
+# with a read-only file system; docs/deploy.md explains how to run it.
 
 FROM docker.io/library/python:3.11-slim-bookworm AS build
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /srv/satsuma
 COPY requirements/run.txt requirements/
-# Wheels only, each with its hash; pip itself does not come along.
+# Wheels only, each checked by its hash. pip is removed, since the image does not need it.
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/run.txt \
  && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
@@ -14,8 +14,9 @@ COPY manage.py ./
 COPY config config
 COPY shop shop
 COPY contexts contexts
-# The static files need settings, but none of their values: these secrets are made here and end here.
-RUN /opt/venv/bin/python -m config.keys /tmp/keys \
+COPY ops ops
+# collectstatic loads the settings but uses none of their values, so these secrets are temporary.
+RUN /opt/venv/bin/python -m ops.launch.keys /tmp/keys \
  && SECRET_KEY_FILE=/tmp/keys/keys/SECRET_KEY JWT_SIGNING_KEY_FILE=/tmp/keys/keys/JWT_SIGNING_KEY \
     DATABASE_URL=postgres://nowhere/postgres STATIC_ROOT=/srv/static \
     /opt/venv/bin/python manage.py collectstatic --no-input --verbosity 0 \
@@ -26,9 +27,9 @@ RUN /opt/venv/bin/python -m config.keys /tmp/keys \
 FROM docker.io/library/python:3.11-slim-bookworm
 
 LABEL org.opencontainers.image.title="Satsuma" \
-      org.opencontainers.image.description="A shop back end in segments that peel"
+      org.opencontainers.image.description="An e-commerce back end whose contexts can be moved to their own servers"
 ENV PATH=/srv/satsuma:/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STATIC_ROOT=/srv/static PORT=8000
-# The folders of `python -m config.keys`: a volume that is mounted there takes over whose they are.
+# The folders of `python -m ops.launch.keys`: a new volume that is mounted there gets their owner and mode.
 RUN groupadd --gid 10001 satsuma \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin satsuma \
  && install --directory --owner=10001 --group=10001 --mode=0700 \
@@ -41,5 +42,5 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["python", "-c", "import os, urllib.request as web; web.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=4)"]
-# Another command takes its place: `docker run satsuma manage.py migrate`, `manage.py engine`, …
-CMD ["python", "-m", "config.serve"]
+# Other commands replace it: `docker run satsuma manage.py migrate`, `manage.py engine`, …
+CMD ["python", "-m", "ops.launch.serve"]

@@ -1,57 +1,106 @@
-# Two commands: `make up` sells, `make test` proves it. Both set up everything they need.
+# `make up` starts a shop, `make test` tests it, `make help` lists the rest. Each target installs what it needs.
 SHELL := /bin/sh
 PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-# What `make test` runs in five processes too: each kind of way across, in less than a minute.
+# What `make lint` checks the types of.
+PACKAGES := shop contexts config ops
+
+# What `make test` also runs in five processes: one test of each kind of crossing, in less than a minute.
 CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_admin.py tests/payments/test_rest.py \
-	tests/notifications/test_writing.py tests/users/test_staff.py tests/inventory/test_events.py
+	tests/notifications/test_message_creation.py tests/users/test_staff.py tests/inventory/test_events.py
 
-# A set's order is part of what is made up: with this, FUZZ_SEED says it all.
-test test-split test-fuzz: export PYTHONHASHSEED := 0
+# The generated requests depend on the order of sets: with a fixed hash seed, FUZZ_SEED alone reproduces them.
+test test-local test-loopback test-split test-fuzz: export PYTHONHASHSEED := 0
 
-.PHONY: up split test test-split test-fuzz test-brokers mutants chaos sweep crowd bench clean lock
+.DEFAULT_GOAL := help
 
-up: $(VENV)/up.stamp  ## a shop that sells, on http://127.0.0.1:8000 (PORT, DATA_DIR)
-	@exec $(RUN) -m config.up
+.PHONY: help up split test test-local test-loopback test-split lint style boundaries vocabulary types format \
+	test-fuzz test-brokers mutants chaos sweep crowd bench clean lock
 
-split: $(VENV)/up.stamp  ## the same shop in five processes behind an nginx, which has to be installed
-	@exec $(RUN) -m config.split
+help:  ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-test: $(VENV)/dev.stamp  ## the whole suite, with local and with loopback binding, and a part of it in five processes
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/lint-imports >.lint-imports.log 2>&1 || { cat .lint-imports.log; exit 1; }
-	@echo "With both bindings side by side, each on a PostgreSQL of its own; what local says follows loopback ..."
+##@ Run the shop
+
+up: $(VENV)/up.stamp  ## start a shop on http://127.0.0.1:8000 (PORT, DATA_DIR)
+	@exec $(RUN) -m ops.launch.up
+
+split: $(VENV)/up.stamp  ## start the same shop in five processes behind nginx, which must be installed
+	@exec $(RUN) -m ops.launch.split
+
+##@ Test a change
+
+test: $(if $(C),$(VENV)/dev.stamp,lint)  ## run all checks and tests; one folder of tests/: C=orders; pytest options: ARGS=
+ifneq ($(C),)
+	@test -e tests/$(C) || { echo "tests/$(C) does not exist. C is a folder of tests/, for example C=orders."; exit 2; }
+	@TRANSPORT=$(or $(TRANSPORT),local) $(RUN) -m pytest tests/$(C) $(ARGS)
+else
+	@echo "Both bindings run side by side, each on its own PostgreSQL; the local output follows the loopback output ..."
 	@TRANSPORT=local $(RUN) -m pytest $(ARGS) >.local.log 2>&1 & local=$$!; \
 		TRANSPORT=loopback $(RUN) -m pytest $(ARGS); loopback=$$?; wait $$local; local=$$?; \
 		cat .local.log; exit $$((local | loopback))
-	@$(if $(ARGS),,echo "A part of it in five processes ..."; TRANSPORT=remote $(RUN) -m pytest $(CROSSING))
+	@$(if $(ARGS),,echo "A part of the suite runs in five processes ..."; TRANSPORT=remote $(RUN) -m pytest $(CROSSING))
+endif
 
-test-split: $(VENV)/dev.stamp  ## the whole suite in five processes with a database each
+lint: style boundaries vocabulary types  ## run every static check: style, boundaries, vocabulary, types
+
+style: $(VENV)/dev.stamp  ## check style, security rules and format with ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+boundaries: $(VENV)/dev.stamp  ## check the imports between contexts with import-linter
+	$(VENV)/bin/lint-imports
+
+vocabulary: $(VENV)/dev.stamp  ## check names and docstrings for unclear words
+	$(RUN) -m tests.architecture.vocabulary
+
+types: $(VENV)/dev.stamp  ## check types with mypy
+	$(VENV)/bin/mypy $(PACKAGES)
+
+format: $(VENV)/dev.stamp  ## format the code and apply the safe fixes of ruff
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+##@ Test by topology
+
+test-local: $(VENV)/dev.stamp  ## run the suite in one process, calls between contexts are plain calls (ARGS)
+	@TRANSPORT=local $(RUN) -m pytest $(ARGS)
+
+test-loopback: $(VENV)/dev.stamp  ## run the suite in one process, calls go through the wire format (ARGS)
+	@TRANSPORT=loopback $(RUN) -m pytest $(ARGS)
+
+test-split: $(VENV)/dev.stamp  ## run the suite in five processes with a database each (ARGS)
 	@TRANSPORT=remote $(RUN) -m pytest $(ARGS)
 
-bench: $(VENV)/up.stamp  ## how fast it is beside one flat Django view; ARGS=--quick, ARGS="--only orders"
-	@$(RUN) -m bench $(ARGS)
+##@ Test in depth
 
-chaos: $(VENV)/dev.stamp  ## buy from a shop that keeps breaking, and audit it (ORDERS, SEED, MODE=split, ENGINE=celery)
-	@$(RUN) -m config.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
-		$(if $(findstring command,$(origin ENGINE)),--engine $(ENGINE))
-
-sweep: $(VENV)/dev.stamp  ## five processes, of which one is killed, at every point where one can be
-	@TRANSPORT=loopback SPLIT_EVERY=1 $(RUN) -m pytest tests/chaos/test_split_sweep.py
-
-test-fuzz: $(VENV)/dev.stamp  ## generated requests against the API (FUZZ_CASES, FUZZ_SEED)
+test-fuzz: $(VENV)/dev.stamp  ## send generated requests to the API (FUZZ_CASES, FUZZ_SEED)
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py
 
-test-brokers: $(VENV)/dev.stamp  ## the Celery engine on Valkey and on RabbitMQ, which has to be installed
-	@BROKERS=valkey,rabbitmq $(RUN) -m pytest tests/celery $(ARGS)
+test-brokers: $(VENV)/dev.stamp  ## test the Celery engine on Valkey and on RabbitMQ, which must be installed (ARGS)
+	@BROKERS=valkey,rabbitmq $(RUN) -m pytest tests/shop/messaging/celery $(ARGS)
 
-mutants: $(VENV)/dev.stamp  ## planted bugs, each caught by the test that it names (ARGS: names, --jobs=2)
+mutants: $(VENV)/dev.stamp  ## plant known bugs and check that a test catches each (ARGS: names, --jobs=2)
 	@$(RUN) -m tests.mutants $(ARGS)
 
-crowd: $(VENV)/dev.stamp  ## the last 1, 10 and 100 units, and a thousand buyers at the same moment
+chaos: $(VENV)/dev.stamp  ## buy from a shop under injected faults, then audit it (ORDERS, SEED, MODE=split, ENGINE=celery)
+	@$(RUN) -m tests.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
+		$(if $(findstring command,$(origin ENGINE)),--engine $(ENGINE))
+
+sweep: $(VENV)/dev.stamp  ## kill one of five processes at every fault point
+	@TRANSPORT=loopback SPLIT_EVERY=1 $(RUN) -m pytest tests/chaos/test_split_sweep.py
+
+##@ Measure
+
+bench: $(VENV)/up.stamp  ## compare the speed with one flat Django view (ARGS=--quick, ARGS="--only orders")
+	@$(RUN) -m bench $(ARGS)
+
+crowd: $(VENV)/dev.stamp  ## let a thousand buyers compete for the last 1, 10 and 100 units
 	@$(RUN) -m bench.crowd
 
 $(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
@@ -64,10 +113,12 @@ $(VENV)/bin/python:
 	@echo "Creating $(VENV) with $(PYTHON) ..."
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 
-lock:  ## resolve pyproject.toml into the hashed requirements (needs uv)
+##@ Maintain
+
+lock:  ## resolve pyproject.toml into requirements/ with hashes (needs uv)
 	@for set in "run" "up --group embedded" "dev --group embedded --group test"; do set -- $$set; file=$$1; shift; \
 		uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --quiet --upgrade -o requirements/$$file.txt || exit 1; done
 
-clean:  ## forget the environment and the data
+clean:  ## delete the virtual environment and the data of `make up`
 	rm -rf $(VENV) .data

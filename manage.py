@@ -3,8 +3,8 @@ import os
 import sys
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["demo"]:  # a customer needs none of the shop's settings
-        from config.demo.run import main
+    if sys.argv[1:2] == ["demo"]:  # it only speaks HTTP, so it must not ask for the settings of a shop
+        from ops.demo.run import main
 
         sys.exit(main(sys.argv[2:]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")

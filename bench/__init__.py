@@ -1,1 +1,1 @@
-"""How fast Satsuma is, measured beside the same shop as one flat Django view on one database."""
+"""Measure how fast Satsuma is, compared with the same shop as one plain Django view on one database (the control)."""

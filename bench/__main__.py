@@ -1,4 +1,4 @@
-"""python -m bench [operation …]: see docs/performance.md."""
+"""Run the benchmark: `python -m bench [operation …]`. See docs/performance.md."""
 
 import argparse
 import json
@@ -11,23 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
-from bench import history, measure, picture, profile, report
-from bench.machine import Failed
+from bench import chart, measure, order_history, profile, report
 from bench.operations import OPERATIONS, READS
-from bench.plan import COMPARED, SCALED_AT, Plan, plan_of
+from bench.plan import COMPARED, SCALED_AT, Plan, make_plan
 from bench.postgres import Postgres
+from bench.processes import Failed
 from bench.report import Row
 from bench.systems import ROOT, Control, Satsuma, Split, System
-from config.embedded import NoPostgres
-from config.valkey import NoValkey
+from ops.launch.postgres import PostgresUnavailable
+from ops.launch.valkey import ValkeyUnavailable
 
-DATA = ROOT / ".data"  # on a disk, where fsync costs what it costs; a folder for temporary files may lie in memory
-WARMING = 1.0  # seconds
-WARMING_CLIENTS = 8
+DATA = ROOT / ".data"  # on a disk, so that fsync has its real cost; a folder for temporary files may be in memory
+WARMUP_SECONDS = 1.0
+WARMUP_CLIENTS = 8
 
 
 def main() -> int:
@@ -37,59 +36,64 @@ def main() -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """The command, and its exit status."""
+    """Run the benchmark and return the exit status."""
     try:
-        plan = plan_of(_understood(arguments))
+        plan = make_plan(_parse_arguments(arguments))
         DATA.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="bench-", dir=DATA) as folder, ExitStack() as stack:
             return (_profile if plan.profile else _measure)(plan, Path(folder), stack)
-    except (Failed, NoPostgres, NoValkey, psycopg.Error) as error:
+    except (Failed, PostgresUnavailable, ValkeyUnavailable, psycopg.Error) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
-def _interrupt(*_: Any) -> None:
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _understood(arguments: list[str]) -> argparse.Namespace:
+def _parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure Satsuma beside one flat Django view. See docs/performance.md."
+        prog="python -m bench",
+        description="Measure Satsuma, compared with one plain Django view. See docs/performance.md.",
     )
-    whole = f"{', '.join(OPERATIONS)}, calls, scale, split, celery; `profile` before one of them shows where its time goes"
-    parser.add_argument("only", nargs="*", help=f"what to measure, without which it is everything: {whole}")
+    names = f"{', '.join(OPERATIONS)}, calls, scale, split, celery; put `profile` before one of them to profile it"
+    parser.add_argument("only", nargs="*", help=f"what to measure (default: everything): {names}")
     parser.add_argument("--only", dest="chosen", default="", help="the same, separated by commas")
     parser.add_argument("--quick", action="store_true", help="about a minute: less data, fewer rounds, 8 clients")
-    parser.add_argument("--clients", help="numbers of clients, separated by commas")
-    parser.add_argument("--seconds", type=float, help="of load for each system, split over the rounds")
-    parser.add_argument("--rounds", type=int, help="rounds in turn, of which the median counts")
-    parser.add_argument("--products", type=int, help="in the catalogue")
-    parser.add_argument("--orders", type=int, help="that are over, in the databases")
-    parser.add_argument("--workers", type=int, default=2, help="web workers of each system")
-    parser.add_argument("--threads", type=int, default=4, help="blocking threads of each worker")
-    parser.add_argument("--changes", type=float, default=10, help="of stock, a second, while customers only read")
+    parser.add_argument("--clients", help="numbers of concurrent clients, separated by commas")
+    parser.add_argument("--seconds", type=float, help="seconds of load on each system, divided among the rounds")
+    parser.add_argument("--rounds", type=int, help="number of rounds, of which the median is reported")
+    parser.add_argument("--products", type=int, help="number of products in the catalogue")
+    parser.add_argument("--orders", type=int, help="number of past orders in the databases")
+    parser.add_argument("--workers", type=int, default=2, help="web workers of each system (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=4, help="threads of each worker (default: %(default)s)")
+    parser.add_argument(
+        "--changes", type=float, default=10, help="stock changes per second while clients read (default: %(default)s)"
+    )
     engines = ["embedded", "separate", "celery"]
-    parser.add_argument("--engine", choices=engines, default="embedded", help="who runs Satsuma's engine")
+    parser.add_argument(
+        "--engine", choices=engines, default="embedded", help="engine of Satsuma (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="folder for results.json and results.svg")
-    parser.add_argument("--check", action="store_true", help="exit status 1 where a target is missed")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 if a target is missed")
     return parser.parse_args(arguments)
 
 
 @contextmanager
 def sink() -> Iterator[int]:
-    """A mail server in a process of its own, whose CPU counts nowhere; its port."""
-    child = subprocess.Popen([sys.executable, "-m", "bench.sink"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    """Run a mail server in another process, whose CPU is not counted, and yield its port."""
+    child = subprocess.Popen([sys.executable, "-m", "bench.mail_sink"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
-        yield int(child.stdout.readline())  # type: ignore[union-attr]
+        yield int(child.stdout.readline() if child.stdout else "")
     finally:
         child.terminate()
         child.wait()
 
 
 def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool = False) -> list[System]:
-    """What the plan needs, prepared, started, with its past, warm, and frozen."""
+    """Prepare the systems that the plan needs: started, with past orders, warmed up, and frozen."""
     postgres = Postgres(folder, track_planning=track_planning)
     stack.callback(postgres.stop)
     postgres.start()
@@ -107,65 +111,66 @@ def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool
     for system in systems:
         stack.callback(system.stop)
         system.start()
-        history.fill(system, plan.small if system.name == "small" else plan.orders)
-        for operation in (one for one in plan.operations if _takes_part(system, one, SCALED_AT)):
-            measure.load(system, operation, WARMING_CLIENTS, WARMING, seed=99)
+        order_history.create_past_orders(system, plan.small if system.name == "small" else plan.orders)
+        for operation in (one for one in plan.operations if _is_measured(system, one, SCALED_AT)):
+            measure.load(system, operation, WARMUP_CLIENTS, WARMUP_SECONDS, seed=99)
         system.settle()
         system.freeze()
     return systems
 
 
 def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
-    report.say(plan.title())
+    report.print_now(plan.title())
     systems = _systems(plan, folder, stack) if plan.operations else []
     rows: list[Row] = []
-    report.say(report.HEADINGS)
+    report.print_now(report.HEADINGS)
     for operation in plan.operations:
         for clients in plan.clients:
-            wanted = [s for s in systems if _takes_part(s, operation, clients)]
+            measured = [system for system in systems if _is_measured(system, operation, clients)]
             changes = plan.changes if operation in READS else 0
-            found = measure.rounds(wanted, operation, clients, plan.seconds / plan.rounds, plan.rounds, changes)
-            fresh = [Row(operation, clients, name, measure.middle(figures)) for name, figures in found.items()]
-            report.say(report.lines(fresh))
-            rows += fresh
+            found = measure.rounds(measured, operation, clients, plan.seconds / plan.rounds, plan.rounds, changes)
+            new = [Row(operation, clients, name, measure.median_round(figures)) for name, figures in found.items()]
+            report.print_now(report.lines(new))
+            rows += new
     calls = _calls() if plan.calls else {}
     verdicts = report.verdicts(rows, calls)
-    report.say(report.verdict_lines(verdicts, calls))
+    report.print_now(report.verdict_lines(verdicts, calls))
     if plan.out:
-        _write(plan, rows, calls, verdicts)
+        _write(plan.out, report.document(plan, rows, calls, verdicts))
     return int(plan.check and not all(verdict.reached for verdict in verdicts))
 
 
-def _can(system: System, operation: str) -> bool:
-    return operation in {"control": COMPARED, "split": ("orders",)}.get(system.name, OPERATIONS)
+def _supports(system: System, operation: str) -> bool:
+    supported: dict[str, tuple[str, ...]] = {"control": COMPARED, "split": ("orders",)}
+    return operation in supported.get(system.name, tuple(OPERATIONS))
 
 
-def _takes_part(system: System, operation: str, clients: int) -> bool:
+def _is_measured(system: System, operation: str, clients: int) -> bool:
     if system.name == "celery":
         return operation == "orders" and clients == SCALED_AT
-    return _can(system, operation) and (system.name != "small" or clients == SCALED_AT)
+    return _supports(system, operation) and (system.name != "small" or clients == SCALED_AT)
 
 
 def _calls() -> dict[str, float]:
     done = subprocess.run([sys.executable, "-m", "bench.calls"], capture_output=True, text=True, cwd=ROOT, check=False)
     if done.returncode:
         raise Failed(done.stderr)
-    return json.loads(done.stdout)
+    microseconds: dict[str, float] = json.loads(done.stdout)
+    return microseconds
 
 
-def _write(plan: Plan, rows: list[Row], calls: dict[str, float], verdicts: list[report.Verdict]) -> None:
-    plan.out.mkdir(parents=True, exist_ok=True)
-    results = report.document(plan, rows, calls, verdicts)
-    (plan.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (plan.out / "results.svg").write_text(picture.draw(results))
-    report.say(f"\nWritten to {plan.out / 'results.json'} and {plan.out / 'results.svg'}")
+def _write(folder: Path, results: chart.Results) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "results.svg").write_text(chart.draw(results))
+    report.print_now(f"\nWritten to {folder / 'results.json'} and {folder / 'results.svg'}")
 
 
 def _profile(plan: Plan, folder: Path, stack: ExitStack) -> int:
     for system in _systems(plan, folder, stack, track_planning=True):
         for operation in plan.operations:
             system.thaw()
-            report.say(profile.profile(system, operation, plan.clients[0], plan.seconds, folder))
+            report.print_now(profile.profile(system, operation, plan.clients[0], plan.seconds, folder))
             system.freeze()
     return 0
 

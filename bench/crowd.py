@@ -1,8 +1,8 @@
-"""python -m bench.crowd: the last units, and a thousand buyers who want one at the same moment.
+"""Let a thousand buyers order the last units of a SKU at the same moment: `python -m bench.crowd`.
 
-Each has a connection of its own and sends its order when all are connected. Exactly as many may be sold as there are;
-everybody else hears `inventory.out_of_stock`, and nobody anything else. The server is laid out as in production: two
-workers of four threads, PostgreSQL with its data on disk.
+Each buyer has a connection and sends its order when all are connected. Exactly the units in stock may be sold; all other
+buyers must get `inventory.out_of_stock`. The server has the layout of production: two workers with four threads, and
+PostgreSQL with its data on disk.
 """
 
 import argparse
@@ -25,111 +25,126 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.embedded import NoPostgres, Server
-from config.up import _environment
+from ops.launch.postgres import PostgresServer, PostgresUnavailable
+from ops.launch.up import build_environment
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
-SPARE = 100  # descriptors for what is not a buyer
-PATIENCE = 60.0  # seconds for one answer
-SOLD, OUT = "201", "409 inventory.out_of_stock"
-MOST_SECONDS = 5.0  # p99
+SPARE_DESCRIPTORS = 100  # file descriptors besides those of the buyers' sockets
+RESPONSE_TIMEOUT_SECONDS = 60.0
+SOLD, OUT_OF_STOCK = "201", "409 inventory.out_of_stock"
+MAX_P99_SECONDS = 5.0
 
 
 class Failed(RuntimeError):
-    """Something that the person at the keyboard can mend."""
+    """The run cannot go on; the message explains what to change."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What one buyer heard, and how long that took from the moment when all began."""
+class BuyerResult:
+    """The response to one buyer, and the seconds since all buyers were connected."""
 
-    said: str
+    outcome: str
     seconds: float
 
 
-def room_for(sockets: int) -> None:
-    """As many descriptors as that takes. Raises Failed."""
+def reserve_descriptors(sockets: int) -> None:
+    """Raise the limit of open files so that it allows this many sockets. Raises Failed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = sockets + SPARE
+    needed = sockets + SPARE_DESCRIPTORS
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     except (ValueError, OSError):
-        raise Failed(f"{sockets} buyers need {needed} open files, which is more than the limit (ulimit -Hn)") from None
+        raise Failed(
+            f"{sockets} buyers need {needed} open files, but the hard limit is {hard}: use fewer --buyers, or raise it "
+            "(ulimit -Hn)"
+        ) from None
 
 
-def rush(port: int, *, sku: str, buyers: int) -> list[Answered]:
-    """Everybody's order of one unit, at once."""
-    room_for(buyers)
-    return asyncio.run(_rush(port, sku, buyers))
+def buy_concurrently(port: int, *, sku: str, buyers: int) -> list[BuyerResult]:
+    """Let each buyer order one unit, all at the same time."""
+    reserve_descriptors(buyers)
+    return asyncio.run(_buy_concurrently(port, sku, buyers))
 
 
-async def _rush(port: int, sku: str, buyers: int) -> list[Answered]:
+async def _buy_concurrently(port: int, sku: str, buyers: int) -> list[BuyerResult]:
     connected = asyncio.Barrier(buyers)
     return await asyncio.gather(*(_buy(port, sku, connected) for _ in range(buyers)))
 
 
-async def _buy(port: int, sku: str, connected: asyncio.Barrier) -> Answered:
-    refused, writer = "", None
+async def _buy(port: int, sku: str, connected: asyncio.Barrier) -> BuyerResult:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError as error:
-        refused = f"no connection ({type(error).__name__})"
+        await connected.wait()
+        return BuyerResult(f"no connection ({type(error).__name__})", 0.0)
     await connected.wait()
-    began = time.perf_counter()
-    said = refused or await _ask(reader, writer, sku)
-    if writer:
-        writer.close()
-    return Answered(said, time.perf_counter() - began)
+    started_at = time.perf_counter()
+    outcome = await _send_order(reader, writer, sku)
+    writer.close()
+    return BuyerResult(outcome, time.perf_counter() - started_at)
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sku: str) -> str:
+async def _send_order(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sku: str) -> str:
     try:
-        writer.write(_order(sku))
-        return _said(await asyncio.wait_for(reader.read(), PATIENCE))
+        writer.write(_build_order_request(sku))
+        return _summarize(await asyncio.wait_for(reader.read(), RESPONSE_TIMEOUT_SECONDS))
     except (TimeoutError, OSError) as error:
-        return f"no answer ({type(error).__name__})"
+        return f"no response ({type(error).__name__})"
 
 
-def _order(sku: str) -> bytes:
-    wish = {"items": [{"sku": sku, "quantity": 1}], "email": f"{uuid.uuid4().hex}@example.com", "shipping_address": ADDRESS,
-            "payment_method": {"provider": "sandbox", "token": "tok_ok"}}  # fmt: skip
-    body = json.dumps(wish).encode()
+def _build_order_request(sku: str) -> bytes:
+    order = {
+        "items": [{"sku": sku, "quantity": 1}],
+        "email": f"{uuid.uuid4().hex}@example.com",
+        "shipping_address": ADDRESS,
+        "payment_method": {"provider": "sandbox", "token": "tok_ok"},
+    }
+    body = json.dumps(order).encode()
     head = ("POST /api/v1/orders HTTP/1.1", "Host: 127.0.0.1", "Connection: close", "Content-Type: application/json",
             f"Idempotency-Key: {uuid.uuid4().hex}", f"Content-Length: {len(body)}", "", "")  # fmt: skip
     return "\r\n".join(head).encode() + body
 
 
-def _said(answer: bytes) -> str:
-    head, _, body = answer.partition(b"\r\n\r\n")
+def _summarize(response: bytes) -> str:
+    """Return the status of a response; of an error, status and code."""
+    head, _, body = response.partition(b"\r\n\r\n")
     words = head.split(None, 2)
     if len(words) < 2:
-        return "nothing"
+        return "an empty response"
     status = words[1].decode()
     return status if status < "400" else f"{status} {json.loads(body)['code'] if body[:1] == b'{' else ''}".strip()
 
 
-def quantile(answers: list[Answered], part: float) -> float:
-    """The time that this part of all answers took at most, in seconds."""
-    took = sorted(answer.seconds for answer in answers)
-    return took[min(len(took) - 1, int(len(took) * part))]
+def quantile(results: list[BuyerResult], part: float) -> float:
+    """Return the seconds within which this part of all buyers got their response."""
+    times = sorted(result.seconds for result in results)
+    return times[min(len(times) - 1, int(len(times) * part))]
 
 
 class Shop:
-    """A shop with production's layout on a port of its own, used over HTTP alone."""
+    """Run a shop with the layout of production, used only over HTTP."""
 
     def __init__(self, folder: Path, *, workers: int, threads: int) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.site = f"http://127.0.0.1:{self.port}"
-        self.database = Server(folder)
+        self.database = PostgresServer(folder)
         self.database.start()
-        self.environment = _environment(folder, self.port) | {"DATABASE_URL": self.database.url, "LOG_LEVEL": "ERROR"}
+        self.environment = build_environment(folder, self.port) | {
+            "DATABASE_URL": self.database.url,
+            "LOG_LEVEL": "ERROR",
+        }
         prepared = subprocess.run(
-            [sys.executable, "-m", "config.prepare"], env=self.environment, capture_output=True, text=True, check=True, cwd=ROOT
+            [sys.executable, "-m", "ops.launch.prepare"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
         )
         self.staff = json.loads(prepared.stdout.splitlines()[-1])
         self.process = subprocess.Popen(
@@ -140,30 +155,33 @@ class Shop:
         self._await_ready()
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RESPONSE_TIMEOUT_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                return self.call("GET", "/ready") and None
+                self.call("GET", "/ready")
+                return
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
-        raise Failed("The shop did not get ready; what it said stands above.")
+        raise Failed("The shop did not become ready; its messages above say why.")
 
     def call(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
+        """Send a request and return the decoded JSON. Raises HTTPError."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.site + path, content, headers, method=method)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        with urllib.request.urlopen(request, timeout=RESPONSE_TIMEOUT_SECONDS) as response:
             return json.load(response)
 
-    def something_with(self, units: int) -> str:
-        """A SKU of which there are exactly so many."""
-        proof = {"email": self.staff["email"], "password": self.staff["password"]}
-        token = self.call("POST", "/api/v1/auth/token", proof)["access"]
+    def sku_with_stock(self, units: int) -> str:
+        """Adjust the stock of some SKU to exactly this many units, and return the SKU."""
+        credentials = {"email": self.staff["email"], "password": self.staff["password"]}
+        token = self.call("POST", "/api/v1/auth/token", credentials)["access"]
         page = self.call("GET", "/api/v1/products?in_stock=true&page_size=100")
         variant = next(v for product in page["results"] for v in product["variants"] if v["available"] > units)
-        correction = {"sku": variant["sku"], "quantity": units - variant["available"], "reason": "the last ones"}
-        self.call("POST", "/api/v1/staff/stock/adjustments", correction, token)
-        return variant["sku"]
+        sku = str(variant["sku"])
+        adjustment = {"sku": sku, "quantity": units - variant["available"], "reason": "benchmark"}
+        self.call("POST", "/api/v1/staff/stock/adjustments", adjustment, token)
+        return sku
 
     def stop(self) -> None:
         self.process.terminate()
@@ -184,43 +202,48 @@ def shop(*, workers: int, threads: int) -> Iterator[Shop]:
             opened.stop()
 
 
-def wrong(answers: list[Answered], units: int) -> str:
-    """What must not be, in a sentence; empty if all is well."""
-    heard = Counter(answer.said for answer in answers)
-    others = {said: often for said, often in heard.items() if said not in (SOLD, OUT)}
-    if others:
-        return f"Somebody heard something else: {others}"
-    return "" if heard[SOLD] == units else f"{heard[SOLD]} were sold of {units}"
+def find_problem(results: list[BuyerResult], units: int) -> str:
+    """Describe in a sentence what went wrong; return an empty string if nothing did."""
+    outcomes = Counter(result.outcome for result in results)
+    unexpected = {outcome: count for outcome, count in outcomes.items() if outcome not in (SOLD, OUT_OF_STOCK)}
+    if unexpected:
+        return f"Unexpected responses: {unexpected}"
+    return "" if outcomes[SOLD] == units else f"{outcomes[SOLD]} of {units} units were sold"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.crowd", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--buyers", type=int, default=1000)
-    parser.add_argument("--units", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--workers", type=int, default=2, help="web workers (2)")
-    parser.add_argument("--threads", type=int, default=4, help="threads of each (4)")
+    parser.add_argument("--buyers", type=int, default=1000, help="number of buyers (default: %(default)s)")
+    parser.add_argument("--units", type=int, nargs="+", default=[1, 10, 100], help="units in stock, one run for each")
+    parser.add_argument("--workers", type=int, default=2, help="web workers (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=4, help="threads of each worker (default: %(default)s)")
     options = parser.parse_args()
     try:
-        room_for(options.buyers)
+        reserve_descriptors(options.buyers)
         with shop(workers=options.workers, threads=options.threads) as opened:
             return measure(opened, options.buyers, options.units)
-    except (Failed, NoPostgres) as error:
+    except (Failed, PostgresUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
 
 
 def measure(opened: Shop, buyers: int, stocks: list[int]) -> int:
-    """The table, and the exit status: 1 where a unit was sold too many or too few, or somebody waited too long."""
+    """Print a table and return the exit status: 1 if the number of units sold is wrong, or a response took too long."""
     failures = 0
-    rush(opened.port, sku=opened.something_with(20), buyers=100)  # so that nobody measures a cold start
+    buy_concurrently(opened.port, sku=opened.sku_with_stock(20), buyers=100)  # warm up
     print(f"{buyers} buyers at once; {os.cpu_count()} processors")
     for units in stocks:
-        answers = rush(opened.port, sku=opened.something_with(units), buyers=buyers)
-        p50, p99, last = (quantile(answers, part) for part in (0.5, 0.99, 1.0))
-        problem = wrong(answers, units) or ("p99 is above 5 s" if p99 > MOST_SECONDS else "")
+        results = buy_concurrently(opened.port, sku=opened.sku_with_stock(units), buyers=buyers)
+        p50, p99, last = (quantile(results, part) for part in (0.5, 0.99, 1.0))
+        problem = find_problem(results, units) or (
+            f"p99 is above {MAX_P99_SECONDS:g} s" if p99 > MAX_P99_SECONDS else ""
+        )
         failures += bool(problem)
-        print(f"{units:>5} units: p50 {p50:.2f} s, p99 {p99:.2f} s, last {last:.2f} s, "
-              f"{buyers / last:.0f} answers/s. {problem or f'Exactly {units} sold.'}", flush=True)  # fmt: skip
+        print(
+            f"{units:>5} units: p50 {p50:.2f} s, p99 {p99:.2f} s, last {last:.2f} s, {buyers / last:.0f} responses/s. "
+            f"{problem or f'Exactly {units} sold.'}",
+            flush=True,
+        )
     return 1 if failures else 0
 
 

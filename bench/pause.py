@@ -1,8 +1,8 @@
-"""python -m bench.pause: for how long nobody can write a context that moves, with a million rows in it.
+"""Measure how long writes to a context are blocked while it moves with a million rows: `python -m bench.pause`.
 
-Two PostgreSQL with their data on disk, and writers on the context's own role, each with a connection at a time, which is
-opened anew wherever the context is when it is lost, as the shop's are. What counts is the longest time between two
-commits of any of them.
+There are two PostgreSQL servers with their data on disk, and writers with the role of the context. A writer whose
+connection is lost reconnects to wherever the context is, as the shop does. The result is the longest time between two
+commits of any writer.
 """
 
 import argparse
@@ -15,14 +15,14 @@ import threading
 import time
 from pathlib import Path
 
-from bench.machine import Failed
-from config.embedded import NoPostgres, Server
-from config.up import _environment
+from bench.processes import Failed
+from ops.launch.postgres import PostgresServer, PostgresUnavailable
+from ops.launch.up import build_environment
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = "payments"
 WRITERS = 4
-MOST_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 1.0
 
 _FILL = """
 INSERT INTO shop_outboxevent
@@ -38,7 +38,7 @@ _WRITE = "INSERT INTO shop_idempotencykey (scope, key, fingerprint) VALUES (%s, 
 
 
 class Writers:
-    """They write until they are told to stop; `gaps` are the times between two commits of any of them."""
+    """Write in threads until they are stopped, and record the time of each commit."""
 
     def __init__(self) -> None:
         self.commits: list[float] = []
@@ -48,74 +48,76 @@ class Writers:
     def _write(self, n: int) -> None:
         from django.db import connections
 
-        from shop.database import OUTAGES, rows
+        from shop.db.database import OUTAGE_ERRORS, fetch_rows
 
         count = 0
         while not self.stopping.is_set():
             count += 1
             try:
-                rows(CONTEXT, _WRITE, [f"pause {n}", count])
+                fetch_rows(CONTEXT, _WRITE, [f"pause {n}", count])
                 self.commits.append(time.monotonic())
-            except OUTAGES:
+            except OUTAGE_ERRORS:
                 connections[CONTEXT].close()
         connections.close_all()
 
-    def longest(self) -> float:
+    def longest_gap(self) -> float:
+        """Return the longest time between two commits, in seconds. Raises Failed if a writer has died."""
         if not all(thread.is_alive() for thread in self.threads):
-            raise Failed("A writer has given up.")
+            raise Failed("A writer has died; its traceback above says why.")
         return max(later - one for one, later in itertools.pairwise([*sorted(self.commits), time.monotonic()]))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.pause", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    wanted = parser.parse_args().rows
+    parser = argparse.ArgumentParser(prog="python -m bench.pause", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000, help="number of rows (default: %(default)s)")
+    rows = parser.parse_args().rows
     try:
         (ROOT / ".data").mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="pause-", dir=ROOT / ".data") as folder:
-            return _measure(Path(folder), wanted)
-    except (Failed, NoPostgres) as error:
+            return _measure(Path(folder), rows)
+    except (Failed, PostgresUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _measure(folder: Path, wanted: int) -> int:
-    old, new = Server(folder / "old"), Server(folder / "new")
+def _measure(folder: Path, rows: int) -> int:
+    old, new = PostgresServer(folder / "old"), PostgresServer(folder / "new")
     try:
         for server in (old, new):
             server.start()
-        os.environ.update(_environment(folder, 8000) | {"DATABASE_URL": old.url, "ENGINE": "none"})
+        os.environ.update(build_environment(folder, 8000) | {"DATABASE_URL": old.url, "ENGINE": "none"})
         for command in (["databases"], ["migrate", "-v0"]):
             _manage(*command)
-        _fill(wanted)
-        return _report(wanted, *_move(new.url.replace("/postgres?", f"/{CONTEXT}?")))
+        _fill(rows)
+        return _report(rows, *_move(new.url.replace("/postgres?", f"/{CONTEXT}?")))
     finally:
         for server in (old, new):
             server.stop()
 
 
-def _fill(wanted: int) -> None:
+def _fill(rows: int) -> None:
     import django
 
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     django.setup()
     from django.conf import settings
 
-    from config.directory import administrator
+    from ops.peel.directory import connect_as_administrator
 
-    with administrator(settings.DATABASE_SERVER, settings.DATABASES[CONTEXT]["NAME"]) as connection:
+    with connect_as_administrator(settings.DATABASE_SERVER, settings.DATABASES[CONTEXT]["NAME"]) as connection:
         for statement in _FILL.split(";"):
-            connection.execute(statement, {"half": wanted // 2} if "half" in statement else None)
+            connection.execute(statement, {"half": rows // 2} if "half" in statement else None)
 
 
 def _move(target: str) -> tuple[float, float, str]:
+    """Move the context under load. Returns the seconds that it took, the longest gap, and the output of the command."""
     writers = Writers()
     for thread in writers.threads:
         thread.start()
-    began = time.monotonic()
+    started_at = time.monotonic()
     try:
-        said = _manage("peel", CONTEXT, "--to", target)
-        return time.monotonic() - began, writers.longest(), said
+        output = _manage("peel", CONTEXT, "--to", target)
+        return time.monotonic() - started_at, writers.longest_gap(), output
     finally:
         writers.stopping.set()
         for thread in writers.threads:
@@ -131,11 +133,15 @@ def _manage(*command: str) -> str:
     return done.stdout
 
 
-def _report(wanted: int, took: float, longest: float, said: str) -> int:
-    print(said)
-    print(f"{wanted} rows moved in {took:.1f} s under {WRITERS} writers; the longest time between two commits: {longest:.3f} s")
-    print(f"target: at most {MOST_SECONDS:g} s: {'met' if longest <= MOST_SECONDS else 'MISSED'}")
-    return longest > MOST_SECONDS
+def _report(rows: int, seconds: float, longest_gap: float, output: str) -> int:
+    print(output)
+    print(
+        f"{rows} rows moved in {seconds:.1f} s under {WRITERS} writers; "
+        f"the longest time between two commits was {longest_gap:.3f} s"
+    )
+    is_met = longest_gap <= MAX_PAUSE_SECONDS
+    print(f"target: at most {MAX_PAUSE_SECONDS:g} s: {'met' if is_met else 'MISSED'}")
+    return int(not is_met)
 
 
 if __name__ == "__main__":

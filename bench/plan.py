@@ -1,22 +1,25 @@
-"""What a run measures, with how much data, for how long."""
+"""Plan a run: what it measures, with how much data, for how long."""
 
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from bench.machine import Failed
 from bench.operations import OPERATIONS
+from bench.processes import Failed
 from bench.systems import ROOT, Layout
 
-COMPARED = ("list", "detail", "orders")  # what the control can do too
-SCALED_AT = 8  # clients, at which the small shop is measured beside the large one
+COMPARED = ("list", "detail", "orders")  # operations that the control has too
+SCALED_AT = 8  # number of clients at which the small shop is compared with the large one
 EXTRA = ("calls", "scale", "split", "celery")
-MOST = 1_000_000  # orders that are over
+MAX_ORDERS = 1_000_000
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes are rows, times are seconds."""
+    """The options of a run. Sizes are numbers of rows, times are in seconds."""
 
     operations: tuple[str, ...]
     calls: bool
@@ -37,7 +40,7 @@ class Plan:
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """The operations that the control takes part in."""
+        """Return the operations that are measured on the control too."""
         return tuple(name for name in self.operations if name in COMPARED)
 
     @property
@@ -45,21 +48,21 @@ class Plan:
         return bool(self.compared) and not self.profile
 
     def title(self) -> str:
-        """What is about to be done, in a sentence."""
+        """Describe the run in one line."""
         return (
             f"{self.layout.workers} workers of {self.layout.threads} threads, engine {self.layout.engine}; "
             f"{self.products:,} products and {self.orders:,} orders; {self.seconds:g} s in {self.rounds} rounds"
-            f"; {self.changes:g} changes of stock a second"
+            f"; {self.changes:g} stock changes per second"
         )
 
 
-def plan_of(given: argparse.Namespace) -> Plan:
-    """The plan for these arguments. Raises Failed, with a sentence, for what cannot be measured."""
+def make_plan(given: argparse.Namespace) -> Plan:
+    """Make the plan for command line arguments. Raises Failed for invalid ones."""
     named = [*given.only, *filter(None, given.chosen.split(","))]
     profiled = named[:1] == ["profile"]
     wanted = tuple(named[profiled:]) or (("orders",) if profiled else (*OPERATIONS, *EXTRA))
     if unknown := [name for name in wanted if name not in OPERATIONS and name not in EXTRA]:
-        raise Failed(f"There is no {unknown[0]!r} to measure; there are {', '.join((*OPERATIONS, *EXTRA))}.")
+        raise Failed(f"{unknown[0]!r} cannot be measured; choose from {', '.join((*OPERATIONS, *EXTRA))}.")
     full = not named and not given.quick
     scale = "scale" in wanted and not profiled
     operations = tuple(name for name in OPERATIONS if name in wanted)
@@ -71,18 +74,18 @@ def plan_of(given: argparse.Namespace) -> Plan:
     plan = Plan(
         operations=operations, calls="calls" in wanted, scale=scale, split=split, celery=celery, profile=profiled,
         clients=_clients(given.clients, (1, 8, 32) if full else (SCALED_AT,)),
-        seconds=_or(given.seconds, 9.0 if full else 3.0 if given.quick else 5.0),
-        rounds=_or(given.rounds, 3 if full else 2),
-        products=_or(given.products, 10_000 if full or (scale and not given.quick) else 1_000),
-        orders=_or(given.orders, 100_000 if full or (scale and not given.quick) else 10_000 if scale else 0),
+        seconds=_given_or_default(given.seconds, 9.0 if full else 3.0 if given.quick else 5.0),
+        rounds=_given_or_default(given.rounds, 3 if full else 2),
+        products=_given_or_default(given.products, 10_000 if full or (scale and not given.quick) else 1_000),
+        orders=_given_or_default(given.orders, 100_000 if full or (scale and not given.quick) else 10_000 if scale else 0),
         small=100, layout=Layout(given.workers, given.threads, given.engine),
         out=given.out or (ROOT / "bench" if full else None), check=given.check,
         changes=given.changes,
     )  # fmt: skip
-    return _sane(plan)
+    return _validated(plan)
 
 
-def _or(given: float | None, default: float) -> float:
+def _given_or_default(given: Number | None, default: Number) -> Number:
     return default if given is None else given
 
 
@@ -90,18 +93,18 @@ def _clients(given: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in given.split(",")) if given else default
     except ValueError:
-        raise Failed(f"--clients is {given!r}; it has to be numbers, separated by commas.") from None
+        raise Failed(f"--clients is {given!r}; it must be numbers, separated by commas.") from None
 
 
-def _sane(plan: Plan) -> Plan:
-    at_least = {"clients": (min(plan.clients), 1), "seconds": (plan.seconds, 0.1), "rounds": (plan.rounds, 1),
+def _validated(plan: Plan) -> Plan:
+    minimums = {"clients": (min(plan.clients), 1), "seconds": (plan.seconds, 0.1), "rounds": (plan.rounds, 1),
                 "products": (plan.products, 100), "orders": (plan.orders, 0), "workers": (plan.layout.workers, 1),
                 "threads": (plan.layout.threads, 1), "changes": (plan.changes, 0)}  # fmt: skip
-    for name, (value, least) in at_least.items():
-        if value < least:
-            raise Failed(f"--{name} is {value}; it has to be {least} or more.")
-    if plan.orders > MOST:
-        raise Failed(f"--orders is {plan.orders}; it can be {MOST} at most.")
+    for name, (value, minimum) in minimums.items():
+        if value < minimum:
+            raise Failed(f"--{name} is {value}; it must be {minimum} or more.")
+    if plan.orders > MAX_ORDERS:
+        raise Failed(f"--orders is {plan.orders}; it must be {MAX_ORDERS} or less.")
     if plan.scale and SCALED_AT not in plan.clients:
-        raise Failed(f"scale is measured with {SCALED_AT} clients; --clients has to name them.")
+        raise Failed(f"scale is measured with {SCALED_AT} clients; add {SCALED_AT} to --clients.")
     return plan

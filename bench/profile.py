@@ -1,4 +1,4 @@
-"""Where the time of an operation goes: statements by their share in the server, functions by their share of the interpreter."""
+"""Profile an operation: statements by their time in the server, functions by their time in the interpreter."""
 
 import shutil
 import signal
@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 from bench import measure
-from bench.machine import Process
 from bench.measure import Figures
 from bench.postgres import Statement
+from bench.processes import Process
 from bench.systems import System
 
 RATE = 200  # samples per second
@@ -17,7 +17,7 @@ TOP = 45
 
 
 def profile(system: System, operation: str, clients: int, seconds: float, folder: Path) -> str:
-    """One round on a thawed system, as text. The functions are there only where py-spy is on the PATH."""
+    """Profile one round on a thawed system and return a report. It has functions only if py-spy is on the PATH."""
     watchers = _watch(system, folder)
     figures, statements = measure.measured(system, operation, clients, seconds, seed=1)
     for watcher in watchers:
@@ -36,27 +36,29 @@ def _watch(system: System, folder: Path) -> list[Process]:
     spy = shutil.which("py-spy")
     if not spy:
         return []
-    how = ["--subprocesses", "--gil", "--function", "--nonblocking", "--rate", str(RATE), "--format", "raw"]
+    options = ["--subprocesses", "--gil", "--function", "--nonblocking", "--rate", str(RATE), "--format", "raw"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return [
-        Process([spy, "record", *how, "--pid", str(pid), "--output", str(folder / f"stacks-{pid}")], {}, **quiet)
+        Process([spy, "record", *options, "--pid", str(pid), "--output", str(folder / f"stacks-{pid}")], {}, **quiet)
         for pid in (process.pid for process in system.processes)
     ]
 
 
 def _title(operation: str, clients: int, figures: Figures) -> str:
     return (
-        f"# {operation}, {clients} clients: {figures.count} in all, {figures.per_second:.1f}/s\n\n"
-        f"CPU ms each: {figures.app_cpu:.2f} in the shop, {figures.database_cpu:.2f} in PostgreSQL. "
+        f"# {operation}, {clients} clients: {figures.count} operations, {figures.per_second:.1f}/s\n\n"
+        f"CPU ms per operation: {figures.app_cpu:.2f} in the shop, {figures.database_cpu:.2f} in PostgreSQL. "
         f"{figures.statements:.1f} statements, {figures.frame:.1f} BEGIN and COMMIT, {figures.writes:.1f} write transactions."
     )
 
 
 def _statements(statements: list[Statement], figures: Figures) -> str:
     n = figures.count
-    total = f"{'':7} {sum(s.planning for s in statements) / n:8.3f} {sum(s.execution for s in statements) / n:8.3f}  all"
+    total = (
+        f"{'':7} {sum(s.planning for s in statements) / n:8.3f} {sum(s.execution for s in statements) / n:8.3f}  all"
+    )
     rows = [f"{s.calls / n:7.2f} {s.planning / n:8.3f} {s.execution / n:8.3f}  {_line(s.text)}" for s in statements]
-    head = "## Statements: calls, ms of planning and of execution for each operation; parsing and the commit are in none"
+    head = "## Statements: calls, ms of planning and ms of execution per operation; without parsing and commits"
     return "\n".join([head, "", total, *rows[:TOP]])
 
 
@@ -75,12 +77,15 @@ def _stacks(file: Path) -> Counter[tuple[str, ...]]:
 
 
 def _functions(stacks: Counter[tuple[str, ...]], figures: Figures, *, own: bool) -> str:
-    """Own: in the function itself; else with all that it calls. Shares of the samples, as ms of the shop's CPU."""
+    """Render the functions with their share of the samples and of the shop's CPU.
+
+    With `own`, only the time in the function itself counts; else also the time in the functions that it calls.
+    """
     spent = Counter[str]()
     for frames, count in stacks.items():
         for frame in {frames[-1]} if own else set(frames):
             spent[frame] += count
-    each = figures.app_cpu / max(1, stacks.total())
-    rows = [f"{100 * n / stacks.total():6.1f} % {n * each:8.3f}  {frame}" for frame, n in spent.most_common(TOP)]
-    kind = "in themselves" if own else "with what they call"
-    return "\n".join([f"## Functions, {kind}: share of the samples, ms of the shop's CPU for each operation", "", *rows])
+    per_sample = figures.app_cpu / max(1, stacks.total())
+    rows = [f"{100 * n / stacks.total():6.1f} % {n * per_sample:8.3f}  {frame}" for frame, n in spent.most_common(TOP)]
+    kind = "own time" if own else "with the functions that they call"
+    return "\n".join([f"## Functions, {kind}: share of the samples, ms of the shop's CPU per operation", "", *rows])

@@ -1,11 +1,11 @@
-"""What was found: as lines on the screen, as a document, and held against what Satsuma wants to reach."""
+"""Report the figures: as lines of text, as results.json, and compared with the targets."""
 
 import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from bench.chart import Results
 from bench.measure import Figures
 from bench.plan import SCALED_AT, Plan
 
@@ -13,14 +13,15 @@ LINE = "{:<7} {:>3}  {:<8} {:>8} {:>7} {:>7} {:>7}   {:>6} {:>6}   {:>5} {:>5} {
 HEADINGS = "\n" + LINE.format(
     "", "", "", "per s", "p50 ms", "p95", "p99", "CPU ms", "+ PG", "SQL", "+ txn", "writes", "drain", "loader"
 )
-RATIOS = {"orders": 0.35, "list": 2.0, "detail": 2.0}  # at least, of the control's throughput at SCALED_AT clients
-CALL = 1.0  # microseconds more than a plain call, at most
-REMOTE = 500.0  # microseconds until half of the calls to another process are answered, at most
-SPLIT = 2.5  # times the p50 of one process, at most
-# "Towards Modern Development of Cloud Applications" (HotOS 2023) has up to 15 times the latency and 9 times the cost.
+# Throughput of Satsuma, divided by that of the control, at SCALED_AT clients.
+MIN_THROUGHPUT_RATIOS = {"orders": 0.35, "list": 2.0, "detail": 2.0}
+MAX_CALL_OVERHEAD_MICROSECONDS = 1.0  # of an interface call, compared with a plain call
+MAX_REMOTE_CALL_MICROSECONDS = 500.0  # median of calls to another process
+MAX_SPLIT_RATIO = 2.5  # p50 in five processes, divided by that in one
+# "Towards Modern Development of Cloud Applications" (HotOS 2023) reports up to 15 times the latency and 9 times the cost.
 PUBLISHED = "published: up to 15 times the time, 9 times the CPU"
-CELERY = 0.7  # at least, of the throughput with the embedded engine
-SCALE = 1.3  # times as long as in a small shop, at most
+MIN_CELERY_RATIO = 0.7  # throughput with Celery, divided by that with the embedded engine
+MAX_SCALE_RATIO = 1.3  # time in the large shop, divided by that in the small one
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One target, and what there is of it."""
+    """A target and its measured value."""
 
     name: str
     value: float
@@ -48,7 +49,7 @@ class Verdict:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
-def say(text: str) -> None:
+def print_now(text: str) -> None:
     print(text, flush=True)
 
 
@@ -66,48 +67,62 @@ def _line(row: Row) -> str:
 
 
 def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
-    """Each target that this run can speak to."""
-    speed = {(r.operation, r.system): r.figures.per_second for r in rows if r.clients == SCALED_AT}
-    cpu = {(r.operation, r.system): r.figures.app_cpu + r.figures.database_cpu for r in rows if r.clients == SCALED_AT}
+    """Compare the figures with each target that this run has figures for."""
+    compared = [row for row in rows if row.clients == SCALED_AT]
+    speed = {(row.operation, row.system): row.figures.per_second for row in compared}
+    cpu = {(row.operation, row.system): row.figures.app_cpu + row.figures.database_cpu for row in compared}
+
+    def format_cpu_ratio(operation: str, system: str, reference: str) -> str:
+        return f"{cpu[operation, system] / cpu[operation, reference]:.2f} times the CPU"
+
     found = []
-    for name, least in RATIOS.items():
-        ours, theirs = (name, "satsuma"), (name, "control")
-        if theirs in speed:
-            note = f"{cpu[ours] / cpu[theirs]:.2f} times the CPU"
-            found.append(Verdict(f"{name}: throughput, of the control's", speed[ours] / speed[theirs], least, True, note))
+    for name, minimum in MIN_THROUGHPUT_RATIOS.items():
+        if (name, "control") in speed:
+            ratio, note = speed[name, "satsuma"] / speed[name, "control"], format_cpu_ratio(name, "satsuma", "control")
+            found.append(Verdict(f"{name}: throughput, of the control's", ratio, minimum, True, note))
     if ("orders", "split") in speed:
-        waits = {r.system: r.figures.p50 for r in rows if (r.operation, r.clients) == ("orders", SCALED_AT)}
-        note = f"{cpu['orders', 'split'] / cpu['orders', 'satsuma']:.2f} times the CPU; {PUBLISHED}"
-        found.append(Verdict("orders: p50 in five processes, of one's", waits["split"] / waits["satsuma"], SPLIT, False, note))
+        latency = {row.system: row.figures.p50 for row in compared if row.operation == "orders"}
+        ratio, note = latency["split"] / latency["satsuma"], format_cpu_ratio("orders", "split", "satsuma")
+        name = "orders: p50 in five processes, of one's"
+        found.append(Verdict(name, ratio, MAX_SPLIT_RATIO, False, f"{note}; {PUBLISHED}"))
     if calls:
-        found.append(Verdict("interface call: µs more than a plain one", calls["local"] - calls["plain"], CALL, False))
-        found.append(Verdict("call to another process, p50 in µs", calls["remote"], REMOTE, False))
+        overhead, name = calls["local"] - calls["plain"], "interface call: µs more than a plain one"
+        found.append(Verdict(name, overhead, MAX_CALL_OVERHEAD_MICROSECONDS, False))
+        name = "call to another process, p50 in µs"
+        found.append(Verdict(name, calls["remote"], MAX_REMOTE_CALL_MICROSECONDS, False))
     if ("orders", "celery") in speed:
-        note = f"{cpu['orders', 'celery'] / cpu['orders', 'satsuma']:.2f} times the CPU"
-        ratio = speed["orders", "celery"] / speed["orders", "satsuma"]
-        found.append(Verdict("orders: throughput with Celery, of the embedded engine's", ratio, CELERY, True, note))
+        ratio, note = (
+            speed["orders", "celery"] / speed["orders", "satsuma"],
+            format_cpu_ratio("orders", "celery", "satsuma"),
+        )
+        name = "orders: throughput with Celery, of the embedded engine's"
+        found.append(Verdict(name, ratio, MIN_CELERY_RATIO, True, note))
     for operation, system in speed:
         if system == "small":
-            slower = speed[operation, "small"] / speed[operation, "satsuma"]
-            found.append(Verdict(f"{operation}: time in the large shop, of the small one's", slower, SCALE, False))
+            ratio, name = (
+                speed[operation, "small"] / speed[operation, "satsuma"],
+                f"{operation}: time in the large shop",
+            )
+            found.append(Verdict(f"{name}, of the small one's", ratio, MAX_SCALE_RATIO, False))
     return found
 
 
 def verdict_lines(found: list[Verdict], calls: dict[str, float]) -> str:
-    told = [f"\n{'Targets':<50} {'found':>6}   {'wanted':>7}"] if found else []
-    for one in found:
-        wanted = f"{'≥' if one.at_least else '≤'} {one.limit:>5g}"
-        missed = "" if one.reached else "missed"
-        told.append(f"{one.name:<50} {one.value:>6.2f}   {wanted}   {missed:<6}   {one.note}".rstrip())
+    """Render the verdicts as a table."""
+    table = [f"\n{'Targets':<50} {'value':>6}   {'target':>7}"] if found else []
+    for verdict in found:
+        target = f"{'≥' if verdict.at_least else '≤'} {verdict.limit:>5g}"
+        missed = "" if verdict.reached else "missed"
+        table.append(f"{verdict.name:<50} {verdict.value:>6.2f}   {target}   {missed:<6}   {verdict.note}".rstrip())
     if calls:
-        told.append(f"{'':<50} " + ", ".join(f"{name} {value:.2f} µs" for name, value in calls.items()))
-    return "\n".join(told)
+        table.append(f"{'':<50} " + ", ".join(f"{name} {value:.2f} µs" for name, value in calls.items()))
+    return "\n".join(table)
 
 
-def document(plan: Plan, rows: list[Row], calls: dict[str, float], found: list[Verdict]) -> dict[str, Any]:
-    """results.json."""
+def document(plan: Plan, rows: list[Row], calls: dict[str, float], found: list[Verdict]) -> Results:
+    """Build the content of results.json."""
     return {
-        "machine": {"cpus": os.cpu_count(), "model": _model(), "python": platform.python_version()},
+        "machine": {"cpus": os.cpu_count(), "model": _read_processor_model(), "python": platform.python_version()},
         "layout": asdict(plan.layout),
         "data": {"products": plan.products, "orders": plan.orders, "small": plan.small},
         "changes": plan.changes,
@@ -126,7 +141,7 @@ def _rounded(numbers: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in numbers.items()}
 
 
-def _model() -> str:
+def _read_processor_model() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -1,4 +1,4 @@
-"""What is measured: Satsuma and the control, each behind the same server program, on databases of its own."""
+"""The measured systems: Satsuma and the control, each behind the same server program and with its own databases."""
 
 import json
 import os
@@ -17,22 +17,22 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench import catalogue, machine
-from bench.machine import Failed, Process
+from bench import catalogue, processes
 from bench.postgres import Postgres
-from config import valkey
-from config.keys import signing_key
+from bench.processes import Failed, Process
+from config.contexts import ALL_CONTEXTS
+from ops.launch import valkey
+from ops.launch.keys import generate_signing_key
 
-CONTEXTS = ("orders", "inventory", "payments", "users", "notifications")
 ROOT = Path(__file__).resolve().parent.parent
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing that configures a shop
-SHOWN = 4000  # characters of a log, where a run failed
-DRAIN_PATIENCE = 120.0  # seconds until all that follows the last order has to be done
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # environment variables, of which none configures a shop
+MAX_LOG_CHARACTERS = 4000  # of a log that is printed when a run fails
+DRAIN_TIMEOUT_SECONDS = 120.0  # how long the events of the last orders may take
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How many web workers with how many threads, and who runs Satsuma's engine: they, a process of its own, or Celery's."""
+    """The number of web workers and threads, and the engine of Satsuma: embedded in them, separate, or celery."""
 
     workers: int = 2
     threads: int = 4
@@ -46,7 +46,7 @@ def _free_port() -> int:
 
 
 class System:
-    """A shop: prepared once, then thawed for each of its rounds."""
+    """A measured shop: prepared once, then thawed for each of its rounds."""
 
     application: str
     databases: tuple[str, ...]
@@ -66,11 +66,11 @@ class System:
         }
 
     def start(self) -> None:
-        """Start the server, and wait until it answers."""
+        """Start the server, and wait until it responds."""
         for database in self.databases:
             self.connections[database] = self.postgres.connect(database)
         self._serve()
-        machine.wait_until(self._answers, f"{self.name} starts")
+        processes.wait_until(self._is_responding, f"start of {self.name}")
 
     def _serve(self) -> None:
         self._spawn_server(self.application, self.port, self.layout.workers)
@@ -86,29 +86,29 @@ class System:
         command, environment = [program, *arguments], self.environment | own
         self.processes.append(Process(command, environment, stdout=self.output, stderr=self.output, cwd=ROOT))
 
-    def _answers(self) -> bool:
+    def _is_responding(self) -> bool:
         if any(process.child.poll() is not None for process in self.processes):
-            raise Failed(f"{self.name} ended while it started; see {self.output.name}")
+            raise Failed(f"{self.name} exited while it started; see {self.output.name}")
         try:
-            return all(_opens(address) for address in self._addresses())
+            return all(_can_open(address) for address in self._list_probe_urls())
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def _addresses(self) -> list[str]:
-        """What answers when everything does."""
+    def _list_probe_urls(self) -> list[str]:
+        """List the URLs that respond once the whole system does."""
         return [f"http://127.0.0.1:{self.port}/api/v1/products/product-1"]
 
     def run(self, *arguments: str) -> None:
-        """A command of this shop, in its environment."""
+        """Run a command of this shop, in its environment. Raises Failed."""
         done = subprocess.run(
             [sys.executable, *arguments], env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise Failed(f"{self.name}: {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
-    def said(self) -> str:
-        """The end of what its processes had to say."""
-        return Path(self.output.name).read_text(errors="replace")[-SHOWN:]
+    def read_log_end(self) -> str:
+        """Return the end of the log of its processes."""
+        return Path(self.output.name).read_text(errors="replace")[-MAX_LOG_CHARACTERS:]
 
     def freeze(self) -> None:
         for process in self.processes:
@@ -126,46 +126,48 @@ class System:
         self.output.close()
 
     def cpu(self) -> float:
-        """Seconds of CPU that the processes of the shop have used."""
-        return sum(machine.cpu(process.pid) for process in self.processes)
+        """Return the seconds of CPU that the processes of the shop have used."""
+        return sum(processes.cpu(process.pid) for process in self.processes)
 
     def prepare(self) -> None:
-        """Databases, tables and catalogue."""
+        """Create databases, tables and catalogue."""
         raise NotImplementedError
 
     def settle(self) -> float:
-        """Wait until everything that followed the requests is done; the monotonic time at which it was."""
+        """Wait until all events of the requests are handled. Returns the monotonic time at which they were."""
         return time.monotonic()
 
-    def receipts(self) -> None:
-        """Wait until every receipt is sent, where any is."""
+    def await_receipts(self) -> None:
+        """Wait until every receipt is sent, if the system sends any."""
 
     def restock(self, sku: str) -> None:
-        """One unit more of a SKU, as a delivery of goods or a sale elsewhere would change it."""
+        """Add one unit to the stock of a SKU."""
         raise NotImplementedError
 
     def orders(self) -> int:
-        """How many orders are confirmed, by the shop's own tables."""
+        """Count the confirmed orders in the shop's own tables."""
         return self.count(self.databases[0], "SELECT count(*) FROM control_order WHERE status = 'confirmed'")
 
     def count(self, database: str, sql: str) -> int:
-        """The one number that a statement finds, asked as the superuser."""
-        [(found,)] = self.connections[database].execute(sql)
-        return found
+        """Return the one number that a statement selects."""
+        [(number,)] = self.connections[database].execute(sql)
+        return int(number)
 
 
-def _opens(address: str) -> bool:
+def _can_open(address: str) -> bool:
     with urllib.request.urlopen(address, timeout=5):
         return True
 
 
 class Control(System):
-    """One Django app on one database."""
+    """The control: one Django app on one database."""
 
     application = "bench.control.wsgi:application"
 
     def restock(self, sku: str) -> None:
-        self.connections[self.databases[0]].execute("UPDATE control_variant SET stock = stock + 1 WHERE sku = %s", [sku])
+        self.connections[self.databases[0]].execute(
+            "UPDATE control_variant SET stock = stock + 1 WHERE sku = %s", [sku]
+        )
 
     def prepare(self) -> None:
         self.databases = (f"bench_{self.name}",)
@@ -182,28 +184,31 @@ class Control(System):
 
 
 class Satsuma(System):
-    """Five contexts, five databases, and the mail server that takes the receipts."""
+    """Satsuma with five contexts and five databases, and a mail server for the receipts."""
 
     application = "config.wsgi:application"
 
     def __init__(self, *arguments: object, mail_port: int) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        prefix = f"bench_{self.name}"
-        self.databases = tuple(f"{prefix}_{context}" for context in CONTEXTS)
+        self.databases = tuple(map(self.name_database, ALL_CONTEXTS))
         self.environment |= {
             "DATABASE_URL": self.postgres.url("postgres"),
-            "DATABASE_PREFIX": prefix,
+            "DATABASE_PREFIX": f"bench_{self.name}",
             "DJANGO_SETTINGS_MODULE": "config.settings",
-            "JWT_SIGNING_KEY": signing_key(),
+            "JWT_SIGNING_KEY": generate_signing_key(),
             "SITE_URL": f"http://127.0.0.1:{self.port}",
             "ENGINE": "none" if self.layout.engine == "separate" else self.layout.engine,
-            "BROKER_URL": valkey.url(_free_port()) if self.layout.engine == "celery" else "",
+            "BROKER_URL": valkey.build_url(_free_port()) if self.layout.engine == "celery" else "",
             "EMAIL_HOST": "127.0.0.1",
             "EMAIL_PORT": str(mail_port),
         }
 
+    def name_database(self, context: str) -> str:
+        """Return the name of a context's database."""
+        return f"bench_{self.name}_{context}"
+
     def prepare(self) -> None:
-        """By the shop's own commands."""
+        """Run the shop's own commands."""
         self.run("manage.py", "databases")
         self.run("manage.py", "migrate", "--verbosity", "0")
         file = Path(self.output.name).with_suffix(".json")
@@ -212,68 +217,80 @@ class Satsuma(System):
 
     def restock(self, sku: str) -> None:
         statement = "UPDATE inventory_stock SET on_hand = on_hand + 1, initial = initial + 1 WHERE sku = %s"
-        self.connections[self.databases[1]].execute(statement, [sku])
+        self.connections[self.name_database("inventory")].execute(statement, [sku])
 
     def start(self) -> None:
         if self.layout.engine == "celery":
-            port = urlsplit(self.environment["BROKER_URL"]).port
-            program, *arguments = valkey.command(port, Path(self.output.name).parent)
+            port = urlsplit(self.environment["BROKER_URL"]).port or 0
+            program, *arguments = valkey.build_command(port, Path(self.output.name).parent)
             self._spawn(*arguments, program=program)
-            for context in CONTEXTS:
-                self._spawn("-m", "config.worker", context)
+            for context in ALL_CONTEXTS:
+                self._spawn("-m", "ops.launch.worker", context)
             self._spawn("-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING")
         super().start()
         if self.layout.engine == "separate":
             self._spawn("manage.py", "engine")
 
     def settle(self) -> float:
-        """Every checkout ended, delivery acknowledged, inbox row handled: seen so twice, as one may lead to the next."""
+        """Wait until no checkout, delivery or inbox row is pending. Checks twice, since one may lead to the next."""
         for _ in range(2):
-            machine.wait_until(lambda: not any(self._waits()), "events", patience=DRAIN_PATIENCE, pause=0.02)
+            processes.wait_until(
+                lambda: not any(self._find_pending()), "events", timeout=DRAIN_TIMEOUT_SECONDS, interval=0.02
+            )
         return time.monotonic()
 
-    def _waits(self) -> Iterator[bool]:
-        yield bool(self.count(self.databases[0], "SELECT count(*) FROM orders_order WHERE due_at IS NOT NULL"))
+    def _find_pending(self) -> Iterator[bool]:
+        """Return, for the orders and for each database, whether work is pending."""
+        yield bool(
+            self.count(self.name_database("orders"), "SELECT count(*) FROM orders_order WHERE due_at IS NOT NULL")
+        )
         for connection in (self.connections[database] for database in self.databases):
-            [(waits,)] = connection.execute(
+            [(is_pending,)] = connection.execute(
                 """SELECT EXISTS (SELECT FROM shop_delivery WHERE acknowledged_at IS NULL)
                           OR EXISTS (SELECT FROM shop_inboxrow WHERE handled_at IS NULL)"""
             )
-            yield waits
+            yield is_pending
 
-    def receipts(self) -> None:
+    def await_receipts(self) -> None:
         waiting = "SELECT count(*) FROM notifications_message WHERE status = 'waiting'"
-        machine.wait_until(lambda: not self.count(self.databases[4], waiting), "receipts", patience=DRAIN_PATIENCE)
+        processes.wait_until(
+            lambda: not self.count(self.name_database("notifications"), waiting),
+            "receipts",
+            timeout=DRAIN_TIMEOUT_SECONDS,
+        )
 
     def orders(self) -> int:
-        return self.count(self.databases[0], "SELECT count(*) FROM orders_order WHERE status = 'confirmed' AND step = 'done'")
+        return self.count(
+            self.name_database("orders"),
+            "SELECT count(*) FROM orders_order WHERE status = 'confirmed' AND step = 'done'",
+        )
 
 
 class Split(Satsuma):
-    """The same shop with each context in a process tree of its own, as `make split` has it but for the gateway.
+    """The same shop with one process tree for each context, like `make split` without the gateway.
 
-    Each tree has a public and an internal server of one worker, each with an engine. `port` is that of orders: in both
-    shops customers talk to whoever takes their order.
+    Each tree has a public and an internal server with one worker, each with an engine. `port` is that of orders, so that
+    clients send orders directly to the context that takes them, as in the monolith.
     """
 
     def __init__(self, *arguments: object, mail_port: int) -> None:
         super().__init__(*arguments, mail_port=mail_port)
-        self.public = {context: _free_port() for context in CONTEXTS} | {"orders": self.port}
-        self.internal = {context: _free_port() for context in CONTEXTS}
+        self.public = {context: _free_port() for context in ALL_CONTEXTS} | {"orders": self.port}
+        self.internal = {context: _free_port() for context in ALL_CONTEXTS}
 
     def _serve(self) -> None:
         addresses = {f"{context.upper()}_URL": f"http://127.0.0.1:{port}" for context, port in self.internal.items()}
-        for context in CONTEXTS:
+        for context in ALL_CONTEXTS:
             own = {"CONTEXTS": context, **addresses}
             self._spawn_server(self.application, self.public[context], 1, **own)
             self._spawn_server("config.internal:application", self.internal[context], 1, **own)
 
-    def _answers(self) -> bool:
+    def _is_responding(self) -> bool:
         for port in self.internal.values():
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)):
                     return False
-        return super()._answers()
+        return super()._is_responding()
 
-    def _addresses(self) -> list[str]:
+    def _list_probe_urls(self) -> list[str]:
         return [f"http://127.0.0.1:{port}/ready" for port in self.public.values()]

@@ -4,23 +4,24 @@ from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 
 class AdminConfig(DjangoAdminConfig):
-    default_site = "config.admin.Site"
+    default_site = "config.admin_site.Site"
 
     def ready(self) -> None:
         super().ready()
         from django.contrib import admin
         from django.contrib.auth.models import Group
 
-        admin.site.unregister(Group)  # it has no table here: permissions are in the tokens that users signs
+        admin.site.unregister(Group)  # it has no table: permissions are in the tokens that users signs
 
 
 class SatsumaConfig(AppConfig):
-    """The composition root as an app: its commands, and the checks that refuse a wrong start."""
+    """Register the checks at start, and arm injected faults."""
 
     name = "config"
 
     def ready(self) -> None:
-        from config import checks, faults
+        from config import checks
+        from shop.chaos import faults
 
         if settings.CHAOS or settings.CHAOS_RECORD:
             faults.arm(settings.CHAOS, seed=settings.CHAOS_SEED, record=settings.CHAOS_RECORD)

@@ -1,28 +1,23 @@
-"""Every address of a process: the APIs of the contexts it hosts, the admin, and what operations look at.
+"""Route the URLs of a process: the APIs of the contexts that it hosts, the admin, health checks and documentation.
 
-The documentation is of the whole API: behind a gateway all of it is one site, whichever process answers.
+The documentation covers the whole API: behind a gateway it is one site, no matter which process answers.
 """
 
 from collections.abc import Iterable
-from importlib import import_module
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from config import health
+from shop.contexts import get_context_config
+from shop.http import health
 
 
-def api(contexts: Iterable[str]) -> list:
-    """The addresses of these contexts."""
-    found = []
-    for context in contexts:
-        rest = import_module(f"contexts.{context}.rest")
-        found.append(path("api/v1/", include((rest.urlpatterns, context))))
-        found += getattr(rest, "site_urlpatterns", [])  # at a fixed place of the site, such as /.well-known/
-    return found
+def build_api_urlpatterns(contexts: Iterable[str]) -> list[URLPattern | URLResolver]:
+    """Return the URLs of these contexts."""
+    return [pattern for context in contexts for pattern in get_context_config(context).build_urlpatterns()]
 
 
 urlpatterns = [
@@ -30,12 +25,12 @@ urlpatterns = [
     path("health", health.health),
     path("ready", health.ready),
     path("admin/", admin.site.urls),
-    path("api/schema", SpectacularAPIView.as_view(urlconf=api(settings.ALL_CONTEXTS)), name="schema"),
+    path("api/schema", SpectacularAPIView.as_view(urlconf=build_api_urlpatterns(settings.ALL_CONTEXTS)), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    *api(settings.CONTEXTS),
+    *build_api_urlpatterns(settings.CONTEXTS),
 ]
 
-handler400 = "shop.problems.bad_request"
-handler403 = "shop.problems.forbidden"
-handler404 = "shop.problems.not_found"
-handler500 = "shop.problems.server_error"
+handler400 = "shop.http.problems.bad_request"
+handler403 = "shop.http.problems.forbidden"
+handler404 = "shop.http.problems.not_found"
+handler500 = "shop.http.problems.server_error"

@@ -1,4 +1,4 @@
-"""The web process, with the embedded engine inside, or the bell that wakes the workers of ENGINE=celery."""
+"""The WSGI application, with the embedded engine, or with the sender of wake-ups for the workers of ENGINE=celery."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from multiprocessing import current_process
 from multiprocessing.util import Finalize
 
 if current_process().name == "granian-worker":
-    # Forked with its parent's handlers, which would swallow a SIGTERM until the server, after this file, sets its own.
+    # The fork inherited the handlers of its parent, which would ignore SIGTERM until the server has set its own.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -19,26 +19,26 @@ application = get_wsgi_application()
 
 from django.conf import settings
 
-from config import health
-from shop.traffic import Recorder
+from shop.calls.call_metrics import CallRecorder
+from shop.http import health
 
 if threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGUSR1, lambda *_: health.draining.set())  # config/serve.py is about to stop this process
+    signal.signal(signal.SIGUSR1, lambda *_: health.draining.set())  # sent by ops/launch/serve.py before it stops
 
-recorder = Recorder()
+recorder = CallRecorder()
 recorder.start()
 Finalize(recorder, recorder.stop, exitpriority=90)  # after the engine, whose handlers call too
 
 if settings.ENGINE == "embedded":
-    from shop.engine import Engine
+    from shop.messaging.engine import Engine
 
     engine = Engine()
     engine.start()
     # The server's worker is a multiprocessing process: its finalizers run after the last request, on SIGTERM too.
     Finalize(engine, engine.stop, exitpriority=100)
 elif settings.ENGINE == "celery":
-    from config.messages import Bells
+    from shop.messaging.celery.wake_up import WakeUpSender
 
-    bells = Bells()
-    bells.start()
-    Finalize(bells, bells.stop, exitpriority=100)
+    wake_up_sender = WakeUpSender()
+    wake_up_sender.start()
+    Finalize(wake_up_sender, wake_up_sender.stop, exitpriority=100)

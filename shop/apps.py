@@ -1,22 +1,29 @@
+"""The kernel's Django app: binds the service interfaces when Django has loaded."""
+
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from shop import services
+from shop.calls import services
 
 
 class ShopConfig(AppConfig):
+    """Set up the remote transport, outage handling and the bindings of SERVICES."""
+
     name = "shop"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from django.db import InterfaceError, OperationalError
 
-        from shop import remote
-        from shop.database import drop_broken_connections
+        from shop.calls.remote.client import bind_remote
+        from shop.db.database import close_broken_connections
+        from shop.http import idempotency
+        from shop.messaging import engine
 
-        services.reach_by(remote.reach)
-        services.on_outage((OperationalError, InterfaceError), drop_broken_connections)
+        services.set_remote_transport(bind_remote)
+        services.set_outage_errors((OperationalError, InterfaceError), close_broken_connections)
+        engine.purges["idempotency_keys"] = idempotency.purge
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)
         except ValueError as error:

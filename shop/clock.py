@@ -1,8 +1,8 @@
-"""The time that people read. Leases and due times are the database's own business."""
+"""The clock for times that people read. Leases and due times are computed by the database, with its own clock."""
 
 from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The present instant, timezone-aware, in UTC."""
+    """Return the current time in UTC, timezone-aware."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Domain errors: a class, a sentence and its facts.
+"""Domain errors: a class, a message and typed facts.
 
     class OutOfStock(Conflict):
         "Only {available} of {sku} left."
@@ -7,7 +7,8 @@
 
     raise OutOfStock(sku="MUG-1", available=2)
 
-The same class arrives wherever the call was made from: only `code` and facts cross the wire (RFC 9457 at the edge).
+A caller in another process receives the same class: `code` and facts cross the wire. REST clients receive them as
+problem details (RFC 9457), with the first line of the docstring as the message.
 """
 
 import dataclasses
@@ -17,8 +18,11 @@ from typing import Any, ClassVar, dataclass_transform
 _by_code: dict[str, type["DomainError"]] = {}
 
 
-def _code(cls: type) -> str:
-    """`contexts.inventory.interface.OutOfStock` is `inventory.out_of_stock`; the kernel's own are `shop.…`."""
+def _build_code(cls: type) -> str:
+    """Return the error code of a class: `contexts.inventory.interface.OutOfStock` is `inventory.out_of_stock`.
+
+    The code of a class outside the contexts begins with `shop`.
+    """
     package, _, rest = cls.__module__.partition(".")
     context = rest.split(".")[0] if package == "contexts" else "shop"
     return f"{context}.{re.sub(r'(?<!^)(?=[A-Z])', '_', cls.__name__).lower()}"
@@ -26,25 +30,25 @@ def _code(cls: type) -> str:
 
 @dataclass_transform(kw_only_default=True)
 class DomainError(Exception):
-    """The request could not be carried out."""
+    """The request could not be processed."""
 
-    status: ClassVar[int] = 400  # what an HTTP edge answers
+    status: ClassVar[int] = 400  # of the HTTP response
     code: ClassVar[str] = "shop.domain_error"
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
-        cls.code = _code(cls)
+        cls.code = _build_code(cls)
         _by_code[cls.code] = cls
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The typed facts, by name."""
+        """Return the facts by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
     @property
     def title(self) -> str:
-        """The class name as words: stable for a code, unlike the sentence."""
+        """Return the class name as words. It is the same for every error of a code, unlike the message."""
         return re.sub(r"(?<!^)(?=[A-Z])", " ", type(self).__name__).capitalize()
 
     def __str__(self) -> str:
@@ -54,8 +58,8 @@ class DomainError(Exception):
         return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self.facts.items())})"
 
 
-def error_class(code: str) -> type[DomainError]:
-    """The class behind a code that came over the wire. KeyError for an unknown one."""
+def get_error_class(code: str) -> type[DomainError]:
+    """Return the error class of a code. Raises KeyError for an unknown code."""
     return _by_code[code]
 
 
@@ -76,19 +80,19 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
-    """There is no such thing here."""
+    """The requested resource does not exist."""
 
     status: ClassVar[int] = 404
 
 
 class Conflict(DomainError):
-    """The present state does not allow this."""
+    """The current state does not allow this."""
 
     status: ClassVar[int] = 409
 
 
 class Unprocessable(DomainError):
-    """Well-formed, but it cannot be carried out as it stands."""
+    """The request is well-formed but cannot be processed."""
 
     status: ClassVar[int] = 422
 
@@ -101,18 +105,21 @@ class TooManyRequests(DomainError):
 
 
 class Closed(Conflict):
-    """{key} was closed before; nothing more happens under it."""
+    """{key} is closed and accepts no further operations."""
 
     key: str
 
 
 class Unavailable(DomainError):
-    """{what} did not answer: it may or may not have happened."""
+    """{what} did not answer: the operation may or may not have happened."""
 
     status: ClassVar[int] = 503
     what: str
 
 
 class InTransaction(RuntimeError):
-    """A call left the context while a database transaction was open. Programming error: close the transaction first,
-    so that no lock waits for somebody else's answer and no effect outlives a rollback."""
+    """A call or a statement on another alias was attempted inside a database transaction.
+
+    This is a programming error: end the transaction first, so that no lock waits for another system and no effect
+    elsewhere survives a rollback.
+    """

@@ -5,11 +5,11 @@ import secrets
 import time
 from uuid import UUID
 
-ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0 1 I O: it is read aloud
+ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # without 0, 1, I and O, which are confused when a number is read aloud
 
 
 def uuid7() -> UUID:
-    """A fresh id that sorts by time, so that indexes grow at one end; 74 bits of it are random."""
+    """Return a new id. Ids sort by time, so that indexes grow at one end; 74 bits are random."""
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     value = milliseconds << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64 | 0b10 << 62 | random & (1 << 62) - 1
@@ -17,5 +17,5 @@ def uuid7() -> UUID:
 
 
 def readable_number(length: int = 10) -> str:
-    """A random number for people to read: 32**10 of them; the unique constraint behind it decides."""
+    """Return a random number for people to read. It may be taken: the unique constraint of its column decides."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

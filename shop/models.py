@@ -1,4 +1,4 @@
-"""The kernel's tables. They exist in the database of every context, each with that context's rows."""
+"""The kernel's tables. Every context's database has them, with that context's rows."""
 
 import uuid
 
@@ -6,11 +6,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from shop.leases import Leased
+from shop.db.leases import LeasedModel
 
 
 class OutboxEvent(models.Model):
-    """A fact, written in the transaction in which it became true."""
+    """A published event, written in the transaction of the change that it reports."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100)
@@ -26,15 +26,15 @@ class OutboxEvent(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["stream", "sequence"], name="one_event_per_sequence")]
-        verbose_name = "event announced"
-        verbose_name_plural = "events announced"
+        verbose_name = "published event"
+        verbose_name_plural = "published events"
 
     def __str__(self) -> str:
         return f"{self.name} {self.stream}#{self.sequence}"
 
 
 class Delivery(models.Model):
-    """One fact on its way to one subscribing context."""
+    """The delivery of one event to one subscribing context."""
 
     event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     subscriber = models.CharField(max_length=30)
@@ -49,7 +49,8 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints = [models.UniqueConstraint(fields=["event", "subscriber"], name="one_delivery_per_subscriber")]
         indexes = [
-            # The second condition says nothing, but keeps the planner from reading all that is due to find one stream.
+            # The second condition is always true for a pending delivery. It keeps the planner from using this index,
+            # and reading every due delivery, when it looks for those of one stream.
             models.Index(
                 fields=["due_at"], condition=Q(acknowledged_at=None, due_at__isnull=False), name="delivery_due_at"
             ),
@@ -62,8 +63,8 @@ class Delivery(models.Model):
         return f"{self.stream}#{self.sequence} to {self.subscriber}"
 
 
-class InboxRow(Leased):
-    """One fact for one handler. Its effect and `handled_at` are written in the same transaction."""
+class InboxRow(LeasedModel):
+    """One event for one handler. The handler's effect and `handled_at` are written in the same transaction."""
 
     event_id = models.UUIDField()
     handler = models.CharField(max_length=100)
@@ -73,7 +74,7 @@ class InboxRow(Leased):
     sequence = models.BigIntegerField()
     envelope = models.JSONField()
     received_at = models.DateTimeField(db_default=Now())
-    starts = models.IntegerField(default=0, db_default=0, help_text="Started without an end, in a row.")
+    starts = models.IntegerField(default=0, db_default=0, help_text="Consecutive starts that did not end.")
     failures = models.IntegerField(default=0, db_default=0)
     handled_at = models.DateTimeField(null=True, blank=True)
     parked_at = models.DateTimeField(null=True, blank=True)
@@ -81,8 +82,8 @@ class InboxRow(Leased):
     error = models.TextField(blank=True, db_default="")
 
     class Meta:
-        verbose_name = "event received"
-        verbose_name_plural = "events received"
+        verbose_name = "received event"
+        verbose_name_plural = "received events"
         constraints = [models.UniqueConstraint(fields=["event_id", "handler"], name="one_inbox_row_per_handler")]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(handled_at=None, parked_at=None), name="inbox_due"),
@@ -98,13 +99,15 @@ class InboxRow(Leased):
 
 
 class IdempotencyKey(models.Model):
-    """A request that had its effect: written in the transaction of that effect, pointing to it."""
+    """A completed request, written in the transaction of its effect, with the resource that it created."""
 
-    scope = models.CharField(max_length=200, help_text="Who, method and path.")
+    scope = models.CharField(max_length=200, help_text="Caller, method and path.")
     key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64, help_text="Keyed hash of the body.")
+    fingerprint = models.CharField(max_length=64, help_text="Keyed hash of the request body.")
     resource = models.UUIDField(null=True, blank=True)
-    status = models.SmallIntegerField(null=True, blank=True, help_text="Of the final answer; empty until there is one.")
+    status = models.SmallIntegerField(
+        null=True, blank=True, help_text="Status of the final response; empty until there is one."
+    )
     body = models.BinaryField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -117,7 +120,7 @@ class IdempotencyKey(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who changed what, and what it was before. Append-only."""
+    """A privileged change: who changed what, and the values before. Append-only."""
 
     at = models.DateTimeField(db_default=Now())
     actor = models.CharField(max_length=254)
@@ -136,12 +139,12 @@ class AuditEntry(models.Model):
 
 
 class CallCount(models.Model):
-    """What the calls of one edge, minute and range of time came to."""
+    """The calls of one edge in one minute whose durations are in one histogram bucket."""
 
     minute = models.DateTimeField()
     caller = models.CharField(max_length=30)
     method = models.CharField(max_length=100)
-    nth = models.SmallIntegerField(help_text="Range of time: from 2**(nth/2) microseconds on.")
+    nth = models.SmallIntegerField(help_text="Histogram bucket: durations from 2**(nth/2) microseconds on.")
     calls = models.IntegerField()
     failed = models.IntegerField()
     seconds = models.FloatField()

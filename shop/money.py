@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-MAX_AMOUNT = 10**12  # ten thousand million euros, in cents: far inside a bigint, far above any order
+MAX_AMOUNT = 10**12  # minor units: far above any order, far below the limit of a bigint
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -17,7 +17,7 @@ class Money(msgspec.Struct, frozen=True):
 
     def __add__(self, other: "Money") -> "Money":
         if self.currency != other.currency:
-            raise ValueError(f"{self.currency} and {other.currency} do not add up")
+            raise ValueError(f"{self.currency} and {other.currency} cannot be added")
         return Money(self.amount + other.amount, self.currency)
 
     def __mul__(self, quantity: int) -> "Money":
@@ -28,11 +28,11 @@ class Money(msgspec.Struct, frozen=True):
         return f"{Decimal(self.amount).scaleb(-digits):,.{digits}f} {self.currency}"
 
 
-MINOR_DIGITS = {"JPY": 0, "KRW": 0, "ISK": 0, "KWD": 3, "BHD": 3, "TND": 3}  # ISO 4217, where it is not 2
+MINOR_DIGITS = {"JPY": 0, "KRW": 0, "ISK": 0, "KWD": 3, "BHD": 3, "TND": 3}  # by currency (ISO 4217); 2 for all others
 
 
-def total(amounts: Iterable[Money], currency: str) -> Money:
-    """The sum; zero of `currency` for no amounts. ValueError where currencies differ."""
+def sum_amounts(amounts: Iterable[Money], currency: str) -> Money:
+    """Return the sum, which is zero for no amounts. Raises ValueError for an amount in another currency."""
     result = Money(0, currency)
     for amount in amounts:
         result += amount

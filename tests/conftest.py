@@ -1,7 +1,7 @@
-"""What every test stands on: five real databases, real commits, and the engine by hand.
+"""Fixtures of all tests: five real databases with real commits, and the engine, which tests run step by step.
 
-Nothing is rolled back between tests: five processes could not do that either. A test makes its own data, and finds that
-of the tests of its folder before it. Folders begin with empty tables, so that looking at all the books stays cheap.
+Nothing is rolled back between tests, which five processes could not do either. A test creates its own data and finds that of
+earlier tests of its folder. Each folder begins with empty tables, so that the check of all invariants stays cheap.
 """
 
 from collections.abc import Callable
@@ -10,89 +10,103 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from shop.database import rows
+from shop.db.database import fetch_rows
 from tests import environment
-from tests.topologies import five, reporting
-from tests.topologies.repeats import repeated_at_the_end
+from tests.topologies import five_processes, reporting
+from tests.topologies.repeated_calls import repeat_calls_at_end
 from tests.topologies.reporting import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
 
-# Tests with processes of their own, or of none: the binding of the suite's process says nothing there, so once is enough.
-ONCE = {
-    "local": ("config/test_up.py", "journeys/test_crowd.py", "journeys/test_outages.py", "journeys/test_serving.py", "mutants"),
-    "loopback": ("celery/test_by_messages.py", "celery/test_commands.py", "celery/test_late_acks.py", "celery/test_workers.py",
-                 "chaos/test_split_sweep.py", "bench", "peel", "releases"),
+# Tests for which the binding of the test process makes no difference, since they start other processes or none, or test
+# the kernel, which has no contexts: they run once.
+SINGLE_BINDING_TESTS = {
+    "local": (
+        "architecture", "config", "models", "mutants", "repository", "soak/test_supervisor.py",
+        *(f"ops/{name}" for name in ("console", "demo", "deploy", "launch", "topology")),
+        *(f"ops/test_{name}.py" for name in ("commands", "engine_command", "startcontext")),
+        *(f"journeys/test_{name}.py" for name in ("concurrent_buyers", "outages", "serving")),
+    ),
+    "loopback": ("bench", "chaos/test_split_sweep.py", "journeys/test_split.py", "ops/peel", "releases", "shop"),
 }  # fmt: skip
-collect_ignore = [path for binding, paths in ONCE.items() if binding != settings.TRANSPORT for path in paths]
+ALSO_REMOTE = ("journeys/test_split.py", "shop")  # of those for loopback
+collect_ignore = [
+    path
+    for binding, paths in SINGLE_BINDING_TESTS.items() if binding != settings.TRANSPORT
+    for path in paths if environment.TOPOLOGY != "remote" or path not in ALSO_REMOTE
+]  # fmt: skip
 
-MIGRATED = {"django_migrations", "django_content_type", "inventory_catalogueversion"}  # tables whose rows migrations write
+MIGRATED = {
+    "django_migrations",
+    "django_content_type",
+    "inventory_catalogueversion",
+}  # tables with rows that migrations insert
 
 
 @pytest.fixture(scope="session", autouse=True)
 def django_db_setup(request, django_db_blocker):
-    """Create and migrate the five databases as an operator would; then let every test in."""
+    """Create and migrate the five databases as an operator would, and allow all tests to use them."""
     django_db_blocker.unblock()
     call_command("databases", verbosity=0)
     call_command("migrate", verbosity=0)
     for context in settings.CONTEXTS:
-        _empty(context)  # of what another run has left, on a server of somebody's own
+        _truncate_tables(context)  # another run may have left rows, on a server that DATABASE_URL names
     if environment.TOPOLOGY == "remote":
-        with five.running():
+        with five_processes.running():
             yield
-            reporting.folder_ends(request.session.items[-1].path.parent)
+            reporting.record_folder_end(request.session.items[-1].path.parent)
     else:
         yield
     django_db_blocker.restore()
 
 
 def pytest_runtest_setup(item):
-    """Before any fixture of the folder, and after the last of the one before it."""
+    """Empty the tables between two folders: before any fixture of the new one, after the last of the old one."""
     items = item.session.items
     before = items.index(item) - 1
     if before >= 0 and items[before].path.parent != item.path.parent:
-        reporting.folder_ends(items[before].path.parent)
+        reporting.record_folder_end(items[before].path.parent)
         for context in settings.CONTEXTS:
-            _empty(context)
+            _truncate_tables(context)
 
 
-def _empty(context: str) -> None:
-    tables = rows(context, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+def _truncate_tables(context: str) -> None:
+    tables = fetch_rows(context, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     ledger = "ALTER TABLE payments_ledgerentry {} TRIGGER append_only" if context == "payments" else ""
-    rows(context, ledger.format("DISABLE") or "SELECT")
+    fetch_rows(context, ledger.format("DISABLE") or "SELECT")
     try:
-        rows(context, f"TRUNCATE {', '.join({table for (table,) in tables} - MIGRATED)}")
+        fetch_rows(context, f"TRUNCATE {', '.join({table for (table,) in tables} - MIGRATED)}")
     finally:
-        rows(context, ledger.format("ENABLE") or "SELECT")
+        fetch_rows(context, ledger.format("ENABLE") or "SELECT")
 
 
 @pytest.fixture
 def verified(request):
-    """Check after the test that it left the books of the five contexts right: see tests/verify/watch.py."""
-    from tests.verify.watch import watched
+    """Check after the test that the invariants of all contexts hold: see tests/ops/verify/invariant_watch.py."""
+    from tests.ops.verify.invariant_watch import assert_invariants_kept
 
-    with watched(request):
+    with assert_invariants_kept(request):
         yield
 
 
 @pytest.fixture(autouse=True)
 def repeat_idempotent_calls(request):
-    """Where calls are sent, make a test's idempotent ones once more at its end: none may announce anything."""
+    """Repeat the idempotent remote calls of a test at its end: none of them may publish an event."""
     if "verified" in request.fixturenames:
-        request.getfixturevalue("verified")  # so that it looks at the books after these calls
-    with repeated_at_the_end():
+        request.getfixturevalue("verified")  # so that it checks the invariants after these calls
+    with repeat_calls_at_end():
         yield
 
 
 @pytest.fixture
-def logged(caplog) -> Callable[[], str]:
-    """What has been logged as an error since the test began, in whichever process."""
+def error_log(caplog) -> Callable[[], str]:
+    """Return a function that returns the errors that any process has logged since the test began."""
     caplog.set_level("ERROR")
-    elsewhere = five.current
-    began = len(elsewhere.said()) if elsewhere else 0
-    return lambda: caplog.text + (elsewhere.said(began) if elsewhere else "")
+    processes = five_processes.current
+    began = len(processes.read_logs()) if processes else 0
+    return lambda: caplog.text + (processes.read_logs(began) if processes else "")
 
 
 @pytest.fixture
 def in_one_process():
-    """For a test that looks into the process that it asks."""
-    with five.one_process():
+    """Serve all contexts in the test process, for a test that looks into the process that responds."""
+    with five_processes.single_process():
         yield

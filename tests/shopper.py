@@ -1,4 +1,4 @@
-"""Somebody who uses the shop through its API, and nothing else: over HTTP, or in process where a test holds the strings."""
+"""A client of the REST API: over HTTP, or in the test process."""
 
 import http.client
 import json
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.browser import Client, Handler
+from tests.http_client import Client, Handler
 
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PASSWORD = "correct horse battery"
-PATIENCE = 10.0  # seconds for what happens after the answer
 
 
 @dataclass
-class Answer:
-    """What came back."""
+class Response:
+    """The response to a request, with decoded JSON."""
 
     status: int
     body: Any
@@ -25,26 +24,26 @@ class Answer:
     content: bytes
 
 
-def answer(status: int, headers: Iterable[tuple[str, str]], content: bytes) -> Answer:
+def parse_response(status: int, headers: Iterable[tuple[str, str]], content: bytes) -> Response:
     named = {name.lower(): value for name, value in headers}
     decoded = json.loads(content) if content and "json" in named.get("content-type", "") else None
-    return Answer(status, decoded, named, content)
+    return Response(status, decoded, named, content)
 
 
 class Shopper:
-    """A client of one address; signed in once `token` is set."""
+    """A client of one address. It is signed in when `token` is set."""
 
     def __init__(self, site: str) -> None:
         self.site = site
         self.token = ""
-        self.timeout = 30.0  # seconds that it waits for an answer
+        self.timeout = 30.0  # seconds
 
-    def another(self) -> "Shopper":
-        """Somebody else at the same shop."""
+    def new_client(self) -> "Shopper":
+        """Return another client of the same shop, not signed in."""
         return Shopper(self.site)
 
-    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """One request on a connection of its own; names of headers with `_` for `-`."""
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
+        """Send a request on a new connection. The names of headers have `_` for `-`."""
         parts = urlsplit(self.site)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=self.timeout)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -57,48 +56,48 @@ class Shopper:
             data = response.read()
         finally:
             connection.close()
-        return answer(response.status, response.getheaders(), data)
+        return parse_response(response.status, response.getheaders(), data)
 
-    def get(self, path: str, **headers: str) -> Answer:
+    def get(self, path: str, **headers: str) -> Response:
         return self.send("GET", path, **headers)
 
-    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+    def post(self, path: str, body: Any = None, **headers: str) -> Response:
         return self.send("POST", path, body, **headers)
 
     def register(self) -> str:
-        """Open an account and sign in; its e-mail address."""
+        """Open an account, sign in, and return its email address."""
         email = f"{uuid.uuid4().hex}@example.com"
         self.post("auth/register", {"email": email, "password": PASSWORD, "full_name": "Ada Buyer"})
         self.token = self.post("auth/token", {"email": email, "password": PASSWORD}).body["access"]
         return email
 
-    def order(self, *skus: str, token: str = "tok_ok", key: str = "", **changes: Any) -> Answer:
+    def order(self, *skus: str, token: str = "tok_ok", key: str = "", **changes: Any) -> Response:
         """Order one unit of each SKU."""
-        wish = {
+        body = {
             "items": [{"sku": sku, "quantity": 1} for sku in skus],
             "email": "guest@example.com",
             "shipping_address": ADDRESS,
             "payment_method": {"provider": "sandbox", "token": token},
         }
-        return self.post("orders", wish | changes, Idempotency_Key=key or uuid.uuid4().hex)
+        return self.post("orders", body | changes, Idempotency_Key=key or uuid.uuid4().hex)
 
-    def look_at(self, order: dict[str, Any]) -> dict[str, Any]:
-        """The order as it is now."""
+    def get_order(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Return the current state of an order."""
         return self.get(f"orders/{order['id']}", X_Order_Token=order.get("token") or "").body
 
 
-class InProcess(Shopper):
-    """The same through Django's test client: the engine and the timers are the test's to run.
+class InProcessShopper(Shopper):
+    """A client in the test process, through Django's test client. The test runs the engine and the timers.
 
-    Where the suite runs in five processes, the one that hosts what is asked for answers, over HTTP.
+    If the suite runs in five processes, the one that hosts the path responds, over HTTP.
     """
 
-    handler = Handler(enforce_csrf_checks=False)  # one for all, for it loads the middleware once
+    handler = Handler(enforce_csrf_checks=False)  # shared, since it loads the middleware only once
 
     def __init__(self) -> None:
         super().__init__("")
 
-    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
@@ -107,4 +106,4 @@ class InProcess(Shopper):
         client = Client(raise_request_exception=False)
         client.handler = self.handler
         response = client.generic(method, address, content or b"", "application/json", headers=sent)
-        return answer(response.status_code, response.headers.items(), response.content)
+        return parse_response(response.status_code, response.headers.items(), response.content)

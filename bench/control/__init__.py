@@ -1,1 +1,1 @@
-"""The control: a catalogue and an order as an ordinary good Django project has them. One database, no events, no saga."""
+"""The control of the benchmark: catalogue and orders as in an ordinary Django project, with one database and no events."""

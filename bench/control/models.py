@@ -1,4 +1,4 @@
-"""Tables of the control. Money is in minor units, as everywhere."""
+"""The tables of the control. Money is in minor units, as in Satsuma."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,4 +1,4 @@
-"""What comes in, and what goes out: the JSON of Satsuma's list, detail and order, as far as a flat shop has it."""
+"""The JSON of Satsuma's product list, product and order, as far as the control has the data."""
 
 from rest_framework import serializers
 

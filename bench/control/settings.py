@@ -1,4 +1,4 @@
-"""Settings of the control: what `startproject` writes without the accounts, and the pool that Satsuma has."""
+"""The settings of the control: those of `startproject` without accounts, and the connection pool of Satsuma."""
 
 import environ
 

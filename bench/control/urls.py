@@ -1,4 +1,4 @@
-"""The control's addresses: those that Satsuma has for the same."""
+"""The URLs of the control, which are those of Satsuma."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The control's web process."""
+"""The WSGI application of the control."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Inventory owns the catalogue: categories, products, variants, prices, and how many units of each there are.
+"""Inventory owns the catalogue (categories, products, variants, prices) and the stock of each variant.
 
-It sets stock aside for an order, and gives it back or lets it go only when orders says so.
+It reserves stock for orders. A reservation is committed or released only on behalf of the orders context.
 """

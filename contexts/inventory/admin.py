@@ -1,27 +1,28 @@
 """Admin of inventory."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import ClassVar
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import F, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 from django.http import HttpRequest
 
 from contexts.inventory.models import Category, Product, Reservation, Stock, StockMovement, Variant
-from contexts.inventory.service import editing, stock
-from shop.admin import ContextAdmin, each
+from contexts.inventory.service import catalogue_editing, stock
+from shop.admin.context_admin import ContextAdmin, apply_to_each
 from shop.money import Money
 
 
 class CatalogueAdmin(ContextAdmin):
-    """A table of the catalogue: added to and edited, through the service."""
+    """Base of the catalogue's tables. Rows are added and edited through the service."""
 
     can_add = True
-    add: Any
-    edit: Any
+    add: ClassVar[Callable[..., Model]]
+    edit: ClassVar[Callable[..., None]]
 
-    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Model, form: forms.ModelForm, change: bool) -> None:
         actor = request.user.get_username()
         if change:
             changed = {name: form.cleaned_data[name] for name in form.changed_data}
@@ -34,7 +35,7 @@ class CatalogueAdmin(ContextAdmin):
 class CategoryAdmin(CatalogueAdmin):
     """Categories."""
 
-    add, edit = staticmethod(editing.add_category), staticmethod(editing.edit_category)
+    add, edit = staticmethod(catalogue_editing.create_category), staticmethod(catalogue_editing.update_category)
     fields = ("slug", "name", "description", "position")
     editable = ("name", "description", "position")
     list_display = ("name", "slug", "position")
@@ -44,9 +45,9 @@ class CategoryAdmin(CatalogueAdmin):
 
 @admin.register(Product)
 class ProductAdmin(CatalogueAdmin):
-    """Products. Prices and stock are those of their variants."""
+    """Products. Prices and stock belong to their variants."""
 
-    add, edit = staticmethod(editing.add_product), staticmethod(editing.edit_product)
+    add, edit = staticmethod(catalogue_editing.create_product), staticmethod(catalogue_editing.update_product)
     fields = ("slug", "name", "description", "category", "is_active")
     editable = ("name", "description", "category", "is_active")
     list_display = ("name", "category", "prices", "is_active", "created_at")
@@ -56,34 +57,36 @@ class ProductAdmin(CatalogueAdmin):
     ordering = ("-id",)
     actions = ("take_off_sale", "put_on_sale")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
         return super().get_queryset(request).defer("document")
 
     @admin.display(ordering="min_price")
     def prices(self, product: Product) -> str:
-        ends = [Money(price, settings.CURRENCY) for price in (product.min_price, product.max_price) if price is not None]
-        return " – ".join(dict.fromkeys(map(str, ends)))
+        prices = [price for price in (product.min_price, product.max_price) if price is not None]
+        return " – ".join(dict.fromkeys(str(Money(price, settings.CURRENCY)) for price in prices))
 
     @admin.action(description="Take off sale")
-    def take_off_sale(self, request: HttpRequest, queryset: QuerySet) -> None:
+    def take_off_sale(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
         self._set_active(request, queryset, False, "is off sale")
 
     @admin.action(description="Put on sale")
-    def put_on_sale(self, request: HttpRequest, queryset: QuerySet) -> None:
+    def put_on_sale(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
         self._set_active(request, queryset, True, "is on sale")
 
-    def _set_active(self, request: HttpRequest, queryset: QuerySet, is_active: bool, done: str) -> None:
+    def _set_active(self, request: HttpRequest, queryset: QuerySet[Product], is_active: bool, done: str) -> None:
         actor = request.user.get_username()
-        each(
-            self, request, queryset, lambda product: editing.edit_product(product.pk, actor=actor, is_active=is_active), done
-        )
+
+        def update(product: Product) -> None:
+            catalogue_editing.update_product(product.pk, actor=actor, is_active=is_active)
+
+        apply_to_each(self, request, queryset, update, done)
 
 
 @admin.register(Variant)
 class VariantAdmin(CatalogueAdmin):
     """Variants and their prices."""
 
-    add, edit = staticmethod(editing.add_variant), staticmethod(editing.edit_variant)
+    add, edit = staticmethod(catalogue_editing.create_variant), staticmethod(catalogue_editing.update_variant)
     fields = ("sku", "product", "name", "price", "position", "is_active")
     editable = ("name", "price", "position", "is_active")
     list_display = ("sku", "product", "name", "money", "is_active")
@@ -94,41 +97,43 @@ class VariantAdmin(CatalogueAdmin):
     ordering = ("sku",)
 
 
-class CorrectionForm(forms.ModelForm):
-    """A signed correction, beside the figures that it changes."""
+class StockAdjustmentForm(forms.ModelForm):
+    """Form to correct the stock by a signed quantity, with a reason."""
 
     quantity = forms.IntegerField(
-        min_value=-1_000_000, max_value=1_000_000, help_text="Signed: how many units more or fewer there are on the shelf."
+        min_value=-1_000_000,
+        max_value=1_000_000,
+        help_text="Units to add. Use a negative number to remove units.",
     )
     reason = forms.CharField(max_length=200)
 
 
-class Availability(admin.SimpleListFilter):
-    """What can be bought, what cannot."""
+class AvailabilityFilter(admin.SimpleListFilter):
+    """Filter by availability."""
 
     title = parameter_name = "availability"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         return [("available", "Available"), ("sold_out", "Sold out"), ("reserved", "Reserved")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Stock]) -> QuerySet[Stock]:
         conditions = {
-            "available": {"on_hand__gt": F("reserved")},
-            "sold_out": {"on_hand": F("reserved")},
-            "reserved": {"reserved__gt": 0},
+            "available": Q(on_hand__gt=F("reserved")),
+            "sold_out": Q(on_hand=F("reserved")),
+            "reserved": Q(reserved__gt=0),
         }
-        return queryset.filter(**conditions.get(self.value() or "", {}))
+        return queryset.filter(conditions.get(self.value() or "", Q()))
 
 
 @admin.register(Stock)
 class StockAdmin(ContextAdmin):
-    """Stock: looked at, and corrected with a reason."""
+    """Stock. It can be corrected, with a reason."""
 
-    form = CorrectionForm
+    form = StockAdjustmentForm
     fields = ("variant", "on_hand", "reserved", "available", "initial", "quantity", "reason")
     readonly_fields = ("available",)
     list_display = ("sku", "product", "on_hand", "reserved", "available")
-    list_filter = (Availability, "variant__product__category")
+    list_filter = (AvailabilityFilter, "variant__product__category")
     list_select_related = ("variant__product",)
     search_fields = ("variant__sku", "variant__name", "variant__product__name")
     ordering = ("variant",)
@@ -146,14 +151,14 @@ class StockAdmin(ContextAdmin):
         return row.on_hand - row.reserved
 
     def save_model(self, request: HttpRequest, obj: Stock, form: forms.ModelForm, change: bool) -> None:
-        given = form.cleaned_data
+        entered = form.cleaned_data
         actor = request.user.get_username()
-        stock.adjust(sku=obj.variant_id, quantity=given["quantity"], reason=given["reason"], actor=actor)
+        stock.adjust(sku=obj.variant_id, quantity=entered["quantity"], reason=entered["reason"], actor=actor)
 
 
 @admin.register(StockMovement)
 class StockMovementAdmin(ContextAdmin):
-    """The stock ledger."""
+    """Stock movements. Read-only."""
 
     list_display = ("at", "sku", "kind", "quantity", "actor", "note", "order_id")
     list_filter = ("kind", "at")
@@ -163,16 +168,25 @@ class StockMovementAdmin(ContextAdmin):
 
 @admin.register(Reservation)
 class ReservationAdmin(ContextAdmin):
-    """Reservations, each of one order. Only orders decides what becomes of one."""
+    """Reservations of orders. Read-only: the orders context commits and releases them."""
 
-    fields = ("order_id", "status", "contents", "created_at", "due_at", "announce_at", "refused_sku", "refused_available")
+    fields = (
+        "order_id",
+        "status",
+        "contents",
+        "created_at",
+        "due_at",
+        "announce_at",
+        "refused_sku",
+        "refused_available",
+    )
     readonly_fields = ("contents",)
     list_display = ("order_id", "status", "contents", "created_at", "due_at")
     list_filter = ("status", "created_at")
     search_fields = ("=order_id", "=lines__sku")
     ordering = ("-created_at",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Reservation]:
         return super().get_queryset(request).prefetch_related("lines")
 
     @admin.display(description="Units")

@@ -1,9 +1,5 @@
-from django.apps import AppConfig
+from shop.contexts import ContextConfig
 
 
-class InventoryConfig(AppConfig):
+class InventoryConfig(ContextConfig):
     name = "contexts.inventory"
-    label = "inventory"
-
-    def ready(self) -> None:
-        from contexts.inventory import handlers

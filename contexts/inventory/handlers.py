@@ -1,10 +1,10 @@
-"""What inventory does when something happens elsewhere, and as time goes by."""
+"""Event handlers and timers of inventory."""
 
 from datetime import timedelta
 
 from contexts.inventory.service import reservations
 from contexts.orders.events import OrderConfirmed
-from shop.events import every, on
+from shop.messaging.events import every, on
 
 
 @on(OrderConfirmed)
@@ -14,4 +14,4 @@ def commit_reservation(event: OrderConfirmed) -> None:
 
 @every(timedelta(seconds=1))
 def announce_due_reservations() -> None:
-    reservations.announce_due()
+    reservations.publish_due_reservations()

@@ -1,23 +1,34 @@
-"""What other contexts may ask of inventory."""
+"""Service interface of inventory for other contexts."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Literal, Protocol
 from uuid import UUID
 
+from shop.calls.services import DTO, idempotent, read, service
 from shop.errors import Conflict, Unprocessable
 from shop.money import Money
-from shop.services import DTO, idempotent, read, service
+
+
+class ReservationStatus(StrEnum):
+    """States of a reservation: on the wire, in the database and in the admin."""
+
+    HELD = "held"
+    REFUSED = "refused"
+    RELEASED = "released"
+    COMMITTED = "committed"
+    RESTOCKED = "restocked"
 
 
 class Line(DTO):
-    """So many units of one SKU."""
+    """A SKU and a quantity."""
 
     sku: str
     quantity: int
 
 
 class Offer(DTO):
-    """What a SKU is, costs and how many units of it can be bought at this moment."""
+    """Name, price and availability of a SKU at the time of the call."""
 
     sku: str
     name: str
@@ -26,15 +37,16 @@ class Offer(DTO):
 
 
 class Reservation(DTO):
-    """Stock set aside for one order."""
+    """The reservation of one order."""
 
     order_id: UUID
+    # The values of ReservationStatus: a DTO has plain types only.
     status: Literal["held", "refused", "released", "committed", "restocked"]
     lines: tuple[Line, ...]
 
 
 class UnknownSku(Unprocessable):
-    """{sku} is not for sale here."""
+    """{sku} does not exist or is not for sale."""
 
     sku: str
 
@@ -51,21 +63,22 @@ class Inventory(Protocol):
 
     @read
     def quote(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
-        """The present offers for these SKUs, in their order. Raises UnknownSku for the first that is not for sale."""
+        """Return the current offers for these SKUs, in the given order. Raises UnknownSku for the first one not for sale."""
 
     @idempotent
     def reserve(self, *, order_id: UUID, lines: tuple[Line, ...], hold: timedelta) -> Reservation:
-        """Set stock aside for an order, all of it or none; lines of the same SKU count together.
+        """Reserve stock for an order, either all lines or none. Lines with the same SKU are added up.
 
-        Reserving the same order again returns the same reservation, or the same refusal. After `hold` the reservation
-        is announced as due; it is not freed. Raises OutOfStock, UnknownSku; Closed after a release.
+        Reserving the same order again returns the same reservation, or raises the same OutOfStock. When `hold` has
+        passed, ReservationDue is published; the stock stays reserved. Raises OutOfStock, UnknownSku, and Closed after a
+        release.
         """
 
     @idempotent
     def release(self, *, order_id: UUID) -> Reservation:
-        """Give an order's stock back: a held one to the available, a committed one to the shelf.
+        """Release an order's reservation: held units become available again, committed units are restocked.
 
-        Releasing an order never seen leaves a tombstone, so that a reservation that arrives late is refused.
+        Releasing an unknown order records a tombstone, so that a reserve call that arrives later is refused.
         """
 
 

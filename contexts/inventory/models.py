@@ -1,6 +1,6 @@
 """Tables of inventory.
 
-The catalogue is read much and changed seldom; stock is one narrow row per SKU, so that a sale writes little.
+The catalogue is read often and changed rarely. Stock is one narrow row per SKU, so that a sale writes little.
 """
 
 from django.conf import settings
@@ -11,18 +11,15 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from contexts.inventory.interface import ReservationStatus
 from shop.ids import uuid7
 from shop.money import MAX_AMOUNT, Money
 
-is_sku = RegexValidator(r"^[A-Za-z0-9._-]{1,64}\Z", "Letters, digits, dot, underscore and hyphen, at most 64.")
-in_minor_units = {
-    "validators": [MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)],
-    "help_text": "In minor units: 1999 is 19.99.",
-}
+validate_sku = RegexValidator(r"^[A-Za-z0-9._-]{1,64}\Z", "Letters, digits, dot, underscore and hyphen, at most 64.")
 
 
 class Category(models.Model):
-    """A shelf of the shop."""
+    """A category of products."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.SlugField(max_length=100, unique=True)
@@ -38,10 +35,10 @@ class Category(models.Model):
 
 
 class Product(models.Model):
-    """What is sold, in one or more variants.
+    """A product with one or more variants.
 
-    Prices stand here as well, so that a list is filtered and sorted in one flat table. They are those of the active
-    variants, written with every change of these; a product without any has none and is in no list.
+    `min_price` and `max_price` are a projection of the active variants' prices, so that lists are filtered and sorted
+    in one table. Each change of a variant updates them. A product without active variants has NULL and is not listed.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -75,12 +72,14 @@ class Product(models.Model):
 
 
 class Variant(models.Model):
-    """One thing that can be put into a cart. Its SKU never changes, and a variant is never deleted."""
+    """A variant of a product that can be put into a cart. Its SKU never changes, and it is never deleted."""
 
-    sku = models.CharField("SKU", primary_key=True, max_length=64, validators=[is_sku])
+    sku = models.CharField("SKU", primary_key=True, max_length=64, validators=[validate_sku])
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="variants")
     name = models.CharField(max_length=200)
-    price = models.BigIntegerField(**in_minor_units)
+    price = models.BigIntegerField(
+        validators=[MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)], help_text="In minor units: 1999 is 19.99."
+    )
     currency = models.CharField(max_length=3, default=settings.CURRENCY, editable=False)
     position = models.PositiveIntegerField(default=0)
     is_active = models.BooleanField(default=True, db_default=True)
@@ -100,10 +99,10 @@ class Variant(models.Model):
 
 
 class Stock(models.Model):
-    """How many units of a SKU lie on the shelf, and how many of these are set aside for orders.
+    """Units of a SKU on hand, and how many of them are reserved for orders.
 
-    `on_hand` is `initial` and the sum of the movements, at every instant. `sequence` counts the announced crossings
-    between available and sold out.
+    `on_hand` always equals `initial` plus the sum of the movements. `sequence` counts the published events of this SKU:
+    sold out, back in stock.
     """
 
     variant = models.OneToOneField(
@@ -127,7 +126,7 @@ class Stock(models.Model):
 
 
 class StockMovement(models.Model):
-    """Units that came to the shelf or left it. Append-only."""
+    """A change of the units on hand. Append-only."""
 
     class Kind(models.TextChoices):
         RECEIPT = "receipt"
@@ -135,14 +134,16 @@ class StockMovement(models.Model):
         SALE = "sale"
         RESTOCK = "restock"
 
-    # No foreign key: whoever writes a movement holds the lock of the stock row, and that is never deleted.
+    # No foreign key: the writer of a movement holds the lock on the stock row, and stock rows are never deleted.
     sku = models.CharField("SKU", max_length=64)
     kind = models.CharField(max_length=10, choices=Kind)
-    quantity = models.BigIntegerField(help_text="Signed: negative where units left the shelf.")
+    quantity = models.BigIntegerField(help_text="Negative when units leave the stock.")
     order_id = models.UUIDField(null=True, blank=True)
     at = models.DateTimeField(db_default=Now())
-    actor = models.CharField(max_length=254, help_text="A member of staff, or the context that asked for it.")
-    note = models.CharField(max_length=200, blank=True, help_text="The reference of a receipt, the reason otherwise.")
+    actor = models.CharField(max_length=254, help_text="Staff member, or the context that requested the change.")
+    note = models.CharField(
+        max_length=200, blank=True, help_text="Delivery reference of a receipt; otherwise the reason."
+    )
 
     class Meta:
         constraints = [models.CheckConstraint(condition=~Q(quantity=0), name="movement_moves")]
@@ -153,9 +154,9 @@ class StockMovement(models.Model):
 
 
 class CatalogueVersion(models.Model):
-    """How often categories, products or variants have changed: the sum. Raised by triggers on their tables.
+    """Version of the catalogue: the sum over all shards. Triggers raise it when a category, product or variant changes.
 
-    One row for each of a few numbers that a connection may have, so that two changes seldom wait for each other.
+    It is sharded by database connection, so that two concurrent changes rarely wait for each other.
     """
 
     shard = models.SmallIntegerField(primary_key=True)
@@ -166,20 +167,17 @@ class CatalogueVersion(models.Model):
 
 
 class Reservation(models.Model):
-    """Stock set aside for an order, or the record that there was too little, or that it must never be set aside."""
-
-    class Status(models.TextChoices):
-        HELD = "held"
-        REFUSED = "refused"
-        RELEASED = "released"
-        COMMITTED = "committed"
-        RESTOCKED = "restocked"
+    """The reservation of an order, its refusal, or the tombstone of a release that came first."""
 
     order_id = models.UUIDField(primary_key=True)
-    status = models.CharField(max_length=10, choices=Status)
+    status = models.CharField(
+        max_length=10, choices=[(status.value, status.value.capitalize()) for status in ReservationStatus]
+    )
     created_at = models.DateTimeField(db_default=Now())
-    due_at = models.DateTimeField(null=True, blank=True, help_text="When the hold is over.")
-    announce_at = models.DateTimeField(null=True, blank=True, help_text="When orders is told next that it is over.")
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When the hold expires.")
+    announce_at = models.DateTimeField(
+        null=True, blank=True, help_text="When orders is notified next that the hold has expired."
+    )
     refused_sku = models.CharField(max_length=64, blank=True, db_default="")
     refused_available = models.BigIntegerField(null=True, blank=True)
     sequence = models.BigIntegerField(default=1)
@@ -187,23 +185,27 @@ class Reservation(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=["held", "refused", "released", "committed", "restocked"]),
+                condition=Q(status__in=[status.value for status in ReservationStatus]),
                 name="reservation_status_known",
             ),
             models.CheckConstraint(
-                condition=Q(status="refused", refused_available__isnull=False)
-                | (~Q(status="refused") & Q(refused_available__isnull=True)),
+                condition=Q(status=ReservationStatus.REFUSED.value, refused_available__isnull=False)
+                | (~Q(status=ReservationStatus.REFUSED.value) & Q(refused_available__isnull=True)),
                 name="refusal_has_its_facts",
             ),
         ]
-        indexes = [models.Index(fields=["announce_at"], condition=Q(status="held"), name="reservation_due")]
+        indexes = [
+            models.Index(
+                fields=["announce_at"], condition=Q(status=ReservationStatus.HELD.value), name="reservation_due"
+            )
+        ]
 
     def __str__(self) -> str:
         return str(self.order_id)
 
 
 class ReservationLine(models.Model):
-    """So many units of one SKU, as they were asked for: lines of the same SKU are one."""
+    """A SKU and its requested quantity. Requested lines with the same SKU are added up."""
 
     pk = models.CompositePrimaryKey("reservation_id", "sku")
     reservation = models.ForeignKey(

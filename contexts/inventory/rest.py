@@ -1,7 +1,7 @@
-"""HTTP of inventory: the catalogue for everybody, stock for staff."""
+"""HTTP API of inventory: the public catalogue, and stock for staff."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -11,11 +11,13 @@ from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
 from contexts.inventory.service import catalogue, stock
-from shop import rest
+from contexts.inventory.service.catalogue import CategoryRow, ProductRow
+from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_render
+from shop.http import rest
+from shop.http.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, paginate
 from shop.money import MAX_AMOUNT, Money
-from shop.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, page
 
-CACHING = "public, max-age=0, must-revalidate"  # anybody may keep it, and asks each time whether it still holds
+CACHE_CONTROL = "public, max-age=0, must-revalidate"  # any cache may store it, but has to revalidate each time
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
 Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Units = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -23,15 +25,18 @@ SignedUnits = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000, extra_jso
 
 
 class ProductQuery(PageQuery, kw_only=True):
-    """Which products, in which order."""
+    """Filters and ordering of a product list."""
 
-    search: Annotated[str, msgspec.Meta(max_length=200, description="Words; -word excludes, quotes bind.")] = ""
+    search: Annotated[
+        str, msgspec.Meta(max_length=200, description="Words. -word excludes a word, quotes match a phrase.")
+    ] = ""
     category: Annotated[Slug | None, msgspec.Meta(description="Slug of a category.")] = None
-    min_price: Annotated[Amount | None, msgspec.Meta(description="Minor units: a variant costs this or more.")] = None
-    max_price: Annotated[Amount | None, msgspec.Meta(description="Minor units: a variant costs this or less.")] = None
-    in_stock: Annotated[bool | None, msgspec.Meta(description="true: can be bought now; false: sold out.")] = None
+    min_price: Annotated[Amount | None, msgspec.Meta(description="Minor units. A variant costs at least this.")] = None
+    max_price: Annotated[Amount | None, msgspec.Meta(description="Minor units. A variant costs at most this.")] = None
+    in_stock: Annotated[bool | None, msgspec.Meta(description="true: available now. false: sold out.")] = None
     ordering: Annotated[
-        catalogue.Ordering | None, msgspec.Meta(description="Without: newest first, a search by relevance.")
+        catalogue.Ordering | None,
+        msgspec.Meta(description="Default: by relevance with `search`, otherwise newest first."),
     ] = None
 
 
@@ -45,7 +50,7 @@ class CategoryView(msgspec.Struct):
 
 
 class VariantView(msgspec.Struct):
-    """One thing that can be put into a cart; `available` units can be bought now."""
+    """A variant that can be put into a cart. `available` units can be bought now."""
 
     sku: str
     name: str
@@ -54,7 +59,7 @@ class VariantView(msgspec.Struct):
 
 
 class ProductView(msgspec.Struct):
-    """A product with its variants. `category` is the slug of one."""
+    """A product with its variants. `category` is a category's slug."""
 
     id: UUID
     slug: str
@@ -74,7 +79,7 @@ class StockView(msgspec.Struct):
 
 
 class Receipt(msgspec.Struct):
-    """Delivered units, and the delivery that they came with."""
+    """Delivered units and the reference of the delivery."""
 
     sku: Sku
     quantity: Units
@@ -82,100 +87,121 @@ class Receipt(msgspec.Struct):
 
 
 class Adjustment(msgspec.Struct):
-    """A signed correction of the count, and why."""
+    """A signed correction of the stock and its reason."""
 
     sku: Sku
     quantity: SignedUnits
     reason: Text
 
 
-class View(rest.View):
-    """A view of inventory."""
+class InventoryView(rest.View):
+    """Base of the views of inventory."""
 
     context = "inventory"
 
 
-_variants = msgspec.json.Decoder(list[VariantView])
+_variants_decoder = msgspec.json.Decoder(list[VariantView])
 
 
-def _categories(rows: list[dict[str, Any]]) -> list[CategoryView]:
-    return [CategoryView(row["id"], row["slug"], row["name"], row["description"]) for row in rows]
+def _to_category_views(rows: list[CategoryRow]) -> list[CategoryView]:
+    return [_to_category_view(row) for row in rows]
 
 
-def _products(rows: list[dict[str, Any]]) -> list[ProductView]:
-    return [_product(row) for row in rows]
+def _to_category_view(row: CategoryRow) -> CategoryView:
+    return CategoryView(id=row["id"], slug=row["slug"], name=row["name"], description=row["description"])
 
 
-def _product(row: dict[str, Any]) -> ProductView:
+def _to_product_views(rows: list[ProductRow]) -> list[ProductView]:
+    return [_to_product_view(row) for row in rows]
+
+
+def _to_product_view(row: ProductRow) -> ProductView:
     return ProductView(
-        id=row["id"], slug=row["slug"], name=row["name"], description=row["description"], category=row["category_id"],
-        variants=_variants.decode(row["for_sale"]),
-    )  # fmt: skip
+        id=row["id"],
+        slug=row["slug"],
+        name=row["name"],
+        description=row["description"],
+        category=row["category_id"],
+        variants=_variants_decoder.decode(row["for_sale"]),
+    )
 
 
-def _stock(level: stock.Level) -> StockView:
+def _to_stock_view(level: stock.StockLevel) -> StockView:
     return StockView(sku=level.sku, on_hand=level.on_hand, reserved=level.reserved, available=level.available)
 
 
-def kept(request: Request, make: Callable[[], Any]) -> HttpResponse:
-    """What was answered at this address since the catalogue changed last, with the units of now; else it is made."""
-    return revalidated(request, catalogue.kept(request.build_absolute_uri(), lambda: msgspec.json.encode(make())))
+def respond_cached(request: Request, build_view: Callable[[], msgspec.Struct]) -> HttpResponse:
+    """Respond from the cache with current availability; build the view only after the catalogue has changed."""
+    key = request.build_absolute_uri()
+    return respond_with_etag(request, get_or_render(key, lambda: msgspec.json.encode(build_view())))
 
 
-def revalidated(request: Request, answer: catalogue.Answer) -> HttpResponse:
-    """The answer with an ETag of its content, or 304 without it for who has it already (RFC 9110, 13.1.2)."""
-    headers = {"Cache-Control": CACHING, "ETag": answer.etag}
-    response = HttpResponse(answer.content, content_type="application/json", headers=headers)
-    return get_conditional_response(request._request, etag=answer.etag, response=response)
+def respond_uncached(request: Request, view: msgspec.Struct) -> HttpResponse:
+    """Respond with a view that is built for each request."""
+    return respond_with_etag(request, RenderedResponse.from_content(msgspec.json.encode(view)))
 
 
-class CategoryList(View):
-    @endpoint(who=ANYONE, query=PageQuery, answers={200: Page[CategoryView], 304: None})
+def respond_with_etag(request: Request, rendered: RenderedResponse) -> HttpResponse:
+    """Respond with the content and its ETag, or with 304 if the client has this content (RFC 9110, 13.1.2)."""
+    headers = {"Cache-Control": CACHE_CONTROL, "ETag": rendered.etag}
+    response = HttpResponse(rendered.content, content_type="application/json", headers=headers)
+    return get_conditional_response(request._request, etag=rendered.etag, response=response) or response
+
+
+class CategoryList(InventoryView):
+    @endpoint(access=ANYONE, query=PageQuery, responses={200: Page[CategoryView], 304: None})
     def get(self, request: Request, query: PageQuery) -> HttpResponse:
-        """The categories, in the order of the shop."""
+        """List the categories in display order."""
         ordering = ("position", "slug")
-        return kept(request, lambda: page(request, catalogue.categories(), ordering=ordering, to_view=_categories))
+        return respond_cached(
+            request,
+            lambda: paginate(request, catalogue.list_categories(), ordering=ordering, to_view=_to_category_views),
+        )
 
 
-class ProductList(View):
-    @endpoint(who=ANYONE, query=ProductQuery, answers={200: Page[ProductView], 304: None})
+class ProductList(InventoryView):
+    @endpoint(access=ANYONE, query=ProductQuery, responses={200: Page[ProductView], 304: None})
     def get(self, request: Request, query: ProductQuery) -> HttpResponse:
-        """The products for sale, found by words, category, price and availability."""
+        """List the products for sale. Filter them by words, category, price and availability."""
         if query.in_stock is None:
-            return kept(request, lambda: self._found(request, query))
-        return revalidated(request, catalogue.Answer.of(msgspec.json.encode(self._found(request, query))))
+            return respond_cached(request, lambda: self._search(request, query))
+        return respond_uncached(request, self._search(request, query))
 
-    def _found(self, request: Request, query: ProductQuery) -> Page[ProductView]:
-        found = catalogue.products(
-            search=query.search, category=query.category or "", min_price=query.min_price, max_price=query.max_price,
+    def _search(self, request: Request, query: ProductQuery) -> Page[ProductView]:
+        products = catalogue.search_products(
+            search=query.search,
+            category=query.category or "",
+            min_price=query.min_price,
+            max_price=query.max_price,
             in_stock=query.in_stock,
-        )  # fmt: skip
+        )
         ordering = catalogue.ORDERINGS[query.ordering or ("relevance" if query.search else "newest")]
-        return page(request, found, ordering=ordering, to_view=_products)
+        return paginate(request, products, ordering=ordering, to_view=_to_product_views)
 
 
-class ProductDetail(View):
-    @endpoint(who=ANYONE, answers={200: ProductView, 304: None})
+class ProductDetail(InventoryView):
+    @endpoint(access=ANYONE, responses={200: ProductView, 304: None})
     def get(self, request: Request, slug: str) -> HttpResponse:
-        """One product with its variants, their prices and what can be bought of each now."""
-        found = msgspec.json.encode(_product(catalogue.product(slug)))
-        return revalidated(request, catalogue.Answer.of(found))
+        """Get a product with its variants, their prices and available units."""
+        return respond_uncached(request, _to_product_view(catalogue.get_product(slug)))
 
 
-class Receipts(View):
-    @endpoint(who=Staff("inventory.change"), body=Receipt, answers={201: StockView})
+class Receipts(InventoryView):
+    @endpoint(access=Staff("inventory.change"), body=Receipt, responses={201: StockView})
     def post(self, request: Request, body: Receipt) -> StockView:
-        """Put delivered units on the shelf."""
+        """Add delivered units to the stock."""
         actor = request.user.get_username()
-        return _stock(stock.receive(sku=body.sku, quantity=body.quantity, reference=body.reference, actor=actor))
+        return _to_stock_view(
+            stock.receive(sku=body.sku, quantity=body.quantity, reference=body.reference, actor=actor)
+        )
 
 
-class Adjustments(View):
-    @endpoint(who=Staff("inventory.change"), body=Adjustment, answers={201: StockView})
+class Adjustments(InventoryView):
+    @endpoint(access=Staff("inventory.change"), body=Adjustment, responses={201: StockView})
     def post(self, request: Request, body: Adjustment) -> StockView:
-        """Correct the count on the shelf. What is reserved for orders cannot be taken away: 409."""
+        """Correct the stock. Units that are reserved for orders cannot be removed: 409."""
         actor = request.user.get_username()
-        return _stock(stock.adjust(sku=body.sku, quantity=body.quantity, reason=body.reason, actor=actor))
+        return _to_stock_view(stock.adjust(sku=body.sku, quantity=body.quantity, reason=body.reason, actor=actor))
 
 
 urlpatterns = [

@@ -1,4 +1,4 @@
-"""Notifications owns the messages that people get: the in-app inbox and e-mail, once for each thing that happened.
+"""Notifications owns the messages to customers: in-app messages and e-mails, one per event and channel.
 
-It listens to the other contexts; none of them waits for it.
+It handles events of other contexts. No other context calls it.
 """

@@ -1,6 +1,5 @@
 """Admin of notifications."""
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -9,22 +8,24 @@ from django.http import HttpRequest
 
 from contexts.notifications.models import Message
 from contexts.notifications.service import messages
-from shop.admin import ContextAdmin, each
+from shop.admin.context_admin import ContextAdmin, apply_to_each
 
 
 @admin.register(Message)
 class MessageAdmin(ContextAdmin):
-    """Who was told what, and what could not be sent."""
+    """Show messages and their delivery status, and resend failed ones."""
 
     list_display = ("created_at", "template", "channel", "status", "order_id", "user_id", "sent_at", "reason")
     list_filter = ("status", "channel", "template")
     search_fields = ("subject_id",)
-    search_help_text = "The id of an order or of a user."
+    search_help_text = "Order id or user id."
     ordering = ("-id",)
-    actions = ("send_again",)
+    actions = ("resend",)
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        """By exact id, through the index; what is no id finds nothing."""
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
+    ) -> tuple[QuerySet[Message], bool]:
+        """Search for an exact id, so that an index serves the search. Anything else finds nothing."""
         if not search_term:
             return queryset, False
         try:
@@ -32,11 +33,9 @@ class MessageAdmin(ContextAdmin):
         except ValueError:
             return queryset.none(), False
 
-    @admin.action(description="Send again (failed ones)", permissions=["change"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet) -> None:
+    @admin.action(description="Resend failed messages", permissions=["change"])
+    def resend(self, request: HttpRequest, queryset: QuerySet[Message]) -> None:
         actor = request.user.get_username()
-
-        def do(message: Any) -> None:
-            messages.send_again(message.id, actor=actor)
-
-        each(self, request, queryset, do, "will be sent again")
+        apply_to_each(
+            self, request, queryset, lambda message: messages.resend(message.id, actor=actor), "will be sent again"
+        )

@@ -1,9 +1,5 @@
-from django.apps import AppConfig
+from shop.contexts import ContextConfig
 
 
-class NotificationsConfig(AppConfig):
+class NotificationsConfig(ContextConfig):
     name = "contexts.notifications"
-    label = "notifications"
-
-    def ready(self) -> None:
-        from contexts.notifications import handlers

@@ -1,17 +1,17 @@
-"""What notifications announces."""
+"""The events of notifications."""
 
 from uuid import UUID
 
-from shop.events import Event
+from shop.messaging.events import Event
 
 
 class MessageEvent(Event, stream="notifications.message:{message_id}"):
-    """Something happened to a message."""
+    """A message changed."""
 
     message_id: UUID
 
 
 class MessageFailed(MessageEvent, name="notifications.message_failed", version=1):
-    """The mail server refused the message for good."""
+    """The mail server refused the message permanently."""
 
     reason: str

@@ -1,48 +1,61 @@
-"""What notifications does when something happens elsewhere, and as time goes by. Writing asks nobody; sending does."""
+"""Event handlers and timers of notifications. Writing a message calls no other context; sending e-mail calls orders."""
 
 from datetime import timedelta
 
+from contexts.notifications.interface import MessageTemplate
 from contexts.notifications.service import messages, sending
 from contexts.orders.events import OrderCancelled, OrderConfirmed, OrderPutOnHold, OrderRejected
 from contexts.users.events import UserRegistered
-from shop.events import every, on
+from shop.messaging.events import every, on
 
 
 @on(OrderConfirmed, ordered=False)
 def write_receipt(event: OrderConfirmed) -> None:
-    """The customer's receipt."""
-    messages.about_order(
-        "order_confirmed", order_id=event.order_id, user_id=event.user_id, number=event.number, total=event.total
+    """Write the receipt of a confirmed order."""
+    messages.write_order_message(
+        MessageTemplate.ORDER_CONFIRMED,
+        order_id=event.order_id,
+        user_id=event.user_id,
+        number=event.number,
+        total=event.total,
     )
 
 
 @on(OrderRejected, ordered=False)
 def tell_of_rejection(event: OrderRejected) -> None:
-    """The customer may have left before the order came to nothing."""
-    messages.about_order(
-        "order_rejected", order_id=event.order_id, user_id=event.user_id, number=event.number, reason=event.reason
+    """Notify the customer, who may have left the shop before the order was rejected."""
+    messages.write_order_message(
+        MessageTemplate.ORDER_REJECTED,
+        order_id=event.order_id,
+        user_id=event.user_id,
+        number=event.number,
+        reason=event.reason,
     )
 
 
 @on(OrderCancelled, ordered=False)
 def tell_of_cancellation(event: OrderCancelled) -> None:
-    """Whoever called it off, the customer hears that it is done."""
-    messages.about_order("order_cancelled", order_id=event.order_id, user_id=event.user_id, number=event.number)
+    """Notify the customer that the order is cancelled, whether the customer or staff requested it."""
+    messages.write_order_message(
+        MessageTemplate.ORDER_CANCELLED, order_id=event.order_id, user_id=event.user_id, number=event.number
+    )
 
 
 @on(OrderPutOnHold, ordered=False)
 def ask_for_another_payment(event: OrderPutOnHold) -> None:
-    """Once for an order, however often its capture is refused."""
-    messages.about_order("order_put_on_hold", order_id=event.order_id, user_id=event.user_id, number=event.number)
+    """Ask the customer for another payment, once per order, however often its capture is refused."""
+    messages.write_order_message(
+        MessageTemplate.ORDER_PUT_ON_HOLD, order_id=event.order_id, user_id=event.user_id, number=event.number
+    )
 
 
 @on(UserRegistered, ordered=False)
 def welcome_in_the_app(event: UserRegistered) -> None:
-    """The first message of a new inbox."""
-    messages.welcome(event.user_id)
+    """Write the first message of a new user's inbox."""
+    messages.write_welcome_message(event.user_id)
 
 
 @every(timedelta(seconds=0.5))
 def send_waiting_messages() -> None:
-    """E-mails that are due, those that an outage or a dead process left behind among them."""
+    """Send the e-mails that are due, including those left by an outage or a dead process."""
     sending.send_due()

@@ -1,45 +1,47 @@
 """Tables of notifications."""
 
+from enum import StrEnum
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce, Now
 
+from contexts.notifications.interface import Channel, MessageStatus, MessageTemplate
+from shop.db.leases import LeasedModel
 from shop.ids import uuid7
-from shop.leases import Leased
+
+ALIAS = "notifications"  # database of this context
+CHANNEL_LABELS = {Channel.IN_APP: "in-app", Channel.EMAIL: "e-mail"}
 
 
-class Message(Leased):
-    """One message to one person about one thing. Whom an e-mail goes to, and what it says, is asked when it is sent."""
+def _to_choices(values: type[StrEnum]) -> list[tuple[str, str]]:
+    return [(member.value, member.value.replace("_", " ").title()) for member in values]
 
-    class Template(models.TextChoices):
-        ORDER_CONFIRMED = "order_confirmed"
-        ORDER_REJECTED = "order_rejected"
-        ORDER_CANCELLED = "order_cancelled"
-        ORDER_PUT_ON_HOLD = "order_put_on_hold"
-        WELCOME = "welcome"
 
-    class Channel(models.TextChoices):
-        IN_APP = "in_app", "in-app"
-        EMAIL = "email", "e-mail"
-
-    class Status(models.TextChoices):
-        WAITING = "waiting"
-        SENT = "sent"
-        FAILED = "failed"
+class Message(LeasedModel):
+    """A message to one person about one subject. The recipient and text of an e-mail are looked up when it is sent."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     order_id = models.UUIDField(null=True, blank=True)
     user_id = models.UUIDField(null=True, blank=True, help_text="Empty for a guest.")
     subject_id = models.GeneratedField(
-        expression=Coalesce("order_id", "user_id"), output_field=models.UUIDField(), db_persist=True,
-        help_text="What it is about: the order, or else the user.",
-    )  # fmt: skip
-    template = models.CharField(max_length=30, choices=Template)
-    channel = models.CharField(max_length=10, choices=Channel)
-    status = models.CharField(max_length=10, choices=Status)
-    text = models.TextField(blank=True, db_default="", help_text="In-app only; an e-mail leaves no copy here.")
+        expression=Coalesce("order_id", "user_id"),
+        output_field=models.UUIDField(),
+        db_persist=True,
+        help_text="The order that the message is about, or else the user.",
+    )
+    template = models.CharField(max_length=30, choices=_to_choices(MessageTemplate))
+    channel = models.CharField(
+        max_length=10, choices=[(channel.value, label) for channel, label in CHANNEL_LABELS.items()]
+    )
+    status = models.CharField(max_length=10, choices=_to_choices(MessageStatus))
+    text = models.TextField(
+        blank=True, db_default="", help_text="Text of an in-app message. Empty for an e-mail, which is not stored."
+    )
     message_id = models.CharField("Message-ID", max_length=300, blank=True, db_default="")
-    reason = models.CharField(max_length=300, blank=True, db_default="", help_text="Why it is not sent yet, or never.")
+    reason = models.CharField(
+        max_length=300, blank=True, db_default="", help_text="Why the message was not sent yet, or failed."
+    )
     sequence = models.BigIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     sent_at = models.DateTimeField(null=True, blank=True)
@@ -49,14 +51,14 @@ class Message(Leased):
         constraints = [
             models.UniqueConstraint(fields=["subject_id", "template", "channel"], name="one_message_per_subject"),
             models.CheckConstraint(
-                condition=Q(channel="in_app", user_id__isnull=False)
-                | Q(channel="email", order_id__isnull=False, text=""),
+                condition=Q(channel=Channel.IN_APP.value, user_id__isnull=False)
+                | Q(channel=Channel.EMAIL.value, order_id__isnull=False, text=""),
                 name="message_fits_channel",
             ),
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="message_due"),
-            models.Index(fields=["user_id", "-id"], condition=Q(channel="in_app"), name="message_inbox"),
+            models.Index(fields=["user_id", "-id"], condition=Q(channel=Channel.IN_APP.value), name="message_inbox"),
         ]
 
     def __str__(self) -> str:

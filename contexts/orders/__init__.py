@@ -1,4 +1,4 @@
-"""Orders owns carts, orders and the checkout saga that leads an order through stock and money to its end.
+"""Orders owns carts, orders and the checkout saga, which reserves stock and takes the payment of an order.
 
-Only the holder of an order's lease changes its step or status; everybody else asks it to look again.
+Only the holder of an order's lease changes its step or status; other workers ask it to check the order again.
 """

@@ -1,9 +1,5 @@
-from django.apps import AppConfig
+from shop.contexts import ContextConfig
 
 
-class OrdersConfig(AppConfig):
+class OrdersConfig(ContextConfig):
     name = "contexts.orders"
-    label = "orders"
-
-    def ready(self) -> None:
-        from contexts.orders import handlers

@@ -1,33 +1,33 @@
-"""What orders does when something happens elsewhere, and as time goes by. Nobody brings data: the checkout asks again."""
+"""Handlers of orders. An event brings no data to the checkout: its steps read the present state again."""
 
 from datetime import timedelta
 
 from contexts.inventory.events import ReservationDue
 from contexts.inventory.interface import inventory
-from contexts.orders.service import checkout
+from contexts.orders.service import orders
 from contexts.payments.events import PaymentResolved
-from shop.events import every, on
+from shop.messaging.events import every, on
 
 
 @on(PaymentResolved, atomic=False, ordered=False)
 def resume_checkout(event: PaymentResolved) -> None:
-    """Look at the payment again. One that came with no order of ours is payments' own affair."""
+    """Resume the checkout of an order whose payment was resolved. Ignore payments of unknown orders."""
     try:
-        checkout.resume(event.order_id)
-    except checkout.OrderNotFound:
+        orders.resume(event.order_id)
+    except orders.OrderNotFound:
         return
 
 
 @on(ReservationDue, atomic=False, ordered=False)
 def decide_on_due_reservation(event: ReservationDue) -> None:
-    """Confirm, or give up money first and stock second. Stock held for an order that does not exist is released."""
+    """Resume the checkout, which confirms the order or undoes it. Release stock that is held for an unknown order."""
     try:
-        checkout.resume(event.order_id)
-    except checkout.OrderNotFound:
+        orders.resume(event.order_id)
+    except orders.OrderNotFound:
         inventory.release(order_id=event.order_id)
 
 
 @every(timedelta(seconds=0.5))
 def carry_on_due_checkouts() -> None:
-    """What waits for its time, or was left behind by a process that died."""
-    checkout.carry_on_due()
+    """Resume checkouts that are due, among them those of a process that died."""
+    orders.resume_due()

@@ -1,12 +1,23 @@
-"""What other contexts may ask of orders."""
+"""The interface of orders for other contexts."""
 
-from typing import Literal, Protocol
+from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
 
+from shop.calls.services import DTO, read, service
 from shop.money import Money
-from shop.services import DTO, read, service
 
-Status = Literal["pending", "confirmed", "on_hold", "shipped", "delivered", "cancelled", "rejected"]
+
+class OrderStatus(StrEnum):
+    """The state of an order as its customer sees it."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    ON_HOLD = "on_hold"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
 
 
 class OrderLine(DTO):
@@ -24,7 +35,7 @@ class OrderSummary(DTO):
 
     id: UUID
     number: str
-    status: Status
+    status: OrderStatus
     email: str
     user_id: UUID | None
     lines: tuple[OrderLine, ...]
@@ -36,7 +47,7 @@ class Orders(Protocol):
 
     @read
     def summaries(self, *, order_ids: tuple[UUID, ...]) -> tuple[OrderSummary, ...]:
-        """These orders; what does not exist is not among them."""
+        """Return summaries of these orders; unknown ids are omitted."""
 
 
 orders: Orders = service("orders", Orders)

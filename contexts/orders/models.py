@@ -5,17 +5,22 @@ import uuid
 from django.db import models
 from django.db.models import F, Q
 
+from contexts.orders.interface import OrderStatus
 from shop import clock
+from shop.db.leases import LeasedModel
 from shop.ids import readable_number, uuid7
-from shop.leases import Leased
+
+STATUS_CHOICES = [(status.value, status.name.replace("_", " ").title()) for status in OrderStatus]
 
 
 class Cart(models.Model):
-    """What somebody thinks of buying. Its id is its only key, so it is random throughout."""
+    """Items that a customer may buy. Its id is its only credential, and is therefore random."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user_id = models.UUIDField(null=True, blank=True)
-    version = models.IntegerField(default=0, db_default=0, help_text="Raised by each change; an order names the one it saw.")
+    version = models.IntegerField(
+        default=0, db_default=0, help_text="Incremented by each change; an order is placed from one version."
+    )
     created_at = models.DateTimeField(default=clock.now)
 
     def __str__(self) -> str:
@@ -23,7 +28,7 @@ class Cart(models.Model):
 
 
 class CartItem(models.Model):
-    """So many units of one SKU in a cart."""
+    """A SKU and its quantity in a cart."""
 
     cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="items")
     sku = models.CharField(max_length=64)
@@ -39,34 +44,30 @@ class CartItem(models.Model):
         return f"{self.quantity} × {self.sku}"
 
 
-class Order(Leased):
-    """An order, and in the same row how far its checkout is, so that one UPDATE under one fence changes both."""
+class Step(models.TextChoices):
+    """The position of an order in its checkout. `checkout.runner` gives the order of the steps."""
 
-    class Status(models.TextChoices):
-        PENDING = "pending"
-        CONFIRMED = "confirmed"
-        ON_HOLD = "on_hold"
-        SHIPPED = "shipped"
-        DELIVERED = "delivered"
-        CANCELLED = "cancelled"
-        REJECTED = "rejected"
+    RESERVING = "reserving"
+    AUTHORIZING = "authorizing"
+    CONFIRMING = "confirming"
+    CAPTURING = "capturing"
+    DONE = "done"
+    UNDO_MONEY = "undo_money"
+    UNDO_STOCK = "undo_stock"
+    CLOSED = "closed"
 
-    class Step(models.TextChoices):
-        RESERVING = "reserving"
-        AUTHORIZING = "authorizing"
-        CONFIRMING = "confirming"
-        CAPTURING = "capturing"
-        DONE = "done"
-        UNDO_MONEY = "undo_money"
-        UNDO_STOCK = "undo_stock"
-        CLOSED = "closed"
+
+class Order(LeasedModel):
+    """An order with the state of its checkout, in one row, so that one UPDATE under the lease changes both."""
+
+    CANCELLABLE_STATUSES = (OrderStatus.PENDING, OrderStatus.CONFIRMED, OrderStatus.ON_HOLD)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     number = models.CharField(max_length=12, unique=True, default=readable_number)
     user_id = models.UUIDField(null=True, blank=True)
     email = models.EmailField()
     cart_id = models.UUIDField(null=True, blank=True)
-    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    status = models.CharField(max_length=10, choices=STATUS_CHOICES, default=OrderStatus.PENDING)
     step = models.CharField(max_length=12, choices=Step, default=Step.RESERVING)
     sequence = models.BigIntegerField(default=1)
 
@@ -80,15 +81,17 @@ class Order(Leased):
     billing_address = models.JSONField(null=True, blank=True)
 
     payment_provider = models.CharField(max_length=30)
-    payment_token = models.CharField(max_length=255, blank=True, help_text="Forgotten once the money is authorized.")
+    payment_token = models.CharField(max_length=255, blank=True, help_text="Deleted once the payment is authorized.")
     payment_id = models.UUIDField(null=True, blank=True)
     payment_status = models.CharField(max_length=20, blank=True)
     payment_action = models.JSONField(null=True, blank=True)
 
-    refusal = models.JSONField(null=True, blank=True, help_text="Why it was rejected: the error's code and facts.")
+    refusal = models.JSONField(
+        null=True, blank=True, help_text="Why the order was rejected: code and facts of the error."
+    )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField(help_text="When a checkout that waits is given up.")
-    tries = models.IntegerField(default=0, help_text="Of the present step, in a row, without an answer.")
+    expires_at = models.DateTimeField(help_text="When a waiting checkout expires.")
+    tries = models.IntegerField(default=0, help_text="Consecutive tries of the present step without an answer.")
     timeline = models.JSONField(default=list)
     created_at = models.DateTimeField(default=clock.now)
 
@@ -103,7 +106,7 @@ class Order(Leased):
         constraints = [
             models.UniqueConstraint(
                 fields=["cart_id"],
-                condition=~Q(status__in=["rejected", "cancelled"]),
+                condition=~Q(status__in=[OrderStatus.REJECTED, OrderStatus.CANCELLED]),
                 name="one_live_order_per_cart",
             ),
             models.CheckConstraint(
@@ -112,24 +115,24 @@ class Order(Leased):
             ),
         ]
 
-    taken_at = None  # by the database's clock, when the lease is taken of an order that was there before
+    acquired_at = None  # when a stored order's lease was acquired, by the clock of the database
 
     def __str__(self) -> str:
         return self.number
 
     @property
     def is_expired(self) -> bool:
-        """Whether the time to pay was over when its lease was taken."""
-        return self.taken_at is not None and self.expires_at <= self.taken_at
+        """Return whether the time to pay was over when the lease was acquired."""
+        return self.acquired_at is not None and self.expires_at <= self.acquired_at
 
     @property
     def is_final(self) -> bool:
-        """Whether its checkout came to an end. A done one is re-opened by a cancel only."""
-        return self.step in (self.Step.DONE, self.Step.CLOSED)
+        """Return whether the checkout has ended. Only a cancel re-opens one that is done."""
+        return self.step in (Step.DONE, Step.CLOSED)
 
 
 class OrderLine(models.Model):
-    """One line, at the price that was frozen with the order."""
+    """One line of an order, at the price that was frozen with it."""
 
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
     position = models.SmallIntegerField()

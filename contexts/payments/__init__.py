@@ -1,4 +1,5 @@
-"""Payments owns the money side of an order: authorized, captured, voided, refunded, at a provider outside.
+"""Payments owns the money of an order: it authorizes, captures, voids and refunds at an external payment provider.
 
-Its own row and the provider's exact answer are the truth; an outcome that is unknown stays unknown until looked up.
+Its own row and the provider's exact response are the source of truth. An outcome that is unknown stays unknown until
+the provider has answered.
 """

@@ -1,13 +1,14 @@
-from django.apps import AppConfig
 from django.conf import settings
 
+from shop.contexts import ContextConfig
 
-class PaymentsConfig(AppConfig):
+
+class PaymentsConfig(ContextConfig):
     name = "contexts.payments"
-    label = "payments"
 
     def ready(self) -> None:
-        from contexts.payments import handlers, providers
+        super().ready()
+        from contexts.payments import providers
 
-        for provider in settings.PAYMENT_PROVIDERS:  # one that does not exist fails here, not with a customer
+        for provider in settings.PAYMENT_PROVIDERS:  # an unknown provider fails at start, not at a customer's payment
             providers.find(provider)

@@ -1,53 +1,53 @@
-"""What payments announces."""
+"""The events of payments."""
 
 from uuid import UUID
 
-from shop.events import Event
+from shop.messaging.events import Event
 from shop.money import Money
 
 
 class PaymentEvent(Event, stream="payments.payment:{order_id}"):
-    """Something happened to the payment of an order."""
+    """The payment of an order changed."""
 
     order_id: UUID
     payment_id: UUID
 
 
 class PaymentAuthorized(PaymentEvent, name="payments.payment_authorized", version=1):
-    """The money is set aside at the provider."""
+    """The provider authorized the amount."""
 
     amount: Money
 
 
 class PaymentDeclined(PaymentEvent, name="payments.payment_declined", version=1):
-    """The provider said no, for good."""
+    """The provider definitely declined the payment."""
 
     reason: str
 
 
 class PaymentCaptured(PaymentEvent, name="payments.payment_captured", version=1):
-    """The money is ours."""
+    """The amount was captured."""
 
     amount: Money
 
 
 class CaptureRefused(PaymentEvent, name="payments.capture_refused", version=1):
-    """The provider will not hand over what it had authorized."""
+    """The provider definitely refused to capture an authorized payment."""
 
     reason: str
 
 
 class PaymentVoided(PaymentEvent, name="payments.payment_voided", version=1):
-    """The authorization was given up; nothing was taken."""
+    """The authorization was released; no money was taken."""
 
 
 class PaymentRefunded(PaymentEvent, name="payments.payment_refunded", version=1):
-    """Money went back to the customer: `amount` this time."""
+    """Money was refunded to the customer: `amount` is the amount of this refund."""
 
     amount: Money
 
 
 class PaymentResolved(PaymentEvent, name="payments.payment_resolved", version=1):
-    """An outcome that was unknown, or waited for the customer, is known now: whoever waits may ask again."""
+    """A payment that was unknown or waited for its customer has an outcome; read the payment again."""
 
     status: str

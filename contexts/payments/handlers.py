@@ -1,12 +1,12 @@
-"""What payments does as time goes by: it finds out what is still unknown, and ends what was begun."""
+"""Timers of payments."""
 
 from datetime import timedelta
 
-from contexts.payments.service import progress
-from shop.events import every
+from contexts.payments.service import processing
+from shop.messaging.events import every
 
 
 @every(timedelta(seconds=0.5))
 def reconcile() -> None:
-    """Ask the providers about payments that are due. Each is claimed by its lease."""
-    progress.reconcile()
+    """Resolve due payments at their providers. A lease lets one worker at a time process a payment."""
+    processing.reconcile_due()

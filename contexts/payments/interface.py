@@ -1,52 +1,55 @@
-"""What other contexts may ask of payments."""
+"""The service interface of payments."""
 
+from enum import StrEnum
 from typing import Literal, Protocol
 from uuid import UUID
 
+from shop.calls.services import DTO, idempotent, read, service
 from shop.errors import Conflict
 from shop.money import Money
-from shop.services import DTO, idempotent, read, service
 
-Status = Literal[
-    "processing",
-    "unknown",
-    "requires_action",
-    "authorized",
-    "capturing",
-    "captured",
-    "capture_refused",
-    "declined",
-    "voiding",
-    "voided",
-    "refunding",
-    "refunded",
-]
+
+class PaymentStatus(StrEnum):
+    """The status of a payment. `contexts.payments.service.transitions` has the table of its changes."""
+
+    PROCESSING = "processing"
+    UNKNOWN = "unknown"
+    REQUIRES_ACTION = "requires_action"
+    AUTHORIZED = "authorized"
+    CAPTURING = "capturing"
+    CAPTURED = "captured"
+    CAPTURE_REFUSED = "capture_refused"
+    DECLINED = "declined"
+    VOIDING = "voiding"
+    VOIDED = "voided"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
 
 
 class PaymentMethod(DTO):
-    """What the customer pays with: a provider, and the token that the provider's form gave the customer's browser."""
+    """A payment provider, and the token that the provider's form issued to the customer's browser."""
 
     provider: str
     token: str
 
 
 class Action(DTO):
-    """What the customer has to do before the payment goes on."""
+    """A step that the customer has to take before the payment can continue."""
 
     type: Literal["redirect"]
     url: str
 
 
 class Payment(DTO):
-    """How far the payment of an order is."""
+    """The payment of an order."""
 
     id: UUID
     order_id: UUID
-    status: Status
+    status: PaymentStatus
     amount: Money
     refunded: Money
     action: Action | None = None
-    reason: str = ""  # why it was declined or refused, in the provider's words
+    reason: str = ""  # the provider's reason for a decline or a refused capture
 
 
 class Declined(Conflict):
@@ -63,34 +66,36 @@ class NotCapturable(Conflict):
 
 
 class Payments(Protocol):
-    """Money for orders. Every method's key is the order: an order has one payment."""
+    """Authorize, capture and undo payments. The order id is the key of every method: an order has one payment."""
 
     @idempotent
     def authorize(
         self, *, order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None = None
     ) -> Payment:
-        """Have the amount set aside at the provider, for a customer, who may then look at the payment, or a guest.
+        """Authorize the amount at the provider.
 
-        A repeat only reports the present state; it never charges again.
-
-        `unknown` and `processing` are resolved by payments itself, which announces PaymentResolved. Raises Closed
-        after a cancel.
+        customer_id: the customer who may read the payment; None for a guest.
+        A repeat returns the current state and never charges again. Payments itself resolves `unknown` and `processing`,
+        and then publishes PaymentResolved. Raises Closed after a cancel.
         """
 
     @idempotent
     def capture(self, *, order_id: UUID) -> Payment:
-        """Take the authorized money: captured, capture_refused, or still capturing. Raises NotCapturable."""
+        """Capture the authorized amount. The result is captured, capture_refused or still capturing.
+
+        Raises NotCapturable.
+        """
 
     @idempotent
     def cancel(self, *, order_id: UUID) -> Payment | None:
-        """Undo whatever there is: void, refund in full, or a tombstone (None) where no payment was ever seen.
+        """Void the payment or refund it in full. Without a payment, leave a tombstone and return None.
 
-        voiding and refunding are resolved by payments itself; ask again.
+        Payments itself resolves `voiding` and `refunding`; repeat the call to learn the outcome.
         """
 
     @read
     def of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
-        """The payments of these orders; an order without one is not among them."""
+        """Return the payments of these orders. Orders without a payment are omitted."""
 
 
 payments: Payments = service("payments", Payments)

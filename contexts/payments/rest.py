@@ -1,7 +1,6 @@
-"""HTTP of payments."""
+"""REST API of payments."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, cast
 from uuid import UUID
 
 import msgspec
@@ -10,61 +9,36 @@ from django.urls import path
 from rest_framework.request import Request
 
 from contexts.payments import providers
-from contexts.payments.interface import Payment, Status
+from contexts.payments.interface import PaymentStatus
 from contexts.payments.providers import sandbox
 from contexts.payments.service import operations, refunds
+from contexts.payments.service.views import PaymentDetail, RefundView, to_payment_detail, to_refund_view
 from shop.errors import NotFound
-from shop.idempotency import Key
+from shop.http.idempotency import Key
+from shop.http.rest import ANYONE, CUSTOMER, Staff, Text, View, endpoint, respond
+from shop.http.tokens import Caller
 from shop.money import MAX_AMOUNT, Money
-from shop.rest import ANYONE, CUSTOMER, Staff, Text, View, endpoint, respond
-
-
-class RefundView(msgspec.Struct, kw_only=True):
-    """Money on its way back to the customer."""
-
-    id: UUID
-    payment_id: UUID
-    amount: Money
-    reason: str
-    status: str
-    created_at: datetime
-
-
-class PaymentDetail(msgspec.Struct, kw_only=True):
-    """A payment as its customer and staff see it."""
-
-    id: UUID
-    order_id: UUID
-    status: Status
-    provider: str
-    amount: Money
-    authorized: Money
-    captured: Money
-    refunded: Money
-    reason: str
-    created_at: datetime
-    refunds: list[RefundView]
 
 
 class PartialAmount(msgspec.Struct):
-    """A part of what was captured, in minor units."""
+    """A part of the captured amount, in minor units."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 
 
 class RefundRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Why, and how much; without an amount all that is left."""
+    """The reason and the amount of a refund. Without an amount, all that remains is refunded."""
 
     reason: Text
     amount: PartialAmount | None = None
 
 
 class Decision(msgspec.Struct):
-    """What the customer's decision led to."""
+    """The status of a payment after the customer's decision."""
 
     reference: str
-    status: Status
+    status: PaymentStatus
 
 
 class PaymentsView(View):
@@ -72,98 +46,75 @@ class PaymentsView(View):
 
 
 class PaymentItem(PaymentsView):
-    @endpoint(who=CUSTOMER, answers={200: PaymentDetail})
+    @endpoint(access=CUSTOMER, responses={200: PaymentDetail})
     def get(self, request: Request, payment_id: UUID) -> PaymentDetail:
-        """A payment with its refunds, for its customer and for staff."""
-        row, given_back = refunds.details(payment_id)
-        if row.customer_id != request.user.id and not request.user.has_perm("payments.view"):
+        """Return a payment with its refunds, to its customer or to staff."""
+        row, refund_rows = refunds.get_with_refunds(payment_id)
+        caller = cast(Caller, request.user)  # the endpoint admits signed-in callers only
+        if row.customer_id != caller.id and not caller.has_perm("payments.view"):
             raise NotFound
-        return _to_detail(row, given_back)
+        return to_payment_detail(row, refund_rows)
 
 
 class PaymentRefunds(PaymentsView):
     @endpoint(
-        who=Staff("payments.refund"), body=RefundRequest, answers={201: RefundView, 202: RefundView}, key="required"
+        access=Staff("payments.refund"),
+        body=RefundRequest,
+        responses={201: RefundView, 202: RefundView},
+        idempotency="required",
     )
     def post(self, request: Request, payment_id: UUID, body: RefundRequest, key: Key) -> HttpResponse:
         """Refund a captured payment, in full or in part.
 
-        201: it is done. 202: the provider has not answered yet; the shop goes on asking.
+        201: the refund is done. 202: the provider has not responded yet; the shop keeps asking.
         """
         amount = Money(body.amount.amount, body.amount.currency) if body.amount else None
         refund = refunds.refund(
             payment_id=payment_id, amount=amount, reason=body.reason, actor=request.user.get_username(), key=key
         )
-        return respond(_to_refund(refund, refund.payment.currency), 201 if refund.status == "done" else 202)
+        view = to_refund_view(refund, refund.payment.currency)
+        return respond(view, 201 if view.status == "done" else 202)
 
 
 class Approve(PaymentsView):
-    @endpoint(who=ANYONE, answers={200: Decision}, key="none")
+    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
     def get(self, request: Request, reference: str) -> Decision:
-        """The sandbox's page for a customer who says yes.
+        """Approve a payment on the sandbox's page.
 
-        It stands for the provider's own page (3-D Secure), and is only there while a payment waits for its customer.
+        The page stands for the provider's own (3-D Secure). It exists only while a payment waits for its customer.
         """
-        _sandbox().approve(reference=reference)
-        return _decided(reference)
+        _get_sandbox().approve(reference=reference)
+        return _report_decision(reference)
 
-    @endpoint(who=ANYONE, answers={200: Decision}, key="none")
+    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
     def post(self, request: Request, reference: str) -> Decision:
-        """The sandbox's customer says yes."""
-        _sandbox().approve(reference=reference)
-        return _decided(reference)
+        """Approve a payment at the sandbox."""
+        _get_sandbox().approve(reference=reference)
+        return _report_decision(reference)
 
 
 class Decline(PaymentsView):
-    @endpoint(who=ANYONE, answers={200: Decision}, key="none")
+    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
     def get(self, request: Request, reference: str) -> Decision:
-        """The sandbox's page for a customer who says no."""
-        _sandbox().decline(reference=reference)
-        return _decided(reference)
+        """Decline a payment on the sandbox's page."""
+        _get_sandbox().decline(reference=reference)
+        return _report_decision(reference)
 
-    @endpoint(who=ANYONE, answers={200: Decision}, key="none")
+    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
     def post(self, request: Request, reference: str) -> Decision:
-        """The sandbox's customer says no."""
-        _sandbox().decline(reference=reference)
-        return _decided(reference)
+        """Decline a payment at the sandbox."""
+        _get_sandbox().decline(reference=reference)
+        return _report_decision(reference)
 
 
-def _sandbox() -> sandbox.Sandbox:
+def _get_sandbox() -> sandbox.Sandbox:
     if providers.find("sandbox") is not sandbox.provider:
         raise NotFound
     return sandbox.provider
 
 
-def _decided(reference: str) -> Decision:
-    payment: Payment = operations.heard_of(reference)
-    return Decision(reference, payment.status)
-
-
-def _to_refund(refund: Any, currency: str) -> RefundView:
-    return RefundView(
-        id=refund.id,
-        payment_id=refund.payment_id,
-        amount=Money(refund.amount, currency),
-        reason=refund.reason,
-        status=refund.status,
-        created_at=refund.at,
-    )
-
-
-def _to_detail(row: Any, given_back: list) -> PaymentDetail:
-    return PaymentDetail(
-        id=row.id,
-        order_id=row.order_id,
-        status=row.status,
-        provider=row.provider,
-        amount=Money(row.amount, row.currency),
-        authorized=Money(row.authorized, row.currency),
-        captured=Money(row.captured, row.currency),
-        refunded=Money(row.refunded, row.currency),
-        reason=row.reason,
-        created_at=row.created_at,
-        refunds=[_to_refund(refund, row.currency) for refund in given_back],
-    )
+def _report_decision(reference: str) -> Decision:
+    return Decision(reference, operations.sync_by_reference(reference).status)
 
 
 urlpatterns = [

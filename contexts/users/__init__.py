@@ -1,4 +1,4 @@
-"""Users owns accounts: who somebody is, how they sign in, what they may do.
+"""Users owns accounts, sign-in and permissions.
 
-It signs the tokens that every other context verifies by public key, without asking here.
+It signs access tokens. Every other context verifies them with the public key, without a call to users.
 """

@@ -1,26 +1,29 @@
 """Admin of users."""
 
-from typing import Any
+from typing import cast
 
+from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from contexts.users.models import User
 from contexts.users.service import staff
-from shop.admin import ContextAdmin, each
+from shop.admin.context_admin import ContextAdmin, apply_to_each
+from shop.http.tokens import Caller
 
-GRANTING = "users.permissions"  # whoever holds it can hand out everything, to themselves too
+GRANT_PERMISSION = "users.permissions"  # allows to grant any permission to any user, including oneself
 
 
 class StaffFilter(admin.SimpleListFilter):
-    """Staff are those who have permissions."""
+    """Filter by whether a user has permissions."""
 
     title = parameter_name = "staff"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         return [("yes", "Yes"), ("no", "No")]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         if self.value() == "yes":
             return queryset.exclude(permissions=[])
         return queryset.filter(permissions=[]) if self.value() == "no" else queryset
@@ -28,7 +31,7 @@ class StaffFilter(admin.SimpleListFilter):
 
 @admin.register(User)
 class UserAdmin(ContextAdmin):
-    """Accounts. Permissions are changed only by those who may grant them."""
+    """Accounts. Changing permissions requires the permission to grant them."""
 
     list_display = ["email", "full_name", "is_active", "permissions", "created_at"]
     list_filter = ["is_active", StaffFilter]
@@ -39,19 +42,22 @@ class UserAdmin(ContextAdmin):
     editable = ("permissions",)
     actions = ["disable", "enable"]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        shown = super().get_readonly_fields(request, obj)
-        return shown if request.user.has_perm(GRANTING) else [*shown, *self.editable]
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        read_only = super().get_readonly_fields(request, obj)
+        caller = cast(Caller, request.user)  # staff sign in with a token, see config.admin_site
+        return [*read_only, *(() if caller.has_perm(GRANT_PERMISSION) else self.editable)]
 
-    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        wanted = form.cleaned_data.get("permissions")
-        if wanted is not None:
-            staff.set_permissions(obj.id, permissions=wanted, actor=request.user.get_username())
+    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+        permissions = form.cleaned_data.get("permissions")
+        if permissions is not None:
+            staff.set_permissions(obj.id, permissions=permissions, actor=request.user.get_username())
 
-    @admin.action(description="Disable the chosen accounts", permissions=["change"])
-    def disable(self, request: HttpRequest, chosen: Any) -> None:
-        each(self, request, chosen, lambda user: staff.disable(user.id, actor=request.user.get_username()), "disabled")
+    @admin.action(description="Disable selected accounts", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        actor = request.user.get_username()
+        apply_to_each(self, request, queryset, lambda user: staff.disable(user.id, actor=actor), "disabled")
 
-    @admin.action(description="Enable the chosen accounts", permissions=["change"])
-    def enable(self, request: HttpRequest, chosen: Any) -> None:
-        each(self, request, chosen, lambda user: staff.enable(user.id, actor=request.user.get_username()), "enabled")
+    @admin.action(description="Enable selected accounts", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        actor = request.user.get_username()
+        apply_to_each(self, request, queryset, lambda user: staff.enable(user.id, actor=actor), "enabled")

@@ -1,9 +1,5 @@
-from django.apps import AppConfig
+from shop.contexts import ContextConfig
 
 
-class UsersConfig(AppConfig):
+class UsersConfig(ContextConfig):
     name = "contexts.users"
-    label = "users"
-
-    def ready(self) -> None:
-        from contexts.users import handlers

@@ -1,15 +1,15 @@
-"""What users announces."""
+"""Events that users publishes."""
 
 from uuid import UUID
 
-from shop.events import Event
+from shop.messaging.events import Event
 
 
 class UserEvent(Event, stream="users.user:{user_id}"):
-    """Something happened to an account."""
+    """An event about a user account."""
 
     user_id: UUID
 
 
 class UserRegistered(UserEvent, name="users.user_registered", version=1):
-    """An account was opened."""
+    """A user account was created."""

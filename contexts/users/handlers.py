@@ -1,13 +1,13 @@
-"""What users does when something happens elsewhere, and as time goes by."""
+"""Timers of users."""
 
 from datetime import timedelta
 
-from contexts.users.service import attempts, sessions
-from shop.events import every
+from contexts.users.service import sessions, sign_in_throttle
+from shop.messaging.events import every
 
 
 @every(timedelta(minutes=10))
 def forget_what_has_run_out() -> None:
-    """Refresh tokens and counted attempts that nothing depends on any more."""
-    sessions.forget()
-    attempts.forget()
+    """Delete expired refresh tokens and attempt counters."""
+    sessions.delete_expired_tokens()
+    sign_in_throttle.delete_expired_windows()

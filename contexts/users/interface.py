@@ -1,14 +1,14 @@
-"""What other contexts may ask of users."""
+"""Service interface of users for other contexts."""
 
 from typing import Protocol
 from uuid import UUID
 
+from shop.calls.services import DTO, once, read, service
 from shop.errors import Unauthenticated
-from shop.services import DTO, once, read, service
 
 
 class Profile(DTO):
-    """Who somebody is, as far as others need it."""
+    """The profile of a user."""
 
     id: UUID
     email: str
@@ -16,14 +16,14 @@ class Profile(DTO):
 
 
 class StaffSession(DTO):
-    """A short-lived staff token and how long it lasts."""
+    """A short-lived staff token and its lifetime in seconds."""
 
     token: str
     lasts_seconds: int
 
 
 class SignInFailed(Unauthenticated):
-    """E-mail address and password do not match an account that may sign in."""
+    """E-mail address or password is incorrect, or the account cannot sign in."""
 
 
 class Users(Protocol):
@@ -31,15 +31,15 @@ class Users(Protocol):
 
     @read
     def profiles(self, *, user_ids: tuple[UUID, ...]) -> tuple[Profile, ...]:
-        """The profiles of these users; who does not exist is not among them."""
+        """Return the profiles of these users. Unknown ids are omitted."""
 
     @once
     def sign_in_staff(self, *, email: str, password: str) -> StaffSession:
-        """A staff token for somebody with permissions. Raises SignInFailed, TooManyRequests."""
+        """Sign in a staff member and return a staff token. Raises SignInFailed, TooManyRequests."""
 
     @read
     def renew_staff(self, *, user_id: UUID) -> StaffSession:
-        """A fresh staff token, with the permissions as they are now. Raises SignInFailed once they are gone."""
+        """Return a new staff token with the current permissions. Raises SignInFailed if the user has none."""
 
 
 users: Users = service("users", Users)

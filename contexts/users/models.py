@@ -10,7 +10,7 @@ from shop.ids import uuid7
 
 
 class User(AbstractBaseUser):
-    """An account. The canonical e-mail address is who somebody is; whoever has permissions is staff."""
+    """An account, identified by its canonical e-mail address. A user with permissions is staff."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(unique=True)
@@ -20,11 +20,11 @@ class User(AbstractBaseUser):
         models.CharField(max_length=64),
         default=list,
         blank=True,
-        help_text="Separated by commas: <context>.view, <context>.change and so on; * stands for all.",
+        help_text="Comma-separated, for example orders.view, orders.change. * grants all permissions.",
     )
     created_at = models.DateTimeField("registered", db_default=Now(), editable=False)
     sequence = models.BigIntegerField(default=0, editable=False)
-    last_login = None  # a write at each sign-in, for nobody
+    last_login = None  # no feature uses it, and it would cost a write at each sign-in
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = ["full_name"]
@@ -37,7 +37,7 @@ class User(AbstractBaseUser):
 
 
 class TokenFamily(models.Model):
-    """All refresh tokens that descend from one sign-in, by rotation. It is revoked as a whole."""
+    """All refresh tokens that descend from one sign-in by rotation. A family is revoked as a whole."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="families")
@@ -52,7 +52,7 @@ class TokenFamily(models.Model):
 
 
 class RefreshToken(models.Model):
-    """One refresh token, good for one use. Only its SHA-256 is known here."""
+    """A refresh token for a single use. Only its SHA-256 hash is stored."""
 
     digest = models.CharField(max_length=64, primary_key=True)
     family = models.ForeignKey(TokenFamily, on_delete=models.CASCADE, related_name="tokens")
@@ -67,9 +67,11 @@ class RefreshToken(models.Model):
 
 
 class SignInAttempts(models.Model):
-    """How often a sign-in was tried at one account, or from one address, in the present window."""
+    """Number of sign-in attempts for one account, or from one client address, in the current window."""
 
-    subject = models.CharField(max_length=64, primary_key=True, help_text="Keyed hash of the account or the address.")
+    subject = models.CharField(
+        max_length=64, primary_key=True, help_text="Keyed hash of the account or of the client address."
+    )
     began_at = models.DateTimeField(db_default=Now())
     count = models.IntegerField()
 

@@ -1,6 +1,7 @@
-"""HTTP of users."""
+"""HTTP API of users: registration, sign-in, the own profile, public keys."""
 
-from typing import Annotated
+from typing import Annotated, cast
+from uuid import UUID
 
 import msgspec
 from django.conf import settings
@@ -11,40 +12,41 @@ from rest_framework.request import Request
 from contexts.users.interface import Profile
 from contexts.users.service import accounts, sessions
 from contexts.users.service.sessions import Tokens
-from shop.rest import ANYONE, CUSTOMER, View, endpoint, respond
+from shop.http.rest import ANYONE, CUSTOMER, View, endpoint, respond
+from shop.http.tokens import Caller
 
-Address = Annotated[str, msgspec.Meta(min_length=3, max_length=254, extra_json_schema={"format": "email"})]
+EmailAddress = Annotated[str, msgspec.Meta(min_length=3, max_length=254, extra_json_schema={"format": "email"})]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, extra_json_schema={"format": "password"})]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-# Without control characters, which would end up in the header of a mail.
+# No control characters: the name is written into mail headers.
 Name = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)")]
 
-NOT_STORED = {"Cache-Control": "no-store"}  # RFC 6749, 5.1
+NO_STORE_HEADERS = {"Cache-Control": "no-store"}  # RFC 6749, 5.1
 
 
 class Registration(msgspec.Struct):
     """A new account."""
 
-    email: Address
+    email: EmailAddress
     password: Password
     full_name: Name
 
 
 class Credentials(msgspec.Struct):
-    """Who signs in, and the proof."""
+    """E-mail address and password."""
 
-    email: Address
+    email: EmailAddress
     password: Password
 
 
 class Refresh(msgspec.Struct):
-    """The refresh token of the last pair."""
+    """The refresh token of the current token pair."""
 
     refresh: RefreshToken
 
 
 class ProfileChange(msgspec.Struct):
-    """What is to be changed; what is left out stays."""
+    """Changes of the profile. Omitted fields keep their value."""
 
     full_name: Name | msgspec.UnsetType = msgspec.UNSET
 
@@ -56,77 +58,81 @@ class KeySet(msgspec.Struct):
 
 
 class UsersView(View):
-    """A view of users."""
+    """Base of the views of users."""
 
     context = "users"
 
 
-class SignedOutView(UsersView):
-    """Where a token has no say: a client may send an expired one along while it fetches the next."""
+class UnauthenticatedView(UsersView):
+    """Base of views that ignore the access token. A client may send an expired one while it refreshes its tokens."""
 
     authentication_classes = []
 
 
-class Register(SignedOutView):
-    @endpoint(who=ANYONE, body=Registration, answers={201: Profile})
+class Register(UnauthenticatedView):
+    @endpoint(access=ANYONE, body=Registration, responses={201: Profile})
     def post(self, request: Request, body: Registration) -> Profile:
-        """Open an account.
+        """Create an account.
 
-        The e-mail address is kept in lower case; one that has an account is refused with `users.email_taken`.
+        The e-mail address is stored in lower case. If it already has an account, the error is `users.email_taken`.
         """
         return accounts.register(email=body.email, password=body.password, full_name=body.full_name)
 
 
-class Token(SignedOutView):
-    @endpoint(who=ANYONE, body=Credentials, answers={200: Tokens}, key="none")
+class Token(UnauthenticatedView):
+    @endpoint(access=ANYONE, body=Credentials, responses={200: Tokens}, idempotency="none")
     def post(self, request: Request, body: Credentials) -> HttpResponse:
         """Sign in.
 
-        Failures are counted for the account and for the client's address: too many are answered 429.
+        Failed attempts are counted per account and per client address. Too many of them get a 429 response.
         """
-        address = request.META.get("REMOTE_ADDR", "")  # settled by config/proxies.py; never what a client writes
+        address = request.META.get("REMOTE_ADDR", "")  # set by shop/http/proxies.py, never from a client's header
         tokens = sessions.sign_in(email=body.email, password=body.password, address=address)
-        return respond(tokens, headers=NOT_STORED)
+        return respond(tokens, headers=NO_STORE_HEADERS)
 
 
-class TokenRefresh(SignedOutView):
-    @endpoint(who=ANYONE, body=Refresh, answers={200: Tokens}, key="none")
+class TokenRefresh(UnauthenticatedView):
+    @endpoint(access=ANYONE, body=Refresh, responses={200: Tokens}, idempotency="none")
     def post(self, request: Request, body: Refresh) -> HttpResponse:
-        """Get the next pair of tokens.
+        """Refresh the tokens.
 
-        A refresh token is good for one use. Whoever brings it a second time ends the session, for everybody.
+        A refresh token can be used once. Using it again revokes the session and all its tokens.
         """
-        return respond(sessions.refresh(body.refresh), headers=NOT_STORED)
+        return respond(sessions.refresh(body.refresh), headers=NO_STORE_HEADERS)
 
 
-class Logout(SignedOutView):
-    @endpoint(who=ANYONE, body=Refresh, answers={204: None}, key="none")
+class Logout(UnauthenticatedView):
+    @endpoint(access=ANYONE, body=Refresh, responses={204: None}, idempotency="none")
     def post(self, request: Request, body: Refresh) -> None:
         """Sign out.
 
-        The session's refresh token is worthless from now on, its access token when it has run out.
+        The session's refresh token is revoked at once. Its access token stays valid until it expires.
         """
-        sessions.logout(body.refresh)
+        sessions.sign_out(body.refresh)
 
 
 class Me(UsersView):
-    @endpoint(who=CUSTOMER, answers={200: Profile})
+    @endpoint(access=CUSTOMER, responses={200: Profile})
     def get(self, request: Request) -> Profile:
-        """Your account."""
-        return accounts.profile(request.user.id)
+        """Get your account."""
+        return accounts.get_profile(_get_user_id(request))
 
-    @endpoint(who=CUSTOMER, body=ProfileChange, answers={200: Profile})
+    @endpoint(access=CUSTOMER, body=ProfileChange, responses={200: Profile})
     def patch(self, request: Request, body: ProfileChange) -> Profile:
-        """Change your account."""
+        """Update your account."""
         if body.full_name is msgspec.UNSET:
-            return accounts.profile(request.user.id)
-        return accounts.rename(request.user.id, full_name=body.full_name)
+            return accounts.get_profile(_get_user_id(request))
+        return accounts.rename(_get_user_id(request), full_name=body.full_name)
 
 
-class Keys(SignedOutView):
-    @endpoint(who=ANYONE, answers={200: KeySet})
+def _get_user_id(request: Request) -> UUID:
+    return cast(Caller, request.user).id  # access=CUSTOMER has refused callers without a token
+
+
+class Keys(UnauthenticatedView):
+    @endpoint(access=ANYONE, responses={200: KeySet})
     def get(self, request: Request) -> HttpResponse:
-        """The public keys that access tokens are verified with (JWKS)."""
+        """Get the public keys that verify access tokens (JWKS)."""
         return respond(settings.JWKS, headers={"Cache-Control": "public, max-age=300"})
 
 

@@ -1,4 +1,4 @@
-"""What `shop.database.require` calls in a transaction that must not be committed."""
+"""The function that `shop.db.database.execute_or_abort` calls to abort a transaction."""
 
 from django.db import migrations
 

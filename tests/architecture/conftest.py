@@ -1,17 +1,18 @@
-"""A copy of the shop's packages, to plant a violation in."""
+"""Fixtures that copy the packages of the shop and plant a violation in the copy."""
 
 import shutil
 
 import pytest
 from django.conf import settings
 
-PACKAGES = ("config", "contexts", "shop")
+from tests.architecture.sources import PACKAGES
+
 FILES = (".importlinter", "manage.py")
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """The packages and the linter's rules, in a folder where nothing else stands."""
+    """Copy the packages and the contracts of import-linter to an empty folder."""
     for package in PACKAGES:
         shutil.copytree(settings.BASE_DIR / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     for file in FILES:
@@ -21,7 +22,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def plant(tree):
-    """Append a line to a module of the copy, which is a file or a package of that name."""
+    """Return a function that appends a line to a module of the copy and returns the folder of the copy."""
 
     def plant(module, line):
         package = tree.joinpath(*module.split("."))

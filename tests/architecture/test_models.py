@@ -1,4 +1,4 @@
-"""Tables: no relation between contexts, no table anywhere but at home, no migration forgotten."""
+"""Models: no relation between contexts, every table in its own database only, no missing migration."""
 
 import os
 import subprocess
@@ -12,21 +12,21 @@ from django.core.management import call_command
 from django.db import models
 from django.test.utils import isolate_apps
 
-from shop.database import hosted, rows
+from shop.db.database import fetch_rows, hosted_contexts
 
-OURS = {*settings.ALL_CONTEXTS, "shop"}
+OWN_APPS = {*settings.ALL_CONTEXTS, "shop"}
 
 
 def foreign_relations(registry):
-    """Relations from a model of ours to a model of another app, resolved or not."""
+    """Return the relations from a model of this project to a model of another app, resolved or not."""
     found = []
     for model in registry.get_models(include_auto_created=True):
         for field in model._meta.get_fields(include_hidden=True):
             target = getattr(field, "related_model", None)
             if isinstance(field, GenericForeignKey):
                 target = "contenttypes"
-            if target is None or model._meta.app_label not in OURS or (field.auto_created and not field.concrete):
-                continue  # no relation, not ours, or the far end of one that is looked at from its own side
+            if target is None or model._meta.app_label not in OWN_APPS or (field.auto_created and not field.concrete):
+                continue  # no relation, a model of a library, or the reverse side of a relation
             label = target.split(".")[0] if isinstance(target, str) else target._meta.app_label
             if label != model._meta.app_label:
                 found.append(f"{model._meta.label}.{field.name} -> {label}")
@@ -59,10 +59,10 @@ def label(name):
 
 
 def misplaced_tables():
-    """Tables that are in a database where they do not belong, or are missing where they do."""
+    """Return the tables that are in a wrong database, or missing in their own."""
     found = []
-    for alias in hosted():
-        there = {name for (name,) in rows(alias, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+    for alias in hosted_contexts():
+        there = {name for (name,) in fetch_rows(alias, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
         for model in apps.get_models(include_auto_created=True):
             app, table = model._meta.app_label, model._meta.db_table
             if (table in there) != (app in (alias, "shop", "contenttypes")):
@@ -75,14 +75,14 @@ def test_every_table_is_in_the_database_of_its_context_alone():
 
 
 def test_a_planted_table_in_a_foreign_database_is_found():
-    rows("inventory", "CREATE TABLE users_user ()")
+    fetch_rows("inventory", "CREATE TABLE users_user ()")
     try:
         assert misplaced_tables() == ["users_user in inventory"]
     finally:
-        rows("inventory", "DROP TABLE users_user")
+        fetch_rows("inventory", "DROP TABLE users_user")
 
 
-def test_no_migration_is_forgotten():
+def test_no_migration_is_missing():
     call_command("makemigrations", check_changes=True, dry_run=True, verbosity=1)
 
 

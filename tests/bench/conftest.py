@@ -1,4 +1,4 @@
-"""The systems that are measured, on a server of their own, since pg_stat_statements has to be loaded at its start."""
+"""Fixtures of the measured systems, on a separate server, since pg_stat_statements has to be loaded at its start."""
 
 import shutil
 import tempfile
@@ -51,7 +51,7 @@ def frozen_satsuma(postgres, folder):
 
 @pytest.fixture
 def satsuma(frozen_satsuma):
-    """Running for one test: what its engine does is counted in no other."""
+    """Thaw Satsuma for one test, so that the work of its engine is not counted in another one."""
     frozen_satsuma.thaw()
     yield frozen_satsuma
     frozen_satsuma.settle()

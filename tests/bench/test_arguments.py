@@ -1,4 +1,4 @@
-"""Bad input to the command gets a sentence and an exit status."""
+"""Invalid arguments get a message and an exit status."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from bench.__main__ import run
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
-        (["wishes"], "There is no 'wishes' to measure"),
-        (["--only", "list,wishes"], "There is no 'wishes' to measure"),
-        (["orders", "--clients", "many"], "--clients is 'many'; it has to be numbers"),
-        (["orders", "--clients", "0"], "--clients is 0; it has to be 1 or more"),
-        (["orders", "--rounds", "0"], "--rounds is 0; it has to be 1 or more"),
-        (["orders", "--products", "3"], "--products is 3; it has to be 100 or more"),
-        (["orders", "--orders", "2000000"], "--orders is 2000000; it can be 1000000 at most"),
-        (["scale", "--clients", "1"], "scale is measured with 8 clients"),
+        (["returns"], "'returns' cannot be measured; choose from"),
+        (["--only", "list,returns"], "'returns' cannot be measured; choose from"),
+        (["orders", "--clients", "many"], "--clients is 'many'; it must be numbers"),
+        (["orders", "--clients", "0"], "--clients is 0; it must be 1 or more"),
+        (["orders", "--rounds", "0"], "--rounds is 0; it must be 1 or more"),
+        (["orders", "--products", "3"], "--products is 3; it must be 100 or more"),
+        (["orders", "--orders", "2000000"], "--orders is 2000000; it must be 1000000 or less"),
+        (["scale", "--clients", "1"], "scale is measured with 8 clients; add 8 to --clients"),
     ],
 )
-def test_what_cannot_be_measured_is_said(arguments, sentence, capsys):
+def test_an_invalid_argument_exits_with_a_message(arguments, message, capsys):
     assert run(arguments) == 1
-    assert sentence in capsys.readouterr().err
+    assert message in capsys.readouterr().err

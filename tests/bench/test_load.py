@@ -1,4 +1,4 @@
-"""The loader's numbers come from real answers, and a wrong one ends the run."""
+"""The figures of the loader come from real responses, and a wrong response ends the run."""
 
 import json
 import threading
@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from bench import measure
-from bench.machine import Failed
 from bench.operations import OPERATIONS, UNITS
+from bench.processes import Failed
 from tests.bench.conftest import PRODUCTS
-from tests.threads import eventually
+from tests.concurrency import eventually
 
 
-class Answering(BaseHTTPRequestHandler):
-    """Whatever is asked, the answer that the test has chosen."""
+class FixedResponse(BaseHTTPRequestHandler):
+    """Send the response that the test has chosen to every request."""
 
     protocol_version = "HTTP/1.1"
     status, headers_sent, body = 200, True, b""
@@ -28,16 +28,16 @@ class Answering(BaseHTTPRequestHandler):
         self.wfile.write(self.body)
 
     def log_message(self, *arguments):
-        """Quiet."""
+        """Print nothing."""
 
 
 @pytest.fixture
-def answering():
-    """A shop that answers all the same, as the test says."""
+def fixed_response():
+    """Return a function that starts a server which sends one response to every request."""
     servers = []
 
-    def start(**answer):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Chosen", (Answering,), answer))
+    def start(**attributes):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Chosen", (FixedResponse,), attributes))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return SimpleNamespace(name="fake", port=server.server_port, products=PRODUCTS)
@@ -60,7 +60,7 @@ def test_every_operation_runs_on_satsuma(satsuma, operation):
     assert measure.load(satsuma, operation, clients=2, seconds=60, seed=1, limit=30)["count"] == 30
 
 
-def test_a_round_counts_what_the_shop_asked_of_its_database(control):
+def test_a_round_counts_the_statements_of_the_shop(control):
     figures, statements = measure.measured(control, "orders", clients=1, seconds=0.5, seed=2)
     assert figures.count > 0
     assert (round(figures.statements), round(figures.frame), round(figures.writes)) == (8, 2, 1)
@@ -78,7 +78,7 @@ def sold_out(control):
 
 def test_the_stock_changes_while_customers_read(satsuma, control):
     for shop, database, statement in (
-        (satsuma, satsuma.databases[1], "SELECT sum(on_hand)::bigint FROM inventory_stock"),
+        (satsuma, satsuma.name_database("inventory"), "SELECT sum(on_hand)::bigint FROM inventory_stock"),
         (control, control.databases[0], "SELECT sum(stock)::bigint FROM control_variant"),
     ):
         before = shop.count(database, statement)
@@ -87,30 +87,30 @@ def test_the_stock_changes_while_customers_read(satsuma, control):
 
 
 def test_a_wrong_status_fails_the_run(control, sold_out):
-    with pytest.raises(Failed, match=r"POST /api/v1/orders HTTP/1.1 was answered 409, not 201"):
+    with pytest.raises(Failed, match=r"POST /api/v1/orders HTTP/1.1 returned 409, not 201"):
         measure.load(control, "orders", clients=2, seconds=60, seed=1, limit=50)
 
 
-def test_a_right_status_with_the_wrong_content_fails_the_run(answering):
-    with pytest.raises(Failed, match="was answered 200, not 200: nothing here"):
-        measure.load(answering(body=b"nothing here"), "list", clients=1, seconds=60, seed=1, limit=5)
+def test_a_right_status_with_the_wrong_content_fails_the_run(fixed_response):
+    with pytest.raises(Failed, match='returned 200, not 200 with "available": nothing here'):
+        measure.load(fixed_response(body=b"nothing here"), "list", clients=1, seconds=60, seed=1, limit=5)
 
 
-def test_an_answer_of_unknown_length_fails_the_run(answering):
+def test_a_response_of_unknown_length_fails_the_run(fixed_response):
     with pytest.raises(Failed, match="no Content-Length"):
-        measure.load(answering(body=b"x", headers_sent=False), "list", clients=1, seconds=60, seed=1, limit=5)
+        measure.load(fixed_response(body=b"x", headers_sent=False), "list", clients=1, seconds=60, seed=1, limit=5)
 
 
-def test_the_right_answer_does_not(answering):
+def test_control_the_right_response_does_not_fail_the_run(fixed_response):
     body = json.dumps({"results": [{"available": 1}]}).encode()
-    assert measure.load(answering(body=body), "list", clients=3, seconds=60, seed=1, limit=90)["count"] == 90
+    assert measure.load(fixed_response(body=body), "list", clients=3, seconds=60, seed=1, limit=90)["count"] == 90
 
 
 def test_an_order_that_the_shop_does_not_have_fails_the_round(control):
-    honest = control.orders
+    original = control.orders
     control.orders = lambda: 0
     try:
-        with pytest.raises(Failed, match="orders, and has 0 more"):
+        with pytest.raises(Failed, match="but its tables have 0 more"):
             measure.measured(control, "orders", clients=1, seconds=0.3, seed=3)
     finally:
-        control.orders = honest
+        control.orders = original

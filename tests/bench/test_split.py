@@ -1,4 +1,4 @@
-"""The shop in five processes, as it is measured."""
+"""The shop in five processes is measured as a whole."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.bench.conftest import ONE_WORKER, PRODUCTS
 
 @pytest.fixture
 def split(postgres, folder, frozen_satsuma):
-    """On the databases of the shop in one process, which is frozen meanwhile."""
+    """Start the shop in five processes, on the databases of the shop in one process, which is frozen meanwhile."""
     with sink() as port:
         shop = Split("satsuma", postgres, ONE_WORKER, folder, PRODUCTS, mail_port=port)
         try:
@@ -22,7 +22,9 @@ def split(postgres, folder, frozen_satsuma):
 
 def test_its_orders_are_sold_by_five_processes_and_their_cpu_counts(split):
     def committed():
-        return split.count(split.databases[1], "SELECT count(*) FROM inventory_reservation WHERE status = 'committed'")
+        return split.count(
+            split.name_database("inventory"), "SELECT count(*) FROM inventory_reservation WHERE status = 'committed'"
+        )
 
     before = committed()
     figures, _ = measure.measured(split, "orders", clients=2, seconds=1, seed=77)

@@ -1,26 +1,30 @@
-"""What the sweep and the zombie share: the fork server and the mail server that its children talk to."""
+"""Fixtures: the fork server, and the mail server that its children use."""
 
 import pytest
 
 from tests.chaos.forkserver import ForkServer
-from tests.notifications.postbox import Postbox
+from tests.mail_server import FakeMailServer
 
 
 @pytest.fixture(scope="package")
-def postbox():
-    postbox = Postbox()
-    postbox.start()
-    yield postbox
-    postbox.stop()
+def mail_server():
+    mail_server = FakeMailServer()
+    mail_server.start()
+    try:
+        yield mail_server
+    finally:
+        mail_server.stop()
 
 
 @pytest.fixture(scope="package")
-def server(postbox):
-    server = ForkServer(EMAIL_PORT=str(postbox.port), RECONCILE_SECONDS="0.2")
-    yield server
-    server.stop()
+def server(mail_server):
+    server = ForkServer(EMAIL_PORT=str(mail_server.port), RECONCILE_SECONDS="0.2")
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(autouse=True)
-def here(in_one_process):
-    """Faults strike the process in which they are armed, so all that is called is in it."""
+def run_in_test_process(in_one_process):
+    """Run everything in the test process: a fault takes effect only in the process in which it is armed."""

@@ -1,4 +1,4 @@
-"""What is killed in the middle: ways of an order through the shop, and how each of them has to end."""
+"""Flows of a purchase through the shop, with the final states that each may have, whatever fault happens in it."""
 
 import time
 import uuid
@@ -10,40 +10,51 @@ import psycopg
 from django.db import close_old_connections
 from django.test import override_settings
 
-from shop import chaos, engine, events, inbox, relay
-from shop.database import hosted
-from tests.chaos.aftermath import Fate, at_rest
-from tests.chaos.quarantine import place_of
-from tests.shopper import Answer, InProcess
+from shop import chaos
+from shop.db.database import hosted_contexts
+from shop.messaging import engine, events, handling, relay
+from tests.chaos.final_states import FinalState, find_finished
+from tests.chaos.row_locks import connection_parameters
+from tests.context_map import list_callers_first
+from tests.shopper import InProcessShopper, Response
 
+# Long enough for a loaded machine to place the order before the time is over, which would be another flow.
+EXPIRY_HOLD_SECONDS = 1.0
 STOCK = 2  # units of each purchase's own SKU
-PATIENCE = 8.0  # seconds for a flow that nobody disturbs
+FLOW_TIMEOUT_SECONDS = 90.0  # for a flow without a fault
+NORMAL_HOLD_SECONDS = 900.0  # the time to pay of a flow in which it does not run out
 
-SOLD = Fate("confirmed", "done", "captured", 1, 1, 0, 1, "committed", -1, ("order_confirmed",))
-TOLD_TWICE = ("order_cancelled", "order_confirmed")
-CANCELLED = Fate("cancelled", "closed", "refunded", 1, 1, 1, 0, "released", 0, TOLD_TWICE)
+SOLD = FinalState("confirmed", "done", "captured", 1, 1, 0, 1, "committed", -1, ("order_confirmed",))
+CONFIRMED_AND_CANCELLED_MAILS = ("order_cancelled", "order_confirmed")
+CANCELLED = FinalState("cancelled", "closed", "refunded", 1, 1, 1, 0, "released", 0, CONFIRMED_AND_CANCELLED_MAILS)
 SOLD_AND_CANCELLED = replace(CANCELLED, reservation="restocked")
-BEFORE_CAPTURE = {"payment": "voided", "captured": 0, "refunded": 0}  # payments was away when the money was to be taken
-CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID = (replace(one, **BEFORE_CAPTURE) for one in (CANCELLED, SOLD_AND_CANCELLED))
-REJECTED = Fate("rejected", "closed", reservation="released", mails=("order_rejected",))
-REFUSED_AT_ONCE, NEVER_HELD, DECLINED, VOIDED = (
+BEFORE_CAPTURE = {
+    "payment": "voided",
+    "captured": 0,
+    "refunded": 0,
+}  # payments was down when the money was to be captured
+CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID = (
+    replace(one, **BEFORE_CAPTURE) for one in (CANCELLED, SOLD_AND_CANCELLED)
+)
+REJECTED = FinalState("rejected", "closed", reservation="released", mails=("order_rejected",))
+REFUSED_AT_ONCE, NEVER_RESERVED, DECLINED, VOIDED = (
     replace(REJECTED, **what)
     for what in ({"reservation": None}, {"reservation": "refused"}, {"payment": "declined"}, {"payment": "voided"})
 )
-QUOTED = ("call.inventory.quote.after", "wire.inventory.quote.after")  # here, or in another process
+POINTS_AFTER_QUOTE = ("call.inventory.quote.after", "wire.inventory.quote.after")  # in this process, or in another one
 
 
 @dataclass(frozen=True)
 class Flow:
-    """What a customer does, and what comes of it."""
+    """The requests of a customer, their responses, and the final states of the order."""
 
     name: str
     token: str
-    answers: tuple[int, ...]  # to each request, once all is done
-    fates: tuple[Fate, ...]  # one of these
+    answers: tuple[int, ...]  # the status of each request, once the order is final
+    final_states: tuple[FinalState, ...]  # one of these
     quantity: int = 1
-    hold: float = 900.0  # seconds to pay in
-    one_breaks: bool = False  # a unit less is there when it is to be reserved than when it was quoted
+    hold: float = NORMAL_HOLD_SECONDS  # the time to pay
+    loses_a_unit: bool = False  # one unit is removed between quote and reservation
 
 
 FLOWS = {
@@ -52,17 +63,21 @@ FLOWS = {
         Flow("buy", "tok_ok", (201,), (SOLD,)),
         Flow("decline", "tok_declined", (402,), (DECLINED,)),
         Flow("out_of_stock", "tok_ok", (409,), (REFUSED_AT_ONCE,), quantity=STOCK + 1),
-        Flow("sold_out_meanwhile", "tok_ok", (409,), (NEVER_HELD, REFUSED_AT_ONCE), quantity=STOCK, one_breaks=True),
-        Flow("cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED, CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID)),
+        Flow(
+            "sold_out_meanwhile", "tok_ok", (409,), (NEVER_RESERVED, REFUSED_AT_ONCE), quantity=STOCK, loses_a_unit=True
+        ),
+        Flow(
+            "cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED, CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID)
+        ),
         Flow("timeout", "tok_timeout_then_ok", (201,), (SOLD,)),
-        Flow("expiry", "tok_requires_action", (409,), (VOIDED, REJECTED), hold=0.3),
+        Flow("expiry", "tok_requires_action", (409,), (VOIDED, REJECTED), hold=EXPIRY_HOLD_SECONDS),
     )
 }
 
 
 @dataclass(frozen=True)
 class Purchase:
-    """One customer in one flow, with a SKU, an address and a key of their own."""
+    """One customer in one flow, with a SKU, an email address and an idempotency key of their own."""
 
     flow: str
     sku: str
@@ -74,83 +89,97 @@ class Purchase:
         return cls(flow, sku, f"{uuid.uuid4().hex}@example.com", uuid.uuid4().hex)
 
     @property
-    def way(self) -> Flow:
+    def definition(self) -> Flow:
         return FLOWS[self.flow]
 
 
-def order(purchase: Purchase) -> list[int]:
-    """The customer's requests, each once. Returns the answers' statuses."""
-    way, shopper = purchase.way, InProcess()
-    with override_settings(RESERVATION_HOLD_SECONDS=way.hold):
+def send_requests(purchase: Purchase) -> list[int]:
+    """Send the requests of the customer, each once, and return the statuses of the responses."""
+    flow, shopper = purchase.definition, InProcessShopper()
+    with override_settings(RESERVATION_HOLD_SECONDS=flow.hold):
         placed = _place(shopper, purchase)
-    if len(way.answers) == 1 or placed.status != way.answers[0]:
+    if len(flow.answers) == 1 or placed.status != flow.answers[0]:
         return [placed.status]
     return [placed.status, _cancel(shopper, placed).status]
 
 
-def _place(shopper: InProcess, purchase: Purchase) -> Answer:
+def _place(shopper: InProcessShopper, purchase: Purchase) -> Response:
     close_old_connections()  # as between any two requests
-    items = [{"sku": purchase.sku, "quantity": purchase.way.quantity}]
-    with _breaking(purchase) if purchase.way.one_breaks else nullcontext():
-        return shopper.order(token=purchase.way.token, key=purchase.key, email=purchase.email, items=items)
+    items = [{"sku": purchase.sku, "quantity": purchase.definition.quantity}]
+    with _removing_a_unit_after_quote(purchase) if purchase.definition.loses_a_unit else nullcontext():
+        return shopper.order(token=purchase.definition.token, key=purchase.key, email=purchase.email, items=items)
 
 
 @contextmanager
-def _breaking(purchase: Purchase) -> Iterator[None]:
-    """When the stock has been quoted, one unit less is there; on a connection that no fault hits."""
-    told = chaos.reached
+def _removing_a_unit_after_quote(purchase: Purchase) -> Iterator[None]:
+    """Remove one unit once the stock has been quoted, on a connection in which no fault is injected."""
+    original = chaos.on_point_reached
 
-    def reached(point: str) -> None:
-        if point in QUOTED:
-            with psycopg.connect(**place_of("inventory"), autocommit=True) as elsewhere:
-                elsewhere.execute(BREAK, [purchase.sku, STOCK])
-        if told:
-            told(point)
+    def remove_unit(point: str) -> None:
+        if point in POINTS_AFTER_QUOTE:
+            with psycopg.connect(**connection_parameters("inventory"), autocommit=True) as connection:
+                connection.execute(REMOVE_UNIT_SQL, [purchase.sku, STOCK])
+        if original:
+            original(point)
 
-    chaos.reached = reached
+    chaos.on_point_reached = remove_unit
     try:
         yield
     finally:
-        chaos.reached = told
+        chaos.on_point_reached = original
 
 
-BREAK = "UPDATE inventory_stock SET on_hand = on_hand - 1, initial = initial - 1 WHERE sku = %s AND on_hand = %s"
+REMOVE_UNIT_SQL = (
+    "UPDATE inventory_stock SET on_hand = on_hand - 1, initial = initial - 1 WHERE sku = %s AND on_hand = %s"
+)
 
 
-def _cancel(shopper: InProcess, placed: Answer) -> Answer:
+def _cancel(shopper: InProcessShopper, placed: Response) -> Response:
     close_old_connections()
     return shopper.post(f"orders/{placed.body['id']}/cancel", X_Order_Token=placed.body["token"])
 
 
-class ByHand:
-    """The engine, one step after the other in one thread: what it passes is the same each time."""
+class SteppedEngine:
+    """Run the engine step by step in one thread, so that it reaches the same points in every run."""
 
     def __init__(self) -> None:
         self.engine = engine.Engine()
         self.engine.stopping.set()  # it does not pause after an outage
-        self.timers = {context: events.timers((context,)) for context in hosted()}
+        # Notifications last: it then sends the mails of a purchase one by one, which reaches the most fault points.
+        notifications, *others = list_callers_first()
+        self.contexts = [context for context in (*others, notifications) if context in hosted_contexts()]
+        self.timers = {context: events.list_timers((context,)) for context in self.contexts}
 
-    def turn(self) -> int:
-        """Once all that the engine's threads do. Returns how much was claimed."""
-        self._let_time_pass("inventory", "payments")
+    def run_once(self) -> int:
+        """Do once what the threads of the engine do, and return how many rows were claimed."""
+        self._run_timers("inventory", "payments")
         done = self._work()
-        self._let_time_pass("orders", "notifications")
+        self._run_timers("orders", "notifications")
         return done + self._work()
 
-    def _let_time_pass(self, *contexts: str) -> None:
+    def _run_timers(self, *contexts: str) -> None:
         for timer in (timer for context in contexts for timer in self.timers.get(context, ())):
-            self.engine._survive(lambda _, run=timer.run: run(), timer.name)
+            self.engine._run_timer(timer)
 
     def _work(self) -> int:
-        return sum(self.engine._survive(work, c) for c in hosted() for work in (relay.deliver_due, inbox.handle_due))
+        return sum(
+            self.engine._run_safely(work, context)
+            for context in self.contexts
+            for work in (relay.deliver_due, handling.handle_due)
+        )
 
-    def settle(self, purchase: Purchase, patience: float = PATIENCE) -> bool:
-        """Go on until nothing of the purchase is left to do. Whether it came to that within `patience` seconds."""
-        if purchase.way.hold < PATIENCE:
-            time.sleep(purchase.way.hold)  # else it is chance who notices first that the time is over
-        deadline = time.monotonic() + patience
+    def run_until_finished(self, purchase: Purchase, timeout: float = FLOW_TIMEOUT_SECONDS) -> bool:
+        """Run the engine until no work is left for the purchase. Return whether that was so within `timeout` seconds."""
+        wait_for_expiry(purchase)
+        deadline = time.monotonic() + timeout
         while True:
-            if not self.turn():
+            if not self.run_once():
                 close_old_connections()
-                if (rest := bool(at_rest([purchase.email]))) or time.monotonic() > deadline:
-                    return rest
+                if (is_finished := bool(find_finished([purchase.email]))) or time.monotonic() > deadline:
+                    return is_finished
+
+
+def wait_for_expiry(purchase: Purchase) -> None:
+    """Wait until the time to pay is over, if it is short: otherwise chance decides which context notices it first."""
+    if purchase.definition.hold < NORMAL_HOLD_SECONDS:
+        time.sleep(purchase.definition.hold)

@@ -1,7 +1,7 @@
-"""A process that has loaded the shop, and forks: a killed worker then costs milliseconds, not a start of Django.
+"""A process that has loaded the shop and forks a child for each purchase: a kill then costs milliseconds, not a Django start.
 
-It holds no connection and no thread, so that a child is as a fresh process. One job is one line of JSON on its standard
-input; the answer is one line on its standard output.
+It has no database connection and no second thread, so that a child is like a new process. One job is one line of JSON on its
+standard input, its result is one line on its standard output.
 """
 
 import json
@@ -11,13 +11,14 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from tests.chaos.flows import Purchase, order
+from tests.chaos.flows import Purchase, send_requests
 
+EXIT_TIMEOUT_SECONDS = 30.0
 MAIN = "import django; django.setup(); from tests.chaos import worker; worker.serve()"
 
 
 class ForkServer:
-    """The side of the test."""
+    """The fork server as the test sees it."""
 
     def __init__(self, main: str = MAIN, *, ready: bool = True, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -25,42 +26,55 @@ class ForkServer:
             env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "ALLOWED_HOSTS": "testserver"} | environment,
         )  # fmt: skip
         if ready:
-            self.await_ready()
+            try:
+                self.await_ready()
+            except BaseException:
+                self.stop()
+                raise
 
     def await_ready(self) -> None:
         assert self.ask() == "ready"
 
     def ask(self, **job: Any) -> Any:
-        """The answer to a job; without one, the next line."""
+        """Send a job and return its result; without a job, return the next line."""
         if job:
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
     def run(self, purchase: Purchase, chaos: str = "", record: str = "") -> dict[str, Any]:
-        """Let a child buy, and then be the engine. Says which `signal` ended it and when (`at`); where none did, its
-        `answers`, whether all faults `struck`, and whether all came to `rest`."""
+        """Let a child send the requests of a purchase and then run the engine.
+
+        The result contains which `signal` ended the child, and when (`at`). Without a signal it also has the statuses of the
+        responses (`answers`), whether all faults happened (`is_hit`), and whether no work is left (`is_finished`).
+        """
         return self.ask(do="buy", purchase=asdict(purchase), chaos=chaos, record=record)
 
     def order(self, purchase: Purchase) -> list[int]:
-        """The answers to a customer whom nobody disturbs."""
-        return order(purchase)
+        """Send the requests of a purchase without a fault, and return the statuses of the responses."""
+        return send_requests(purchase)
 
     def begin(self, purchase: Purchase, chaos: str, record: str) -> int:
-        """The same without waiting for the child. Its id, to `end` with."""
+        """Start what `run` does without waiting for it. Return the process id of the child, for `end`."""
         return self.ask(do="begin", purchase=asdict(purchase), chaos=chaos, record=record)
 
     def end(self, pid: int) -> dict[str, Any]:
-        """What `run` says."""
+        """Wait for the child, and return what `run` returns."""
         return self.ask(do="end", pid=pid)
 
-    def survivor(self, without: str = "") -> int:
-        """A process with a whole engine, but for one timer. Its id."""
-        return self.ask(do="survive", without=without)
+    def run_engine_process(self, without: str = "") -> int:
+        """Fork a process with an engine, without one of its timers, and return its process id."""
+        return self.ask(do="run_engine", without=without)
 
     def kill(self, pid: int) -> None:
         self.ask(do="kill", pid=pid)
 
     def stop(self) -> None:
+        """End the process: it exits at the end of its input, or is killed."""
         self.process.stdin.close()
-        self.process.wait(10)
+        try:
+            self.process.wait(EXIT_TIMEOUT_SECONDS)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()

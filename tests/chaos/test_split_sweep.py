@@ -1,8 +1,8 @@
-"""The sweep in five processes: at every point of every flow the process that is there is killed, whoever calls it or is called.
+"""The sweep in five processes: at every point of every flow the process that reaches it is killed, caller or callee.
 
-The four others live, and act on what they did not hear. Each EVERY-th point, all of them with SPLIT_EVERY=1 (make sweep). The
-number of points is in points.json, as that of the other sweep. It belongs to the run with loopback binding (conftest.py): the
-binding means nothing between processes, and the run with local binding sweeps one process point by point.
+The other four continue without its response. The suite tests a sample of the points, `make sweep` all of them
+(SPLIT_EVERY=1). The number of points is in points.json, as that of the other sweep. This file runs with loopback binding only
+(conftest.py): the binding makes no difference between processes, and the run with local binding has the whole other sweep.
 """
 
 import json
@@ -13,94 +13,104 @@ from dataclasses import replace
 import pytest
 from django.conf import settings
 
-from tests.chaos.battle import Battle, Strike, in_batches, percentiles
+from tests.chaos.experiment import Experiment, FaultInjection, percentiles, run_in_batches
 from tests.chaos.flows import FLOWS, STOCK, Purchase
-from tests.chaos.quarantine import Quarantine
-from tests.chaos.split import SplitServer
-from tests.chaos.test_sweep import COUNTS
-from tests.inventory.stock import stocked
+from tests.chaos.row_locks import UnfinishedRowLocks
+from tests.chaos.split_server import SplitServer
+from tests.chaos.test_sweep import POINT_COUNTS_FILE
+from tests.factories import create_sku
 
 pytestmark = pytest.mark.usefixtures("verified")
 
-EVERY = int(os.environ.get("SPLIT_EVERY") or 29)  # odd, so that it meets befores and afters
+EVERY = int(
+    os.environ.get("SPLIT_EVERY") or 29
+)  # odd, so that points before and points after an action are in the sample
 
 
 @pytest.fixture(scope="module")
-def split(postbox):
-    server = SplitServer(EMAIL_PORT=str(postbox.port), RECONCILE_SECONDS="0.2")
-    yield server
-    server.stop()
+def split_server(mail_server):
+    server = SplitServer(EMAIL_PORT=str(mail_server.port), RECONCILE_SECONDS="0.2")
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")
-def strikes(split, tmp_path_factory):
-    """For each flow, a kill at each point that one of the five passes when nothing happens to it."""
-    return {flow: recorded(split, flow, tmp_path_factory.mktemp("points") / flow) for flow in FLOWS}
+def injections(split_server, tmp_path_factory):
+    """For each flow, return a kill at each point that one of the five processes reaches in a run without faults."""
+    return {flow: recorded(split_server, flow, tmp_path_factory.mktemp("points") / flow) for flow in FLOWS}
 
 
-def recorded(server: SplitServer, flow: str, file) -> list[Strike]:
-    with Quarantine() as quarantine:
-        quarantine.hold()
-        outcome = server.run(Purchase.of(flow, stocked(STOCK)), record=str(file))
-    assert outcome["rest"], outcome
+def recorded(server: SplitServer, flow: str, file) -> list[FaultInjection]:
+    with UnfinishedRowLocks() as locks:
+        locks.lock_unfinished()
+        outcome = server.run(Purchase.of(flow, create_sku(STOCK)), record=str(file))
+    assert outcome["is_finished"], outcome
     return [
-        strike for context in settings.ALL_CONTEXTS
-        for strike in passed(flow, context, file.with_name(f"{flow}-{context}").read_text().split())
+        injection for context in settings.ALL_CONTEXTS
+        for injection in injections_of(flow, context, file.with_name(f"{flow}-{context}").read_text().split())
     ]  # fmt: skip
 
 
-def passed(flow: str, context: str, points: list[str]) -> list[Strike]:
-    """Where this context's process can be struck."""
-    times, strikes, mail_is_out = Counter(), [], False
+def injections_of(flow: str, context: str, points: list[str]) -> list[FaultInjection]:
+    """Return a kill at each of the points of one process."""
+    times, injections, mail_is_out = Counter(), [], False
     engine = points.index("engine")
     for position, point in enumerate(points):
         if position == engine:
             continue
         times[point] += 1
         mail_is_out = point == "smtp.send.after" or (mail_is_out and point != "notifications.commit.after")
-        strikes.append(
-            Strike(flow, f"{context}/{point}", times[point], in_request=position < engine, mail_is_out=mail_is_out)
+        injections.append(
+            FaultInjection(
+                flow, f"{context}/{point}", times[point], in_request=position < engine, may_duplicate_mail=mail_is_out
+            )
         )
-    return strikes
+    return injections
 
 
-def every(strikes: list[Strike], share: int) -> list[Strike]:
-    """Spread over all of them, so that each kind of point comes up."""
-    return strikes[share // 2 :: share]
+def sample(injections: list[FaultInjection], share: int) -> list[FaultInjection]:
+    """Return every `share`-th injection, so that every flow is in the sample."""
+    return injections[share // 2 :: share]
 
 
-def test_no_flow_passes_fewer_points_than_it_did(strikes, capsys):
-    now = {flow: len(points) for flow, points in strikes.items()}
-    known = json.loads(COUNTS.read_text())
+def test_no_flow_passes_fewer_points_than_before(injections, capsys):
+    now = {flow: len(points) for flow, points in injections.items()}
+    known = json.loads(POINT_COUNTS_FILE.read_text())
     if os.environ.get("UPDATE_POINTS"):
-        COUNTS.write_text(json.dumps(known | {"split": now}, indent=2, sort_keys=True) + "\n")
+        POINT_COUNTS_FILE.write_text(json.dumps(known | {"split": now}, indent=2, sort_keys=True) + "\n")
     with capsys.disabled():
         print(f"\nsplit: {sum(now.values())} points {now}")
-    before = json.loads(COUNTS.read_text())["split"]
+    before = json.loads(POINT_COUNTS_FILE.read_text())["split"]
     assert {flow: now.get(flow, 0) for flow in before if now.get(flow, 0) < before[flow]} == {}
 
 
-def test_a_kill_of_any_of_the_five_is_made_good(split, postbox, strikes, capsys):
-    here = every([strike for points in strikes.values() for strike in points], EVERY)
-    seconds = in_batches(split, postbox, here)
+def test_a_kill_of_any_process_is_recovered(split_server, mail_server, injections, capsys):
+    here = sample([injection for points in injections.values() for injection in points], EVERY)
+    seconds = run_in_batches(split_server, mail_server, here)
     with capsys.disabled():
-        print(f"\n{len(here)} kills in the split; {percentiles(seconds)} after other processes came")
+        print(f"\n{len(here)} kills in the split; {percentiles(seconds)} after other processes started")
 
 
-def test_a_callee_that_dies_costs_its_caller_no_more_than_is_declared(split, postbox, strikes):
+def test_a_dead_callee_delays_its_caller_no_longer_than_declared(split_server, mail_server, injections):
     points = ("inventory/call.inventory.quote.after", "payments/call.payments.authorize.after")
-    battle = Battle(split, postbox, [next(s for s in strikes["buy"] if s.point == point) for point in points])
-    battle.strike()
-    assert [outcome["answers"] for outcome in battle.outcomes] == [[503], [202]]
-    with battle.survivor():
-        battle.insist()
-        battle.recover()
-    assert battle.complaints() == []
+    experiment = Experiment(
+        split_server, mail_server, [next(s for s in injections["buy"] if s.point == point) for point in points]
+    )
+    experiment.inject_faults()
+    assert [outcome["answers"] for outcome in experiment.outcomes] == [[503], [202]]
+    with experiment.run_engine_process():
+        experiment.repeat_requests_until_final()
+        experiment.recover()
+    assert experiment.find_problems() == []
 
 
-def test_what_is_lost_on_the_wire_is_made_good(split, postbox, strikes, capsys):
-    wire = [s for points in strikes.values() for s in points if "/wire." in s.point]
-    here = [replace(strike, action="raise") for strike in every(wire, max(1, EVERY // 3))]
-    seconds = in_batches(split, postbox, here)
+def test_a_message_lost_on_the_wire_is_recovered(split_server, mail_server, injections, capsys):
+    wire = [s for points in injections.values() for s in points if "/wire." in s.point]
+    here = [replace(injection, action="raise") for injection in sample(wire, max(1, EVERY // 3))]
+    seconds = run_in_batches(split_server, mail_server, here)
     with capsys.disabled():
-        print(f"\n{len(here)} requests and answers lost between processes; {percentiles(seconds)} after other processes came")
+        print(
+            f"\n{len(here)} requests and responses lost between processes; {percentiles(seconds)} after other processes came"
+        )

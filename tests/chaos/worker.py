@@ -1,4 +1,4 @@
-"""The fork server's own side, and what its children do."""
+"""The jobs of the fork server, and what its children do."""
 
 import gc
 import json
@@ -12,21 +12,22 @@ from typing import Any
 from django.db import connections
 
 import config.urls  # noqa: F401  everything that a child would have to import
-from config import faults
 from contexts.payments import providers
-from shop import leases, services
-from shop.database import hosted
-from shop.engine import Engine
-from tests.chaos.flows import PATIENCE, ByHand, Purchase, order
-from tests.shopper import InProcess
+from shop.calls import services
+from shop.chaos import faults
+from shop.db import leases
+from shop.db.database import hosted_contexts
+from shop.messaging.engine import Engine
+from tests.chaos.flows import FLOW_TIMEOUT_SECONDS, Purchase, SteppedEngine, send_requests
+from tests.shopper import InProcessShopper
 
 
 def serve() -> None:
     """Do one job after the other, until there are no more."""
     services.bind_all()
     providers.find("sandbox")
-    InProcess().post("orders", {})  # refused before a database is asked, but now all that a request needs is loaded
-    assert all(connections[context].connection is None for context in hosted())
+    InProcessShopper().post("orders", {})  # refused before any query, but loads everything that a request needs
+    assert all(connections[context].connection is None for context in hosted_contexts())
     gc.collect()
     gc.freeze()
     answers = os.fdopen(os.dup(1), "w")
@@ -47,35 +48,37 @@ def _begin(purchase: dict[str, str], chaos: str, record: str) -> int:
     if not pid:
         try:
             os.write(writing, json.dumps(_child(Purchase(**purchase), chaos, record)).encode())
-        except BaseException:  # it must not go on as if it were the server
+        except BaseException:  # it must not continue as if it were the server
             traceback.print_exc()
         os._exit(0)
     os.close(writing)
-    _saying[pid] = reading
+    _outcome_pipes[pid] = reading
     return pid
 
 
 def _end(pid: int) -> dict[str, Any]:
     _, status = os.waitpid(pid, 0)
     ended = {"signal": os.WTERMSIG(status), "at": time.time()}
-    with os.fdopen(_saying.pop(pid)) as said:
-        return ended | json.loads(said.read() or "{}")
+    with os.fdopen(_outcome_pipes.pop(pid)) as outcome:
+        return ended | json.loads(outcome.read() or "{}")
 
 
 def _child(purchase: Purchase, chaos: str, record: str) -> dict[str, Any]:
     gc.disable()
-    leases.RENEWAL = 3600.0  # it lives for less than a lease, and what it passes is not to depend on how fast it is
+    leases.RENEWAL_INTERVAL_SECONDS = 3600.0  # the points that are reached must not depend on how fast the machine is
     rules = faults.arm(chaos, record=record)
-    answers = order(purchase)
+    answers = send_requests(purchase)
     if record:
         with open(record, "a") as file:
             file.write("engine\n")
-    outage = any(rule.action != "kill" for rule in rules)  # then there may be a lease to wait for, which others do
-    rest = ByHand().settle(purchase, patience=0 if outage else PATIENCE)
-    return {"answers": answers, "rest": rest, "struck": all(rule.hits >= rule.nth for rule in rules)}
+    outage = any(
+        rule.action != "kill" for rule in rules
+    )  # then a lease may have to expire first: the engine process waits for it
+    is_finished = SteppedEngine().run_until_finished(purchase, timeout=0 if outage else FLOW_TIMEOUT_SECONDS)
+    return {"answers": answers, "is_finished": is_finished, "is_hit": all(rule.hits >= rule.nth for rule in rules)}
 
 
-def _survive(without: str) -> int:
+def _run_engine(without: str) -> int:
     pid = os.fork()
     if not pid:
         engine = Engine()
@@ -91,5 +94,5 @@ def _kill(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-_saying: dict[int, int] = {}  # where each child writes its outcome
-JOBS = {"buy": _buy, "begin": _begin, "end": _end, "survive": _survive, "kill": _kill}
+_outcome_pipes: dict[int, int] = {}  # where each child writes its outcome
+JOBS = {"buy": _buy, "begin": _begin, "end": _end, "run_engine": _run_engine, "kill": _kill}

@@ -1,5 +1,5 @@
-"""The kernel's fixtures serve here too: commands and checks are tried on letters and on the library."""
+"""Fixtures of the kernel's tests: commands and checks are tested with the library context."""
 
-from tests.shop.conftest import letter, library
+from tests.shop.conftest import library
 
-__all__ = ["letter", "library"]
+__all__ = ["library"]

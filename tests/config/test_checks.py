@@ -1,4 +1,4 @@
-"""Start-up checks: what must not be is refused, with a sentence that says what to change."""
+"""Checks at start: a wrong configuration is refused with a message that names what to change."""
 
 import json
 
@@ -8,65 +8,67 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from config import checks
-from shop import services
-from shop.events import subscriptions
+from shop.calls import services
+from shop.messaging.events import build_subscriptions
 
 
 def errors(found, identifier):
     return [one.msg for one in found if one.id == identifier]
 
 
-def test_the_shop_as_it_stands_passes_every_check(settings):
+def test_the_default_configuration_passes_every_check(settings):
     assert errors(run_checks(databases=settings.CONTEXTS), "config.E003") == []
 
 
 def test_two_contexts_on_one_database_are_refused(settings):
-    theirs = dict(connections["orders"].settings_dict)
+    other = dict(connections["orders"].settings_dict)
     connections["payments"].close()
-    mine, connections["payments"].settings_dict = connections["payments"].settings_dict, theirs | {
-        "OPTIONS": {k: v for k, v in theirs["OPTIONS"].items() if k != "pool"}
-    }  # fmt: skip
+    own = connections["payments"].settings_dict
+    connections["payments"].settings_dict = other | {
+        "OPTIONS": {name: value for name, value in other["OPTIONS"].items() if name != "pool"}
+    }
     pool = connections["payments"]._connection_pools.pop("payments", None)
     try:
-        found = checks.one_database_each(databases=["orders", "payments", "users"])
+        found = checks.check_separate_databases(databases=["orders", "payments", "users"])
     finally:
         connections["payments"].close()
-        connections["payments"].settings_dict = mine
+        connections["payments"].settings_dict = own
         if pool:
             connections["payments"]._connection_pools["payments"] = pool
     assert [one.id for one in found] == ["config.E003"]
     assert found[0].msg.startswith("payments and orders are on one database")
 
 
-def test_a_drifted_subscriptions_file_is_refused(settings):
-    settings.SUBSCRIPTIONS = subscriptions() | {"orders.nobody_declared_it": ["users"]}
-    [found] = checks.subscriptions_are_current()
+def test_an_outdated_subscriptions_file_is_refused(settings):
+    settings.SUBSCRIPTIONS = build_subscriptions() | {"orders.undeclared": ["users"]}
+    [found] = checks.check_subscriptions()
     assert (found.id, "run `manage.py subscriptions`" in found.msg) == ("config.E002", True)
 
 
 def test_a_current_subscriptions_file_passes(settings):
-    settings.SUBSCRIPTIONS = subscriptions()
-    assert checks.subscriptions_are_current() == []
+    settings.SUBSCRIPTIONS = build_subscriptions()
+    assert checks.check_subscriptions() == []
 
 
-def test_a_process_that_hosts_a_part_cannot_tell_whether_the_file_is_current(settings):
+def test_a_process_that_hosts_some_contexts_does_not_check_the_file(settings):
     settings.SUBSCRIPTIONS = {}
     settings.CONTEXTS = ("orders",)
-    assert checks.subscriptions_are_current() == []
+    assert checks.check_subscriptions() == []
 
 
 @pytest.mark.parametrize(
-    "target", ["no.such.Module", "tests.shop.library.NoSuchClass", "tests.shop.library.UnfinishedLibrary", ""]
+    "target",
+    ["no.such.Module", "tests.shop.calls.library.NoSuchClass", "tests.shop.calls.library.UnfinishedLibrary", ""],
 )
-def test_a_binding_that_cannot_be_used_is_refused(library, target):
+def test_an_unusable_binding_is_refused(library, target):
     services.configure({"library": target}, "local")
-    found = errors(checks.bindings_are_complete(), "config.E001")
+    found = errors(checks.check_bindings(), "config.E001")
     assert len(found) == 1
     assert found[0].startswith("A service binding is not usable")
 
 
 @pytest.fixture
-def drifted_file(settings, tmp_path):
+def outdated_file(settings, tmp_path):
     settings.BASE_DIR = tmp_path
     (tmp_path / "config").mkdir()
     file = tmp_path / "config" / "subscriptions.json"
@@ -74,9 +76,9 @@ def drifted_file(settings, tmp_path):
     return file
 
 
-def test_the_command_refuses_a_drifted_file_and_writes_a_current_one(drifted_file):
-    with pytest.raises(CommandError, match=r"subscriptions\.json is not what the handlers say"):
+def test_the_command_refuses_an_outdated_file_and_writes_a_current_one(outdated_file):
+    with pytest.raises(CommandError, match=r"subscriptions\.json does not match the handlers"):
         call_command("subscriptions", check=True)
     call_command("subscriptions")
-    assert json.loads(drifted_file.read_text()) == subscriptions()
+    assert json.loads(outdated_file.read_text()) == build_subscriptions()
     call_command("subscriptions", check=True)

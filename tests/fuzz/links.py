@@ -1,4 +1,4 @@
-"""Which answer leads where: the ids that one request brings go into the next (OpenAPI links)."""
+"""OpenAPI links: how the ids in one response are used in the next request."""
 
 import json
 from typing import Any
@@ -33,8 +33,8 @@ for status in (201, 202):
     ]
 
 
-def linked(document: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the document with these links in it. KeyError for one that leads from or to nowhere."""
+def with_links(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of the document with these links. KeyError if an operation or a response does not exist."""
     document = json.loads(json.dumps(document))
     for source, targets in LINKS.items():
         method, path, status = source.split(" ")
@@ -53,8 +53,8 @@ def _link(document: dict[str, Any], target: str, given: dict[str, str], body: An
     return link | ({"requestBody": body} if body else {})
 
 
-def with_one_source(document: dict[str, Any], turn: int) -> dict[str, Any]:
-    """An order is made from items or from a cart, which the schema does not say: rounds take turns in asking for one."""
+def with_single_item_source(document: dict[str, Any], turn: int) -> dict[str, Any]:
+    """Require either items or a cart in an order, in turn. The schema has both as optional, the API needs exactly one."""
     schema = document["components"]["schemas"].get("PlaceOrder")
     if schema:
         source, other = ("items", "cart_id") if turn % 2 else ("cart_id", "items")

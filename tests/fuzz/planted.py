@@ -1,4 +1,4 @@
-"""A small API with one fault in each operation, for the checks to find. Its document is its own."""
+"""A small API with a document of its own and one fault in each operation, which the checks have to find."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from shop.rest import ANYONE, View, endpoint, respond
+from shop.http.rest import ANYONE, View, endpoint, respond
 
 
 class Answer(msgspec.Struct):
@@ -16,7 +16,7 @@ class Answer(msgspec.Struct):
     number: int
 
 
-class Wish(msgspec.Struct):
+class NumberRequest(msgspec.Struct):
     """A small number."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=9)]
@@ -27,59 +27,59 @@ class Planted(View):
 
 
 class Crash(Planted):
-    @endpoint(who=ANYONE, answers={200: Answer})
+    @endpoint(access=ANYONE, responses={200: Answer})
     def get(self, request):
         """Crash."""
         raise RuntimeError("a bug")
 
 
 class Teapot(Planted):
-    @endpoint(who=ANYONE, answers={200: Answer})
+    @endpoint(access=ANYONE, responses={200: Answer})
     def get(self, request):
-        """Answer a status that nobody declared."""
+        """Respond with an undeclared status."""
         problem = b'{"type":"x","title":"x","status":418,"detail":"x","code":"x","facts":{},"request_id":"x"}'
         return HttpResponse(problem, status=418, content_type="application/problem+json")
 
 
 class OffSchema(Planted):
-    @endpoint(who=ANYONE, answers={200: Answer})
+    @endpoint(access=ANYONE, responses={200: Answer})
     def get(self, request):
-        """Answer words for a number."""
+        """Respond with a text instead of a number."""
         return respond({"number": "two"})
 
 
 class BareError(Planted):
-    @endpoint(who=ANYONE, answers={200: Answer})
+    @endpoint(access=ANYONE, responses={200: Answer})
     def get(self, request):
-        """Refuse without a problem document."""
+        """Respond with an error that is no problem document."""
         return HttpResponse(b"no", status=404, content_type="text/plain")
 
 
-class Credulous(Planted):
-    @endpoint(who=ANYONE, body=Wish, answers={200: Answer})
+class UncheckedInput(Planted):
+    @endpoint(access=ANYONE, body=NumberRequest, responses={200: Answer})
     def post(self, request, body):
-        """Take any number, unread."""
+        """Accept any number."""
 
     def dispatch(self, request):
         return respond({"number": 1}) if request.method == "POST" else super().dispatch(request)
 
 
-class Picky(Planted):
-    @endpoint(who=ANYONE, body=Wish, answers={200: Answer})
+class OverlyStrict(Planted):
+    @endpoint(access=ANYONE, body=NumberRequest, responses={200: Answer})
     def post(self, request, body):
-        """Refuse what the document allows."""
+        """Refuse a request that the document allows."""
         return HttpResponse(status=400, content_type="application/problem+json")
 
 
-class Chatty(Planted):
-    @endpoint(who=ANYONE, answers={200: Answer})
+class LeakyResponse(Planted):
+    @endpoint(access=ANYONE, responses={200: Answer})
     def get(self, request):
-        """Show an inside."""
+        """Respond with internal details."""
         return respond({"number": 1, "debug": "SELECT secret FROM somewhere"})
 
 
 class Sound(Planted):
-    @endpoint(who=ANYONE, body=Wish, answers={200: Answer})
+    @endpoint(access=ANYONE, body=NumberRequest, responses={200: Answer})
     def post(self, request, body):
         """Have no fault."""
         return Answer(body.number)
@@ -91,11 +91,11 @@ urlpatterns = [
     path("api/v1/teapot", Teapot.as_view()),
     path("api/v1/off-schema", OffSchema.as_view()),
     path("api/v1/bare-error", BareError.as_view()),
-    path("api/v1/credulous", Credulous.as_view()),
-    path("api/v1/picky", Picky.as_view()),
-    path("api/v1/chatty", Chatty.as_view()),
+    path("api/v1/credulous", UncheckedInput.as_view()),
+    path("api/v1/picky", OverlyStrict.as_view()),
+    path("api/v1/chatty", LeakyResponse.as_view()),
     path("api/v1/sound", Sound.as_view()),
 ]
 
-handler404 = "shop.problems.not_found"
-handler500 = "shop.problems.server_error"
+handler404 = "shop.http.problems.not_found"
+handler500 = "shop.http.problems.server_error"

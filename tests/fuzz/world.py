@@ -1,21 +1,21 @@
-"""What an attack needs to get past the door: callers, and ids, tokens and pages that are really there."""
+"""Callers for generated requests, with existing ids, tokens and cursors, so that some requests succeed."""
 
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from contexts.users.service.staff import appoint
-from tests.inventory.stock import stocked
-from tests.orders.clockwork import run_until_idle
-from tests.shopper import PASSWORD, InProcess
+from contexts.users.service.staff import create_or_update_staff
+from tests.engine_driver import run_until_idle
+from tests.factories import create_sku
+from tests.shopper import PASSWORD, InProcessShopper
 
 STOCK = 1_000_000
 
 
 @dataclass
-class World:
-    """A small shop in use, as one caller sees it."""
+class CallerData:
+    """A caller, and the values that its requests draw from."""
 
-    caller: InProcess
+    caller: InProcessShopper
     values: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -23,38 +23,38 @@ class World:
         return {"Authorization": f"Bearer {self.caller.token}"} if self.caller.token else {}
 
 
-def anonymous() -> InProcess:
-    return InProcess()
+def anonymous_caller() -> InProcessShopper:
+    return InProcessShopper()
 
 
-def customer() -> InProcess:
-    caller = InProcess()
+def customer_caller() -> InProcessShopper:
+    caller = InProcessShopper()
     caller.register()
     return caller
 
 
-def staff(*permissions: str) -> InProcess:
-    """Somebody who may do all, or what is named."""
-    caller, email = InProcess(), f"{uuid4().hex}@example.com"
-    appoint(email=email, password=PASSWORD, permissions=list(permissions or ("*",)), actor="tests")
+def staff_caller(*permissions: str) -> InProcessShopper:
+    """Create a member of staff with these permissions, by default with all."""
+    caller, email = InProcessShopper(), f"{uuid4().hex}@example.com"
+    create_or_update_staff(email=email, password=PASSWORD, permissions=list(permissions or ("*",)), actor="tests")
     caller.token = caller.post("auth/token", {"email": email, "password": PASSWORD}).body["access"]
     return caller
 
 
-CALLERS = {"anonymous": anonymous, "customer": customer, "staff": staff}
+CALLERS = {"anonymous": anonymous_caller, "customer": customer_caller, "staff": staff_caller}
 
 
-def world(role: str) -> World:
-    """Goods on the shelf; carts, orders, payments and messages of the caller's own and of a stranger's."""
-    caller, stranger = CALLERS[role](), customer()
-    skus = [stocked(STOCK), stocked(STOCK), stocked(1)]
+def create_caller_data(role: str) -> CallerData:
+    """Create products, and carts, orders, payments and messages of the caller and of another customer."""
+    caller, stranger = CALLERS[role](), customer_caller()
+    skus = [create_sku(STOCK), create_sku(STOCK), create_sku(1)]
     carts, orders, waiting = [], [], []
-    for who in (caller, stranger):
-        cart = who.post("carts").body["id"]
-        who.send("PUT", f"carts/{cart}/items/{skus[0]}", {"quantity": 1})
+    for owner in (caller, stranger):
+        cart = owner.post("carts").body["id"]
+        owner.send("PUT", f"carts/{cart}/items/{skus[0]}", {"quantity": 1})
         carts.append(cart)
-        orders += [who.order(skus[0]).body, who.order(skus[1]).body]
-        waiting.append(who.order(skus[0], token="tok_requires_action").body)
+        orders += [owner.order(skus[0]).body, owner.order(skus[1]).body]
+        waiting.append(owner.order(skus[0], token="tok_requires_action").body)
     run_until_idle()
     products = caller.get("products?page_size=2").body
     messages = stranger.get("notifications").body["results"]
@@ -73,15 +73,22 @@ def world(role: str) -> World:
         "messages": [message["id"] for message in messages],
         "keys": [uuid4().hex for _ in range(50)],
         "providers": ["sandbox"],
-        "cards": ["tok_ok", "tok_declined", "tok_requires_action", "tok_timeout_then_ok", "tok_error", "tok_capture_refused"],
+        "cards": [
+            "tok_ok",
+            "tok_declined",
+            "tok_requires_action",
+            "tok_timeout_then_ok",
+            "tok_error",
+            "tok_capture_refused",
+        ],
         "emails": [f"{uuid4().hex}@example.com" for _ in range(5)],
         "passwords": [PASSWORD],
     }
-    return World(caller, values)
+    return CallerData(caller, values)
 
 
-# Which parameter draws from which of these values, and how often; else it is made up.
-DRAWN = {
+# The values that a parameter draws from, and how often; otherwise its value is generated.
+PARAMETER_SOURCES = {
     "header.Idempotency-Key": ("keys", 0.7),
     "header.X-Order-Token": ("order_tokens", 0.7),
     "path.cart_id": ("carts", 0.7),

@@ -1,4 +1,4 @@
-"""How many SQL statements each use case may take, whatever the number of rows."""
+"""Limits on the number of SQL statements of each use case, independent of the number of rows."""
 
 from uuid import uuid4
 
@@ -9,15 +9,15 @@ from django.test.utils import CaptureQueriesContext
 
 from contexts.inventory.interface import OutOfStock
 from contexts.inventory.service import catalogue, reservations
-from shop.database import changed
-from tests.inventory.staff import bearer
-from tests.inventory.stock import HOLD, lines, product, stocked
+from shop.db.database import execute
+from tests.factories import HOLD_DURATION, create_product, create_sku, order_lines
+from tests.inventory.staff_clients import authorization_header
 
-FRAME = ("BEGIN", "COMMIT", "ROLLBACK")
+TRANSACTION_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK")
 
 
-class Budget(CaptureQueriesContext):
-    """So many statements, the frame of the transaction aside; checked at the end of the block."""
+class StatementLimit(CaptureQueriesContext):
+    """Assert at the end of the block that it took at most `limit` statements, not counting BEGIN, COMMIT and ROLLBACK."""
 
     def __init__(self, limit):
         super().__init__(connections["inventory"])
@@ -25,89 +25,88 @@ class Budget(CaptureQueriesContext):
 
     def __exit__(self, *exception):
         super().__exit__(*exception)
-        sql = [query["sql"] for query in self if query["sql"] not in FRAME]
+        sql = [query["sql"] for query in self if query["sql"] not in TRANSACTION_STATEMENTS]
         assert len(sql) <= self.limit, "\n".join(sql)
 
 
 def get(path, limit):
-    with Budget(limit):
-        answer = Client().get(f"/api/v1/{path}")
-    assert answer.status_code == 200
-    return answer.json()
+    with StatementLimit(limit):
+        response = Client().get(f"/api/v1/{path}")
+    assert response.status_code == 200
+    return response.json()
 
 
 @pytest.fixture
-def shelf():
-    slug = f"shelf-{uuid4().hex}"
+def seeded_category():
+    slug = f"category-{uuid4().hex}"
     for n in range(30):
-        product([1, 2], category=slug, slug=f"{slug}-{n}")
+        create_product([1, 2], category=slug, slug=f"{slug}-{n}")
     return slug
 
 
-def test_categories_are_two_statements_and_then_one(shelf):
+def test_categories_are_two_statements_and_then_one(seeded_category):
     get("categories", 2)
     get("categories", 1)
 
 
 @pytest.mark.parametrize("query", ["", "&search=mug", "&in_stock=true&min_price=1&ordering=price", "&in_stock=false"])
-def test_a_page_of_products_is_two_statements_whatever_its_size(shelf, query):
+def test_a_page_of_products_is_two_statements_for_any_page_size(seeded_category, query):
     for size in (1, 30):
-        get(f"products?category={shelf}&page_size={size}{query}", 2)
+        get(f"products?category={seeded_category}&page_size={size}{query}", 2)
+
+    get(f"products?category={seeded_category}{query}", 2)
+    get(f"products?category={seeded_category}{query}", 1)
 
 
-    get(f"products?category={shelf}{query}", 2)
-    get(f"products?category={shelf}{query}", 1)
-
-
-def test_a_product_is_one_statement(shelf):
-    get(f"products/{shelf}-0", 1)
+def test_a_product_is_one_statement(seeded_category):
+    get(f"products/{seeded_category}-0", 1)
 
 
 def test_a_quote_is_one_statement():
-    skus = product([1] * 20)
-    with Budget(1):
+    skus = create_product([1] * 20)
+    with StatementLimit(1):
         assert len(catalogue.quote(tuple(skus))) == 20
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_reserving_is_three_statements_whatever_the_number_of_lines(count):
-    wanted = [(sku, 1) for sku in product([5] * count)]
-    with Budget(3):
-        reservations.reserve(uuid4(), lines(*wanted), HOLD)
+def test_reserving_is_three_statements_for_any_number_of_lines(count):
+    wanted = [(sku, 1) for sku in create_product([5] * count)]
+    with StatementLimit(3):
+        reservations.reserve(uuid4(), order_lines(*wanted), HOLD_DURATION)
 
 
 def test_a_refusal_is_five_statements():
-    wanted = [(sku, 2) for sku in product([1, 1, 1])]
-    with Budget(5), pytest.raises(OutOfStock):
-        reservations.reserve(uuid4(), lines(*wanted), HOLD)
+    wanted = [(sku, 2) for sku in create_product([1, 1, 1])]
+    with StatementLimit(5), pytest.raises(OutOfStock):
+        reservations.reserve(uuid4(), order_lines(*wanted), HOLD_DURATION)
 
 
-def test_a_repeat_is_two_statements():
-    sku, order_id = stocked(5), uuid4()
+def test_a_repeated_reserve_is_two_statements():
+    sku, order_id = create_sku(5), uuid4()
     for limit in (3, 2):
-        with Budget(limit):
-            reservations.reserve(order_id, lines((sku, 1)), HOLD)
+        with StatementLimit(limit):
+            reservations.reserve(order_id, order_lines((sku, 1)), HOLD_DURATION)
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_committing_is_three_statements_and_releasing_four(count):
-    wanted, order_id = [(sku, 1) for sku in product([5] * count)], uuid4()
-    reservations.reserve(order_id, lines(*wanted), HOLD)
-    with Budget(3):
+    wanted, order_id = [(sku, 1) for sku in create_product([5] * count)], uuid4()
+    reservations.reserve(order_id, order_lines(*wanted), HOLD_DURATION)
+    with StatementLimit(3):
         reservations.commit(order_id)
-    with Budget(4):
+    with StatementLimit(4):
         reservations.release(order_id)
 
 
 def test_a_receipt_is_three_statements():
-    sku = stocked(1)
-    with Budget(3):
+    sku = create_sku(1)
+    with StatementLimit(3):
         body = {"sku": sku, "quantity": 1, "reference": "DN-1"}
-        headers = bearer("inventory.change")
-        answer = Client().post("/api/v1/staff/stock/receipts", body, "application/json", headers=headers)
-    assert answer.status_code == 201
+        headers = authorization_header("inventory.change")
+        response = Client().post("/api/v1/staff/stock/receipts", body, "application/json", headers=headers)
+    assert response.status_code == 201
 
 
-def test_control_one_statement_too_many_is_noticed():
-    with pytest.raises(AssertionError), Budget(0):
-        changed("inventory", "SELECT 1")
+def test_control_an_extra_statement_is_detected():
+    with pytest.raises(AssertionError), StatementLimit(0):
+        execute("inventory", "SELECT 1")

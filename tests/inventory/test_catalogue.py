@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: lists, filters, search, order, pages, caching."""
+"""The catalogue API: lists, filters, search, ordering, pages, caching."""
 
 import json
 from urllib.parse import quote
@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from contexts.inventory.service import catalogue, editing
-from shop.database import rows
-from tests.browser import Client
-from tests.inventory.stock import product, reserved, stocked
-from tests.threads import elsewhere
+from contexts.inventory.service import catalogue_cache, catalogue_editing
+from shop.db.database import fetch_rows
+from tests.concurrency import run_in_thread
+from tests.factories import create_product, create_sku, reserve_units
+from tests.http_client import Client
 
 API = "/api/v1"
 
@@ -19,41 +19,41 @@ def get(path, **headers):
     return Client().get(path if path.startswith("http") else f"{API}/{path}", headers=headers)
 
 
-def found(path):
-    """The results of a list, to its end, page by page."""
-    results, following = [], path
-    while following:
-        body = get(following).json()
+def list_all(path):
+    """Return the results of all pages of a list."""
+    results, next_page = [], path
+    while next_page:
+        body = get(next_page).json()
         results += body["results"]
-        following = body["next"]
+        next_page = body["next"]
     return results
 
 
 def slugs(path):
-    return [item["slug"] for item in found(path)]
+    return [item["slug"] for item in list_all(path)]
 
 
 @pytest.fixture
-def shelf():
-    """A category of its own with three products: cheap and gone, mid-priced in two variants, dear."""
-    slug = f"shelf-{uuid4().hex}"
-    product([0], category=slug, slug=f"{slug}-cheap", name="Beech spoon", price=100)
-    product([5, 0], category=slug, slug=f"{slug}-mid", name="Apron", price=1000)
-    product([3], category=slug, slug=f"{slug}-dear", name="Copper kettle", price=9000)
+def seeded_category():
+    """A new category with three products: a cheap one that is sold out, one with two variants, an expensive one."""
+    slug = f"category-{uuid4().hex}"
+    create_product([0], category=slug, slug=f"{slug}-cheap", name="Beech spoon", price=100)
+    create_product([5, 0], category=slug, slug=f"{slug}-mid", name="Apron", price=1000)
+    create_product([3], category=slug, slug=f"{slug}-dear", name="Copper kettle", price=9000)
     return slug
 
 
-def named(shelf, *names):
-    return [f"{shelf}-{name}" for name in names]
+def slugs_of(seeded_category, *names):
+    return [f"{seeded_category}-{name}" for name in names]
 
 
-def test_a_product_has_the_agreed_shape():
+def test_a_product_has_the_documented_fields():
     slug = f"mug-{uuid4().hex}"
-    one, two = product([5, 0], slug=slug, name="Enamel mug", price=1999)
-    reserved((one, 2))
+    one, two = create_product([5, 0], slug=slug, name="Enamel mug", price=1999)
+    reserve_units((one, 2))
     body = get(f"products/{slug}").json()
     category = body.pop("category")
-    assert category.startswith("shelf-")
+    assert category.startswith("category-")
     assert body.pop("id")
     assert body == {
         "slug": slug,
@@ -66,16 +66,17 @@ def test_a_product_has_the_agreed_shape():
     }
 
 
-def test_a_list_shows_a_product_exactly_as_its_own_page_does(shelf):
-    [listed] = [item for item in found(f"products?category={shelf}") if item["slug"] == f"{shelf}-mid"]
-    assert listed == get(f"products/{shelf}-mid").json()
+def test_list_and_detail_show_the_same_product(seeded_category):
+    slug = f"{seeded_category}-mid"
+    [listed] = [item for item in list_all(f"products?category={seeded_category}") if item["slug"] == slug]
+    assert listed == get(f"products/{slug}").json()
 
 
-def test_categories_are_listed_in_the_order_of_the_shop(shelf):
-    listed = found("categories?page_size=100")
-    assert shelf in [category["slug"] for category in listed]
+def test_categories_are_listed_in_display_order(seeded_category):
+    listed = list_all("categories?page_size=100")
+    assert seeded_category in [category["slug"] for category in listed]
     assert set(listed[0]) == {"id", "slug", "name", "description"}
-    expected = rows("inventory", "SELECT slug FROM inventory_category ORDER BY position, slug")
+    expected = fetch_rows("inventory", "SELECT slug FROM inventory_category ORDER BY position, slug")
     assert [category["slug"] for category in listed] == [slug for (slug,) in expected]
 
 
@@ -96,8 +97,8 @@ def test_categories_are_listed_in_the_order_of_the_shop(shelf):
         ("search=", {"cheap", "mid", "dear"}),
     ],
 )
-def test_filters_find_what_they_say(shelf, filters, expected):
-    assert set(slugs(f"products?category={shelf}&{filters}")) == set(named(shelf, *expected))
+def test_filters_return_matching_products(seeded_category, filters, expected):
+    assert set(slugs(f"products?category={seeded_category}&{filters}")) == set(slugs_of(seeded_category, *expected))
 
 
 @pytest.mark.parametrize(
@@ -111,55 +112,57 @@ def test_filters_find_what_they_say(shelf, filters, expected):
     ],
 )
 @pytest.mark.parametrize("page_size", [1, 2, 20])
-def test_orderings_hold_across_pages(shelf, ordering, expected, page_size):
-    assert slugs(f"products?category={shelf}&ordering={ordering}&page_size={page_size}") == named(shelf, *expected)
+def test_orderings_hold_across_pages(seeded_category, ordering, expected, page_size):
+    assert slugs(f"products?category={seeded_category}&ordering={ordering}&page_size={page_size}") == slugs_of(
+        seeded_category, *expected
+    )
 
 
-def test_a_search_shows_the_name_that_matches_before_the_description():
-    word, category = f"zest{uuid4().hex}", f"shelf-{uuid4().hex}"
-    product([1], category=category, slug=f"{category}-name", name=f"{word} grater")
-    product([1], category=category, slug=f"{category}-text", name="Grater")
-    [(pk,)] = rows("inventory", "SELECT id FROM inventory_product WHERE slug = %s", [f"{category}-text"])
-    editing.edit_product(pk, actor="staff@example.com", description=f"As good as the {word} one.")
+def test_a_match_in_the_name_ranks_before_a_match_in_the_description():
+    word, category = f"zest{uuid4().hex}", f"category-{uuid4().hex}"
+    create_product([1], category=category, slug=f"{category}-name", name=f"{word} grater")
+    create_product([1], category=category, slug=f"{category}-text", name="Grater")
+    [(pk,)] = fetch_rows("inventory", "SELECT id FROM inventory_product WHERE slug = %s", [f"{category}-text"])
+    catalogue_editing.update_product(pk, actor="staff@example.com", description=f"As good as the {word} one.")
     assert slugs(f"products?search={word}&page_size=1") == [f"{category}-name", f"{category}-text"]
     assert slugs(f"products?search={word}&ordering=name") == [f"{category}-text", f"{category}-name"]
 
 
-def test_pages_run_to_the_end_without_gap_or_duplicate_where_everything_is_equal():
-    category = f"shelf-{uuid4().hex}"
-    made = [f"{category}-{n}" for n in range(23)]
-    for slug in made:
-        product([1], category=category, slug=slug, name="Same mug", price=500)
+def test_pages_of_equal_products_have_no_gaps_or_duplicates():
+    category = f"category-{uuid4().hex}"
+    created = [f"{category}-{n}" for n in range(23)]
+    for slug in created:
+        create_product([1], category=category, slug=slug, name="Same mug", price=500)
     for ordering in ("name", "-name", "price", "-price", "newest"):
         listed = slugs(f"products?category={category}&ordering={ordering}&page_size=4")
         assert len(listed) == 23, ordering
-        assert set(listed) == set(made), ordering
+        assert set(listed) == set(created), ordering
     assert len(slugs(f"products?category={category}&search=mug&page_size=4")) == 23
 
 
-def test_the_previous_page_leads_back(shelf):
-    first = get(f"products?category={shelf}&ordering=price&page_size=2").json()
+def test_the_previous_link_leads_to_the_previous_page(seeded_category):
+    first = get(f"products?category={seeded_category}&ordering=price&page_size=2").json()
     second = get(first["next"]).json()
     assert second["next"] is None
     assert get(second["previous"]).json()["results"] == first["results"]
 
 
 def test_an_unknown_category_is_an_empty_list():
-    assert get("products?category=no-such-shelf").json() == {"results": [], "next": None, "previous": None}
+    assert get("products?category=no-such-category").json() == {"results": [], "next": None, "previous": None}
 
 
 def test_an_unknown_product_is_not_found():
     assert get("products/no-such-thing").status_code == 404
 
 
-def test_what_is_off_sale_is_neither_listed_nor_shown():
+def test_a_product_off_sale_is_not_found_or_listed():
     slug = f"mug-{uuid4().hex}"
-    one, two = product([1, 1], slug=slug, category=f"shelf-{slug}")
-    editing.edit_variant(one, actor="staff@example.com", is_active=False)
+    one, two = create_product([1, 1], slug=slug, category=f"category-{slug}")
+    catalogue_editing.update_variant(one, actor="staff@example.com", is_active=False)
     assert [variant["sku"] for variant in get(f"products/{slug}").json()["variants"]] == [two]
-    editing.edit_variant(two, actor="staff@example.com", is_active=False)
+    catalogue_editing.update_variant(two, actor="staff@example.com", is_active=False)
     assert get(f"products/{slug}").status_code == 404
-    assert slugs(f"products?category=shelf-{slug}") == []
+    assert slugs(f"products?category=category-{slug}") == []
 
 
 @pytest.mark.parametrize(
@@ -173,21 +176,23 @@ def test_what_is_off_sale_is_neither_listed_nor_shown():
     ],
 )  # fmt: skip
 def test_a_bad_query_is_refused_with_a_problem(query):
-    answer = get(f"products?{query}")
-    assert answer.status_code == 400, answer.content
-    assert answer["Content-Type"] == "application/problem+json"
-    assert answer.json()["code"] == "shop.bad_query"
+    response = get(f"products?{query}")
+    assert response.status_code == 400, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    assert response.json()["code"] == "shop.bad_query"
 
 
-@pytest.mark.parametrize("search", ["'; DROP TABLE inventory_product; --", "a & | ! ( :*", '"', "%", "\\", "ü😀", "the"])
-def test_any_words_can_be_searched_for(search):
+@pytest.mark.parametrize(
+    "search", ["'; DROP TABLE inventory_product; --", "a & | ! ( :*", '"', "%", "\\", "ü😀", "the"]
+)
+def test_any_search_text_is_accepted(search):
     assert get(f"products?search={quote(search)}").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["categories", "products", "products/{slug}"])
-def test_who_has_the_present_answer_already_is_told_so(path):
+def test_a_current_etag_gets_304(path):
     slug = f"mug-{uuid4().hex}"
-    product([1], slug=slug)
+    create_product([1], slug=slug)
     path = path.format(slug=slug)
     first = get(path)
     assert first["ETag"].startswith('W/"')
@@ -196,19 +201,19 @@ def test_who_has_the_present_answer_already_is_told_so(path):
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
 
 
-def test_the_tag_changes_with_what_can_be_bought():
+def test_the_etag_changes_with_availability():
     slug = f"mug-{uuid4().hex}"
-    [sku] = product([2], slug=slug)
+    [sku] = create_product([2], slug=slug)
     first = get(f"products/{slug}")
-    reserved((sku, 1))
+    reserve_units((sku, 1))
     second = get(f"products/{slug}", If_None_Match=first["ETag"])
     assert second.status_code == 200
     assert json.loads(second.content)["variants"][0]["available"] == 1
 
 
-def test_a_page_holds_at_most_a_hundred():
+def test_a_page_has_at_most_100_products():
     for _ in range(2):
-        stocked(1)
+        create_sku(1)
     assert len(get("products?page_size=5000").json()["results"]) <= 100
 
 
@@ -222,61 +227,63 @@ CHANGES = {
 
 
 def read_twice(path, change, **values):
-    """The answer before and after something changed, without a word to this process."""
+    """Return the response before and after a change that is made past the application."""
     before = get(path)
-    elsewhere(lambda: rows("inventory", change, values))
+    run_in_thread(lambda: fetch_rows("inventory", change, values))
     return before.content, get(path).content
 
 
 @pytest.mark.parametrize("table", CHANGES)
-def test_whatever_changes_is_seen_by_the_next_who_asks(table):
+def test_every_change_is_visible_to_the_next_request(table):
     slug = f"mug-{uuid4().hex}"
-    [sku] = product([5], slug=slug, category=f"shelf-{slug}")
-    path = "categories?page_size=100" if table == "category" else f"products?category=shelf-{slug}"
+    [sku] = create_product([5], slug=slug, category=f"category-{slug}")
+    path = "categories?page_size=100" if table == "category" else f"products?category=category-{slug}"
     if table == "category":
-        rows("inventory", "UPDATE inventory_category SET position = position + 1")  # the new one comes first
+        fetch_rows("inventory", "UPDATE inventory_category SET position = position + 1")  # the new category comes first
     before, after = read_twice(path, CHANGES[table], sku=sku, slug=slug)
     assert before != after
 
 
-def test_negative_control_without_the_trigger_an_answer_would_grow_stale():
+def test_negative_control_without_the_trigger_a_response_becomes_stale():
     slug = f"mug-{uuid4().hex}"
-    [sku] = product([5], slug=slug, category=f"shelf-{slug}")
-    rows("inventory", "ALTER TABLE inventory_variant DISABLE TRIGGER raise_version")
+    [sku] = create_product([5], slug=slug, category=f"category-{slug}")
+    fetch_rows("inventory", "ALTER TABLE inventory_variant DISABLE TRIGGER raise_version")
     try:
-        before, after = read_twice(f"products?category=shelf-{slug}", CHANGES["variant"], sku=sku)
+        before, after = read_twice(f"products?category=category-{slug}", CHANGES["variant"], sku=sku)
     finally:
-        rows("inventory", "ALTER TABLE inventory_variant ENABLE TRIGGER raise_version")
+        fetch_rows("inventory", "ALTER TABLE inventory_variant ENABLE TRIGGER raise_version")
     assert before == after
 
 
-def test_a_kept_page_shows_each_variant_its_own_units():
+def set_stock(sku, units):
+    fetch_rows("inventory", "UPDATE inventory_stock SET on_hand = %s, initial = %s WHERE sku = %s", [units, units, sku])
+
+
+def test_a_cached_page_shows_current_units_of_each_variant():
     slug = f"mug-{uuid4().hex}"
-    path = f"products?category=shelf-{slug}"
+    path = f"products?category=category-{slug}"
     for n in range(3):
-        product([5, 6], slug=f"{slug}-{n}", category=f"shelf-{slug}", name='"available":7 \\"sku":"x"')
+        create_product([5, 6], slug=f"{slug}-{n}", category=f"category-{slug}", name='"available":7 \\"sku":"x"')
     first = get(path).json()
-    for n, variant in enumerate(v for found in first["results"] for v in found["variants"]):
+    for n, variant in enumerate(variant for product in first["results"] for variant in product["variants"]):
         variant["available"] = n * 10
-        counted = "UPDATE inventory_stock SET on_hand = %s, initial = %s WHERE sku = %s"
-        rows("inventory", counted, [n * 10, n * 10, variant["sku"]])
+        set_stock(variant["sku"], n * 10)
     assert get(path).json() == first
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_what_is_found_by_stock_is_looked_for_each_time(wanted):
+@pytest.mark.parametrize("in_stock", [True, False])
+def test_filters_by_stock_are_not_cached(in_stock):
     slug = f"mug-{uuid4().hex}"
-    [sku] = product([5 if wanted else 0], slug=slug, category=f"shelf-{slug}")
-    path = f"products?category=shelf-{slug}&in_stock={str(wanted).lower()}"
+    [sku] = create_product([5 if in_stock else 0], slug=slug, category=f"category-{slug}")
+    path = f"products?category=category-{slug}&in_stock={str(in_stock).lower()}"
     assert len(get(path).json()["results"]) == 1
-    units = 0 if wanted else 4
-    rows("inventory", "UPDATE inventory_stock SET on_hand = %s, initial = %s WHERE sku = %s", [units, units, sku])
+    set_stock(sku, 0 if in_stock else 4)
     assert get(path).json()["results"] == []
 
 
-def test_what_is_kept_of_answers_has_a_limit(monkeypatch, in_one_process):
-    monkeypatch.setattr(catalogue, "ROOM", 10_000)
-    rows("inventory", "UPDATE inventory_category SET position = position")  # a new version, so a new shelf
-    kept = [get(f"categories?n={n}") and len(catalogue._shelf.pages) for n in range(40)]
-    assert 1 <= max(kept) < 40
-    assert kept.count(0) > 1, "it begins anew when it is full"
+def test_the_response_cache_has_a_limit(monkeypatch, in_one_process):
+    monkeypatch.setattr(catalogue_cache, "MAX_CACHE_BYTES", 10_000)
+    fetch_rows("inventory", "UPDATE inventory_category SET position = position")  # a new version, so a new cache
+    cached = [get(f"categories?n={n}") and len(catalogue_cache._cache.pages) for n in range(40)]
+    assert 1 <= max(cached) < 40
+    assert cached.count(0) > 1, "the cache is emptied when it is full"

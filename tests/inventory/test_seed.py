@@ -1,4 +1,4 @@
-"""The seeded catalogue: added once, whatever happens to be there."""
+"""The command seed_catalogue: missing rows are added, existing rows are not changed."""
 
 import json
 from uuid import uuid4
@@ -8,13 +8,13 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from contexts.inventory.management.commands.seed_catalogue import CATALOGUE
-from contexts.inventory.service import editing
-from shop.database import rows
-from tests.inventory.books import assert_stock_adds_up, stock_of
-from tests.inventory.stock import reserved
+from contexts.inventory.management.commands.seed_catalogue import DEFAULT_CATALOGUE_PATH
+from contexts.inventory.service import catalogue_editing
+from shop.db.database import fetch_rows
+from tests.factories import reserve_units
+from tests.inventory.queries import assert_stock_adds_up, stock_of
 
-SEED = json.loads(CATALOGUE.read_text())
+SEED = json.loads(DEFAULT_CATALOGUE_PATH.read_text())
 
 
 def seed(capsys):
@@ -26,26 +26,26 @@ def test_the_whole_catalogue_is_for_sale_after_seeding(capsys):
     seed(capsys)
     variants = [variant for product in SEED["products"] for variant in product["variants"]]
     skus = [variant["sku"] for variant in variants]
-    found = rows("inventory", "SELECT sku, initial FROM inventory_stock WHERE sku = ANY(%s)", [skus])
+    found = fetch_rows("inventory", "SELECT sku, initial FROM inventory_stock WHERE sku = ANY(%s)", [skus])
     assert dict(found) == {variant["sku"]: variant["stock"] for variant in variants}
     slugs = [product["slug"] for product in SEED["products"]]
     sql = "SELECT count(*) FROM inventory_product WHERE slug = ANY(%s) AND min_price > 0 AND max_price >= min_price"
-    assert rows("inventory", sql, [slugs]) == [(len(slugs),)]
+    assert fetch_rows("inventory", sql, [slugs]) == [(len(slugs),)]
     assert_stock_adds_up()
 
 
 def test_seeding_again_adds_nothing_and_changes_nothing(capsys):
     seed(capsys)
     sku = SEED["products"][0]["variants"][0]["sku"]
-    editing.edit_variant(sku, actor="staff@example.com", price=4711)
-    reserved((sku, 1))
+    catalogue_editing.update_variant(sku, actor="staff@example.com", price=4711)
+    reserve_units((sku, 1))
     before = stock_of(sku)
     assert seed(capsys) == "Added 0 categories, 0 products, 0 variants.\n"
-    assert rows("inventory", "SELECT price FROM inventory_variant WHERE sku = %s", [sku]) == [(4711,)]
+    assert fetch_rows("inventory", "SELECT price FROM inventory_variant WHERE sku = %s", [sku]) == [(4711,)]
     assert stock_of(sku) == before
 
 
-def test_seeding_takes_a_dozen_statements_in_one_transaction(tmp_path):
+def test_seeding_takes_at_most_12_statements_in_one_transaction():
     with CaptureQueriesContext(connections["inventory"]) as captured:
         call_command("seed_catalogue", verbosity=0)
     sql = [query["sql"] for query in captured]
@@ -56,17 +56,22 @@ def test_seeding_takes_a_dozen_statements_in_one_transaction(tmp_path):
 def test_a_large_catalogue_is_added_in_several_transactions(tmp_path, capsys):
     key = uuid4().hex
     products = [
-        {"slug": f"{key}-{n}", "name": "Mug", "category": key, "variants": [{"sku": f"{key}-{n}", "name": "Mug", "price": 1}]}
+        {
+            "slug": f"{key}-{n}",
+            "name": "Mug",
+            "category": key,
+            "variants": [{"sku": f"{key}-{n}", "name": "Mug", "price": 1}],
+        }
         for n in range(1001)
     ]
     file = tmp_path / "catalogue.json"
-    shelf = {"slug": key, "name": "Shelf"}
-    file.write_text(json.dumps({"currency": "EUR", "categories": [shelf], "products": products}))
+    category = {"slug": key, "name": "Category"}
+    file.write_text(json.dumps({"currency": "EUR", "categories": [category], "products": products}))
     with CaptureQueriesContext(connections["inventory"]) as captured:
         call_command("seed_catalogue", str(file))
     assert [query["sql"] for query in captured].count("BEGIN") == 3
     assert capsys.readouterr().out == "Added 1 categories, 1001 products, 1001 variants.\n"
-    assert rows("inventory", "SELECT count(*) FROM inventory_product WHERE category = %s", [key]) == [(1001,)]
+    assert fetch_rows("inventory", "SELECT count(*) FROM inventory_product WHERE category = %s", [key]) == [(1001,)]
 
 
 def test_a_file_that_is_not_a_catalogue_is_refused(tmp_path):

@@ -1,1 +1,1 @@
-"""Journeys: a running shop, over HTTP, as its customers and staff use it."""
+"""Journeys: a running shop, used over HTTP by customers and staff."""

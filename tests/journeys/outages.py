@@ -1,58 +1,60 @@
-"""What a shop in five processes does when one of them is away: declared once, for docs/outages.md and for the tests.
+"""How a shop in five processes responds while one context is unavailable: one table, for docs/outages.md and for the tests.
 
-Run it (`python -m tests.journeys.outages`) to print that page.
+Run `python -m tests.journeys.outages` to print that page.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from shop.remote import ANSWER, FAILURES, PATIENCE, REST
-from tests.journeys.proxy import SLOW
+from shop.calls.deadline import CALL_TIMEOUT_SECONDS
+from shop.calls.remote.client import CIRCUIT_COOLDOWN_SECONDS, CIRCUIT_FAILURE_THRESHOLD, REPLY_TIMEOUT_SECONDS
+from tests.context_map import list_callees_first
+from tests.journeys.proxy import SLOW_RESPONSE_SECONDS
 
-CALLEES = ("inventory", "payments", "users", "notifications", "orders")
+CALLEES = list_callees_first()
 STATES = {
     "down": "it refuses connections",
-    "slow": f"each of its answers takes {SLOW:g} s",
-    "mute": "it does what it is asked, and none of its answers arrives",
-    "flapping": "every second request is broken off before it is heard",
+    "slow": f"each of its responses takes {SLOW_RESPONSE_SECONDS:g} s",
+    "mute": "it executes requests, but its responses are lost",
+    "flapping": "every second request is cut off before it is executed",
 }
-AT_ONCE = 1.0  # seconds: nothing that an outage adds to what it takes anyway
+IMMEDIATE_SECONDS = 1.0  # the outage adds no delay
 
 
 @dataclass(frozen=True)
 class Column:
-    """Something that people do: whose public server they ask, and whom that one asks meanwhile, call by call."""
+    """An action, the context that serves it, and the calls that this context makes to others meanwhile, one by one."""
 
     what: str
     host: str
-    answer: str
+    success: str
     status: int
-    asks: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 COLUMNS = {
-    "browse": Column("look at products", "inventory", "the products", 200),
-    "put_into_cart": Column("put something into a cart", "orders", "the cart", 200, ("inventory", "inventory")),
+    "browse": Column("list products", "inventory", "the products", 200),
+    "put_into_cart": Column("set the quantity of a cart item", "orders", "the cart", 200, ("inventory", "inventory")),
     "order": Column(
-        "order as a guest", "orders", "confirmed", 201, ("inventory", "inventory", "payments", "payments")
+        "place an order as a guest", "orders", "confirmed", 201, ("inventory", "inventory", "payments", "payments")
     ),
     "order_of_customer": Column(
-        "order as a customer, who gives no address for the receipt", "orders", "confirmed", 201,
+        "place an order as a customer, without an email address in the request", "orders", "confirmed", 201,
         ("users", "inventory", "inventory", "payments", "payments"),
     ),
-    "pay": Column("come back from the provider's page", "payments", "paid; the order hears of it by event", 200),
-    "refund": Column("staff give money back", "payments", "done", 201),
-    "sign_in": Column("staff sign in to the admin", "orders", "signed in", 302, ("users",)),
-    "admin": Column("staff look at the orders", "orders", "the page", 200),
+    "pay": Column("approve a payment on the provider's page", "payments", "paid; the order is confirmed by an event", 200),
+    "refund": Column("refund a payment, as staff", "payments", "refunded", 201),
+    "sign_in": Column("sign in to the admin", "orders", "signed in", 302, ("users",)),
+    "admin": Column("list orders in the admin", "orders", "the page", 200),
     "admin_renewed": Column(
-        "the same, where the token of the session has run out", "orders", "the page", 200, ("users",)
+        "list orders in the admin when the access token of the session has expired", "orders", "the page", 200, ("users",)
     ),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a request is answered. Without a status nobody answers, and a gateway says 502, or 504 when it has waited enough."""
+    """The response to a request. Without a status there is none, and a gateway responds with 502, or 504 after its timeout."""
 
     status: int | None
     meaning: str
@@ -61,82 +63,88 @@ class Outcome:
     code: str = ""
 
     def __str__(self) -> str:
-        said = "no answer" if self.status is None else str(self.status)
-        return f"{said}: {self.meaning}" + (f" ({self.within:g} s)" if self.within > AT_ONCE else "")
+        status = "no response" if self.status is None else str(self.status)
+        return f"{status}: {self.meaning}" + (f" ({self.within:g} s)" if self.within > IMMEDIATE_SECONDS else "")
 
 
-NOT_NOW = Outcome(503, "nothing has happened; to be asked again", AT_ONCE, True, "shop.unavailable")
-WAITS = Outcome(202, "placed; confirmed by itself later", AT_ONCE)
-NOT_NOW_ADMIN = replace(NOT_NOW, code="")
-TRY_AGAIN = replace(NOT_NOW_ADMIN, meaning="a password is not sent twice by itself; to be tried again")
-NOBODY = Outcome(None, "to be asked again", AT_ONCE)
+UNAVAILABLE = Outcome(503, "nothing was stored; retry", IMMEDIATE_SECONDS, True, "shop.unavailable")
+ACCEPTED = Outcome(202, "placed; confirmed automatically later", IMMEDIATE_SECONDS)
+UNAVAILABLE_ADMIN = replace(UNAVAILABLE, code="")
+RETRY_SIGN_IN = replace(UNAVAILABLE_ADMIN, meaning="a password is never sent twice automatically; retry")
+NO_RESPONSE = Outcome(None, "retry", IMMEDIATE_SECONDS)
 
 
 def outcome(callee: str, state: str, name: str) -> Outcome:
-    """What is declared of one cell."""
+    """Return the declared outcome of one cell of the table."""
     column = COLUMNS[name]
-    well = Outcome(column.status, column.answer, AT_ONCE)
-    asked = column.asks.count(callee)
+    success = Outcome(column.status, column.success, IMMEDIATE_SECONDS)
+    calls = column.calls.count(callee)
     if callee == column.host:
-        return replace(well, within=SLOW + AT_ONCE) if state == "slow" else NOBODY
-    if not asked or state == "flapping":
-        return TRY_AGAIN if asked and name == "sign_in" else well
+        return replace(success, within=SLOW_RESPONSE_SECONDS + IMMEDIATE_SECONDS) if state == "slow" else NO_RESPONSE
+    if not calls or state == "flapping":
+        return RETRY_SIGN_IN if calls and name == "sign_in" else success
     if state == "slow":
-        return replace(well, within=asked * SLOW + AT_ONCE)
-    away = WAITS if callee == "payments" else NOT_NOW_ADMIN if name in ("sign_in", "admin_renewed") else NOT_NOW
+        return replace(success, within=calls * SLOW_RESPONSE_SECONDS + IMMEDIATE_SECONDS)
+    failure = (
+        ACCEPTED if callee == "payments" else UNAVAILABLE_ADMIN if name in ("sign_in", "admin_renewed") else UNAVAILABLE
+    )
     if state == "down":
-        return away
-    return replace(away, within=ANSWER if name == "sign_in" else PATIENCE)
+        return failure
+    return replace(failure, within=REPLY_TIMEOUT_SECONDS if name == "sign_in" else CALL_TIMEOUT_SECONDS)
 
 
-def rows() -> Iterator[tuple[str, str]]:
-    """Who is away, and in which way."""
+def iter_outages() -> Iterator[tuple[str, str]]:
+    """Iterate over all outages: the context, and its state."""
     return ((callee, state) for callee in CALLEES for state in STATES)
 
 
 PAGE = """\
-# When a context is away
+# When a context is unavailable
 
-Five processes, one context each: what people are told while one of them is away. Written by `python -m tests.journeys.outages`
-from the table that `tests/journeys/test_outages.py` tests, cell by cell. In brackets stands the longest that an outage may
-make it take. When the context is back, what is asked again with the same key is answered as if nothing had happened; in the
-end there is one order for each wish, with one letter, and each unit and each cent is where it belongs.
+Each context runs in a process of its own, and one of them is unavailable: this page lists how requests are answered
+meanwhile. `python -m tests.journeys.outages` generates it from the table that `tests/journeys/test_outages.py` tests, cell by
+cell. In parentheses is the maximum time that the outage may add. After the outage, a retry with the same idempotency key
+succeeds as if nothing had happened: each key has exactly one order with one confirmation email, and stock and payments
+are correct.
 
-What people do:
+Actions:
 
 {columns}
 
-How a context is away:
+States of the unavailable context:
 
 {states}
 {tables}
 
-## What it means
+## What this means for clients
 
-- *No answer* is what the context's own server would have said: a gateway answers 502, or 504 when it has waited enough.
-- A call from context to context ends after {patience:.0f} s, an answer is waited for {answer:.0f} s. After {failures} failures
-  in a row nobody asks for {rest:.0f} s, so that the next ones are told at once.
-- 503 has a `Retry-After`; nothing is kept of such an order. 202 has been placed, and the shop goes on by itself.
+- *No response*: the context that serves the request is the one that is unavailable. A gateway responds with 502, or with 504
+  after its timeout.
+- A call between contexts has a deadline of {deadline:.0f} s, each attempt a timeout of {timeout:.0f} s.
+  After {failures} failures in a row the circuit breaker opens for {cooldown:.0f} s: further calls fail immediately.
+- A 503 has a `Retry-After` header, and nothing of the order was stored. After a 202 the order is stored, and the shop
+  completes it without a further request.
 """
 
 
 def page() -> str:
-    """docs/outages.md."""
+    """Return the text of docs/outages.md."""
     return PAGE.format(
         states="\n".join(f"- **{state}**: {what}" for state, what in STATES.items()),
-        columns="\n".join(f"- **{name}**: {column.what}. {_path(column)}" for name, column in COLUMNS.items()),
-        tables="\n".join(_table(callee) for callee in CALLEES),
-        patience=PATIENCE, answer=ANSWER, failures=FAILURES, rest=REST,
+        columns="\n".join(f"- **{name}**: {column.what}. {_describe_calls(column)}" for name, column in COLUMNS.items()),
+        tables="\n".join(_build_table(callee) for callee in CALLEES),
+        deadline=CALL_TIMEOUT_SECONDS, timeout=REPLY_TIMEOUT_SECONDS,
+        failures=CIRCUIT_FAILURE_THRESHOLD, cooldown=CIRCUIT_COOLDOWN_SECONDS,
     )  # fmt: skip
 
 
-def _path(column: Column) -> str:
-    asked = f", which asks {', '.join(dict.fromkeys(column.asks))}" if column.asks else ", which asks nobody"
-    return f"Answered by {column.host}{asked}."
+def _describe_calls(column: Column) -> str:
+    callees = ", ".join(dict.fromkeys(column.calls)) or "no other context"
+    return f"Served by {column.host}, which calls {callees}."
 
 
-def _table(callee: str) -> str:
-    lines = [f"\n## {callee} is away\n", f"| | {' | '.join(STATES)} |", "|---" * (len(STATES) + 1) + "|"]
+def _build_table(callee: str) -> str:
+    lines = [f"\n## {callee} is unavailable\n", f"| | {' | '.join(STATES)} |", "|---" * (len(STATES) + 1) + "|"]
     for name in COLUMNS:
         lines.append(f"| {name} | {' | '.join(str(outcome(callee, state, name)) for state in STATES)} |")
     return "\n".join(lines)

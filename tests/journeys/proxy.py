@@ -1,4 +1,4 @@
-"""A proxy by hand in front of a server, which lets it look down, slow, mute or flapping to whoever asks through it."""
+"""A proxy that makes the server behind it look down, slow, mute or flapping to its clients."""
 
 import socket
 import struct
@@ -7,38 +7,45 @@ import time
 from collections import Counter, deque
 from contextlib import suppress
 
-from tests.config.trees import free_port
+from tests.ports import reserve_port
 
-SLOW = 2.0  # seconds that each answer takes, less than a caller waits for one
-CHUNK = 65536
+# How long each response takes in mode `slow`: less than the timeout of a caller (REPLY_TIMEOUT_SECONDS) by more than a
+# loaded machine delays it.
+SLOW_RESPONSE_SECONDS = 1.0
+CHUNK_BYTES = 65536
 
 
 class Proxy:
-    """Well; down: refuses connections; slow; mute: hands on what is asked, and swallows the answer; or flapping: breaks off
-    every second request for the same thing, unheard."""
+    """A TCP proxy with a mode.
+
+    well: forwards everything. down: refuses connections. slow: delays responses. mute: forwards requests and discards
+    the responses. flapping: closes the connection on every second request for the same target, without forwarding it.
+    """
 
     def __init__(self, server: int) -> None:
-        self.server, self.port, self.mood = server, free_port(), "well"
-        self.asked: Counter[bytes] = Counter()
+        self.server, self.port, self.mode = server, reserve_port(), "well"
+        self.request_counts: Counter[bytes] = Counter()  # by request line
         self.open: set[socket.socket] = set()
         self.lock = threading.Lock()
+        self.mode_changes = 0
         self.listening = self._listen()
 
-    def set_mood(self, mood: str) -> None:
-        """From now on, also for who is connected: those connections end."""
-        if self.mood == "down":
+    def set_mode(self, mode: str) -> None:
+        """Change the mode and close all connections."""
+        if self.mode == "down":
             self.listening = self._listen()
-        self.mood = mood
-        self.asked.clear()
-        if mood == "down":
+        self.mode = mode
+        self.request_counts.clear()
+        if mode == "down":
             _close(self.listening)
         with self.lock:
-            gone, self.open = self.open, set()
-        for connection in gone:
+            self.mode_changes += 1
+            closing, self.open = self.open, set()
+        for connection in closing:
             _close(connection)
 
     def close(self) -> None:
-        self.set_mood("down")
+        self.set_mode("down")
 
     def _listen(self) -> socket.socket:
         listening = socket.create_server(("127.0.0.1", self.port), backlog=128)
@@ -49,53 +56,58 @@ class Proxy:
         with suppress(OSError):  # it was closed
             while True:
                 client, _ = listening.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client, self.mode_changes), daemon=True).start()
 
-    def _serve(self, client: socket.socket) -> None:
-        """One connection, until either side ends it."""
+    def _serve(self, client: socket.socket, mode_changes: int) -> None:
+        """Forward one connection until either side closes it, or the mode changes."""
         try:
             server = socket.create_connection(("127.0.0.1", self.server))
-        except OSError:  # the server itself is away
+        except OSError:  # the server itself is down
             return _close(client)
         with self.lock:
-            self.open |= {client, server}
-        asked: deque[float] = deque(maxlen=1)  # when, until the answer begins
-        answers = threading.Thread(target=self._answers, args=(server, client, asked), daemon=True)
-        answers.start()
+            is_outdated = self.mode_changes != mode_changes  # it was accepted in another mode
+            self.open |= set() if is_outdated else {client, server}
+        if is_outdated:
+            _close(client)
+            return _close(server)
+        requested_at: deque[float] = deque(maxlen=1)  # empty once the response begins
+        responses = threading.Thread(target=self._forward_responses, args=(server, client, requested_at), daemon=True)
+        responses.start()
         with suppress(OSError):
-            while (said := client.recv(CHUNK)) and not self._breaks_off(said):
-                asked.append(time.monotonic())
-                server.sendall(said)
+            while (data := client.recv(CHUNK_BYTES)) and not self._should_disconnect(data):
+                requested_at.append(time.monotonic())
+                server.sendall(data)
         _close(client)
         _close(server)
-        answers.join()
+        responses.join()
         with self.lock:
             self.open -= {client, server}
 
-    def _answers(self, server: socket.socket, client: socket.socket, asked: deque[float]) -> None:
+    def _forward_responses(self, server: socket.socket, client: socket.socket, requested_at: deque[float]) -> None:
         with suppress(OSError):
-            while said := server.recv(CHUNK):
-                if asked and self.mood == "slow":
-                    time.sleep(max(0.0, asked[0] + SLOW - time.monotonic()))
-                asked.clear()
-                if self.mood != "mute":
-                    client.sendall(said)
-        if self.mood != "mute":
+            while data := server.recv(CHUNK_BYTES):
+                if requested_at and self.mode == "slow":
+                    time.sleep(max(0.0, requested_at[0] + SLOW_RESPONSE_SECONDS - time.monotonic()))
+                requested_at.clear()
+                if self.mode != "mute":
+                    client.sendall(data)
+        if self.mode != "mute":
             _close(client)
 
-    def _breaks_off(self, said: bytes) -> bool:
-        line, _, _ = said.partition(b"\r\n")
-        if self.mood != "flapping" or not line.endswith(b"HTTP/1.1"):
+    def _should_disconnect(self, data: bytes) -> bool:
+        """Return whether this is a request that mode `flapping` drops: the first of each two with the same first line."""
+        line, _, _ = data.partition(b"\r\n")
+        if self.mode != "flapping" or not line.endswith(b"HTTP/1.1"):
             return False
         with self.lock:
-            self.asked[line] += 1
-            return self.asked[line] % 2 == 1
+            self.request_counts[line] += 1
+            return self.request_counts[line] % 2 == 1
 
 
 def _close(connection: socket.socket) -> None:
-    """At once: what was not read yet is forgotten, and the other side hears of it."""
+    """Close with a reset, so that unread data is discarded and the other side notices at once."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
+        connection.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
     connection.close()

@@ -1,10 +1,11 @@
-"""Each cell of the table in outages.py: what people are told while a context is away, and that it costs time, but no order.
+"""Each cell of the table in outages.py: the response during an outage, and that an outage costs time but no order.
 
-It belongs to the run with local binding (conftest.py): the binding means nothing to calls between processes.
+It runs with local binding only (conftest.py), which makes no difference to calls between processes.
 """
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,26 +14,28 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-from shop.database import rows
+from shop.db.database import fetch_rows
+from tests.concurrency import eventually
 from tests.journeys import outages
+from tests.journeys.actions import UNITS, Actors, PreparedActions
 from tests.journeys.outages import COLUMNS
 from tests.journeys.proxy import Proxy
-from tests.journeys.split import SplitShop
-from tests.journeys.visit import UNITS, People, Visit
-from tests.shopper import Answer
-from tests.threads import eventually
+from tests.journeys.split import SplitShop, await_closed_circuits
+from tests.shopper import Response
 
 PAGE = Path(settings.BASE_DIR, "docs", "outages.md")
-ROWS = [*outages.rows()]
-MUTE = 2.0  # seconds until nobody believes any more that there will be an answer
-SLACK = 5.0  # seconds that a busy machine may take for what takes none
-REST = 30.0  # seconds until all is done that a fact has to be carried for, which is tried again after 2 s and ever later
-DONE = {"pay": (200, 409)}  # what is done already, asked for again
+ROWS = [*outages.iter_outages()]
+MUTE_TIMEOUT_SECONDS = 2.0  # how long a client waits for a response that does not come
+CLIENT_TIMEOUT_SECONDS = 60.0
+# Without a deadline a call would last until the timeout of the client. This is what a loaded machine may add to the design.
+SLACK_SECONDS = 30.0
+RECOVERY_TIMEOUT_SECONDS = 120.0  # events are delivered again after 2 s and ever longer pauses
+FINAL_STATUSES = {"pay": (200, 409)}  # 409: it was paid during the outage
 ORDERS = ("order", "order_of_customer")
 
 
 class ProxiedShop(SplitShop):
-    """Five process trees, each with a proxy in front of both of its servers."""
+    """Five process trees, each with a proxy in front of its public and of its internal server."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,115 +48,118 @@ class ProxiedShop(SplitShop):
     def site(self, context: str) -> str:
         return f"http://127.0.0.1:{self.public[context].port}"
 
-    def set_mood(self, context: str, mood: str) -> None:
+    def set_mode(self, context: str, mode: str) -> None:
         for proxy in (self.public[context], self.internal[context]):
-            proxy.set_mood(mood)
+            proxy.set_mode(mode)
 
-    def stop(self) -> int:
+    def close(self) -> None:
         for proxy in (*self.public.values(), *self.internal.values()):
             proxy.close()
-        return super().stop()
+        super().close()
 
 
 @pytest.fixture(scope="module")
 def shop():
-    shop, status = ProxiedShop(), None
-    try:
+    with closing(ProxiedShop()) as shop:
         shop.start()
         yield shop
-    finally:
-        status = shop.stop()
-    assert status == 0
+        assert shop.stop() == 0
 
 
 @pytest.fixture(scope="module")
-def visits(shop):
-    """For each row a visit, prepared while all is well."""
-    people = People(shop)
+def prepared_actions(shop):
+    """Prepare the actions of every outage while every context is up."""
+    actors = Actors(shop)
 
-    def prepared(_: object) -> Visit:
+    def prepare(_: object) -> PreparedActions:
         try:
-            return Visit(people)
+            return PreparedActions(actors)
         finally:
-            connections.close_all()  # this thread's
+            connections.close_all()  # those of this thread
 
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip(ROWS, pool.map(prepared, ROWS), strict=True))
+        return dict(zip(ROWS, pool.map(prepare, ROWS), strict=True))
 
 
 @pytest.fixture(scope="module", params=ROWS, ids="-".join)
-def row(request, shop, visits):
-    """What people are told, column by column, and what they are told when they ask again, once all is well."""
-    (callee, state), visit = request.param, visits[request.param]
+def outage(request, shop, prepared_actions):
+    """Perform the actions of one outage: for each column the response, and the seconds that it took."""
+    (callee, state), actions = request.param, prepared_actions[request.param]
 
-    def told(column: str) -> tuple:
+    def perform(column: str) -> tuple[Response | None, float]:
         if state == "flapping":
-            shop.set_mood(callee, state)  # what comes first is broken off
-        patience = MUTE if (callee, state) == (COLUMNS[column].host, "mute") else 30.0
+            shop.set_mode(callee, state)  # the next request is cut off
+        is_mute = (callee, state) == (COLUMNS[column].host, "mute")
+        timeout = MUTE_TIMEOUT_SECONDS if is_mute else CLIENT_TIMEOUT_SECONDS
         began = time.monotonic()
-        return visit.ask(column, patience), time.monotonic() - began
+        return actions.perform(column, timeout), time.monotonic() - began
 
-    shop.set_mood(callee, state)
+    await_closed_circuits(actions.actors.guest)
+    shop.set_mode(callee, state)
     try:
         with ThreadPoolExecutor(1 if state == "flapping" else len(COLUMNS)) as pool:
-            heard = dict(zip(COLUMNS, pool.map(told, COLUMNS), strict=True))
+            responses = dict(zip(COLUMNS, pool.map(perform, COLUMNS), strict=True))
     finally:
-        shop.set_mood(callee, "well")
-    return SimpleNamespace(callee=callee, state=state, visit=visit, told=heard)
+        shop.set_mode(callee, "well")
+    return SimpleNamespace(callee=callee, state=state, actions=actions, responses=responses)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_a_cell_is_as_declared(row, column):
-    declared, (answer, seconds) = outages.outcome(row.callee, row.state, column), row.told[column]
-    assert (answer and answer.status) == declared.status, answer
-    assert declared.status is None or seconds < declared.within + SLACK
-    if answer and declared.status == 503:
-        assert answer.headers["retry-after"]
-    if answer and declared.code:
-        assert answer.body["code"] == declared.code
+def test_each_action_responds_as_declared(outage, column):
+    declared, (response, seconds) = outages.outcome(outage.callee, outage.state, column), outage.responses[column]
+    assert (response and response.status) == declared.status, response
+    assert declared.status is None or seconds < declared.within + SLACK_SECONDS
+    if response and declared.status == 503:
+        assert response.headers["retry-after"]
+    if response and declared.code:
+        assert response.body["code"] == declared.code
 
 
-def answered(visit: Visit, column: str, ends: tuple[int, ...]) -> Answer | None:
-    """The answer, if it is one of those that are for good."""
-    answer = visit.ask(column)
-    return answer if answer and answer.status in ends else None
+def final_response(actions: PreparedActions, column: str, statuses: tuple[int, ...]) -> Response | None:
+    """Perform an action and return the response if it has one of these statuses."""
+    response = actions.perform(column)
+    return response if response and response.status in statuses else None
 
 
-def test_what_was_not_answered_is_answered_once_all_is_well(row):
-    for column, what in COLUMNS.items():
-        ends = DONE.get(column, (what.status,))
-        answer = eventually(partial(answered, row.visit, column, ends), patience=REST)
+def test_every_action_succeeds_after_the_outage(outage):
+    for column, declared in COLUMNS.items():
+        statuses = FINAL_STATUSES.get(column, (declared.status,))
+        response = eventually(
+            partial(final_response, outage.actions, column, statuses), timeout=RECOVERY_TIMEOUT_SECONDS
+        )
         if column in ORDERS:
-            assert answer.body["status"] == "confirmed"
-    eventually(row.visit.is_paid, patience=REST)
+            assert response.body["status"] == "confirmed"
+    eventually(outage.actions.is_paid, timeout=RECOVERY_TIMEOUT_SECONDS)
 
 
-def test_in_the_end_there_is_one_order_for_each_wish(visits):
-    """And one letter, one reservation and one refund."""
-    for visit in visits.values():
-        keys = [f"{visit.key}-guest", f"{visit.key}-customer"]
-        placed = rows("orders", "SELECT resource FROM shop_idempotencykey WHERE key = ANY(%s)", [keys])
-        asked_for = [str(order_id) for (order_id,) in placed] + [visit.waiting["id"], visit.paid["id"]]
+def test_each_request_results_in_exactly_one_order(prepared_actions):
+    """Check one order, one email and one reservation for each key, and one refund."""
+    for actions in prepared_actions.values():
+        keys = [f"{actions.key}-guest", f"{actions.key}-customer"]
+        placed = fetch_rows("orders", "SELECT resource FROM shop_idempotencykey WHERE key = ANY(%s)", [keys])
+        requested = [str(order_id) for (order_id,) in placed] + [actions.waiting["id"], actions.paid["id"]]
         line = "SELECT order_id FROM orders_orderline WHERE sku = %s"
-        assert sorted(str(order_id) for (order_id,) in rows("orders", line, [visit.sku])) == sorted(asked_for)
-        one_each = [(order_id, "order_confirmed") for order_id in sorted(asked_for)]
-        eventually(lambda ids=asked_for, told=one_each: letters(ids) == told, patience=REST)
-        eventually(lambda sku=visit.sku: units(sku) == [(UNITS - 4, 0)], patience=REST)
-        [(refunds,)] = rows("payments", REFUNDS, [visit.paid["payment"]["id"]])
+        assert sorted(str(order_id) for (order_id,) in fetch_rows("orders", line, [actions.sku])) == sorted(requested)
+        one_each = [(order_id, "order_confirmed") for order_id in sorted(requested)]
+        eventually(lambda ids=requested, mails=one_each: sent_emails(ids) == mails, timeout=RECOVERY_TIMEOUT_SECONDS)
+        eventually(lambda sku=actions.sku: stock_of(sku) == [(UNITS - 4, 0)], timeout=RECOVERY_TIMEOUT_SECONDS)
+        [(refunds,)] = fetch_rows("payments", REFUNDS, [actions.paid["payment"]["id"]])
         assert refunds == 1
 
 
 REFUNDS = "SELECT count(*) FROM payments_refund WHERE payment_id = %s AND status = 'done'"
 
 
-def letters(order_ids: list[str]) -> list[tuple[str, str]]:
-    look = "SELECT subject_id::text, template FROM notifications_message WHERE subject_id = ANY(%s) AND channel = 'email'"
-    return sorted(rows("notifications", look, [order_ids]))
+def sent_emails(order_ids: list[str]) -> list[tuple[str, str]]:
+    sent = (
+        "SELECT subject_id::text, template FROM notifications_message WHERE subject_id = ANY(%s) AND channel = 'email'"
+    )
+    return sorted(fetch_rows("notifications", sent, [order_ids]))
 
 
-def units(sku: str) -> list[tuple[int, int]]:
-    return rows("inventory", "SELECT on_hand, reserved FROM inventory_stock WHERE sku = %s", [sku])
+def stock_of(sku: str) -> list[tuple[int, int]]:
+    return fetch_rows("inventory", "SELECT on_hand, reserved FROM inventory_stock WHERE sku = %s", [sku])
 
 
-def test_the_page_says_what_is_declared():
+def test_the_page_matches_the_declaration():
     assert PAGE.read_text() == outages.page(), "python -m tests.journeys.outages >docs/outages.md"

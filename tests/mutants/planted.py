@@ -1,130 +1,120 @@
-"""Planted bugs: one small patch each, headed by what is wrong, the rule that it breaks, and the test that notices.
+"""Planted bugs as data: a replacement in a module, and the test that has to fail because of it.
 
-    # what: a delivery does not wait for earlier ones of its stream
-    # rule: PROTOCOL 2.2, ...
-    # caught by: tests/shop/test_relay.py::test_...
-    # fails with: django.db.utils.OperationalError        (only where it is no assertion that fails)
-    --- a/shop/relay.py
-    +++ b/shop/relay.py
-    @@ ...
+Each folder of tests lists the bugs that its tests catch in a file `mutants.py`:
 
-`git apply` takes them too. Here they are applied without git, which neither an export nor `make test` needs.
+    Mutant(
+        name="relay_pages_by_id",
+        what="the relay claims deliveries in the order of their ids",
+        rule="protocol 2.1: commit order, not id order",
+        module="shop.messaging.relay",
+        replace="ORDER BY due_at",
+        by="ORDER BY id",
+        caught_by="tests/shop/messaging/test_relay.py::test_...",
+    )
+
+`replace` has to occur exactly once in the module, so that a bug cannot be planted in the wrong place.
 """
 
 import ast
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PATCHES = Path(__file__).parent
-PRODUCT = ("config/", "contexts/", "shop/")
-
-HEADER = re.compile(r"# (what|rule|caught by|fails with): (.+)")
-FILE = re.compile(r"\+\+\+ b/(\S+)")
-HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+PRODUCT = ("config", "contexts", "ops", "shop")
 
 
 class DoesNotApply(Exception):
-    """The lines that a patch wants to change are not there, or not once."""
+    """The text that a mutant replaces does not occur exactly once."""
 
 
 @dataclass(frozen=True)
-class Hunk:
-    """Lines of a file, and what they become."""
+class Change:
+    """One replacement in the source of a module."""
 
-    file: str
-    before: str
-    after: str
+    module: str
+    replace: str
+    by: str
+
+    @property
+    def file(self) -> str:
+        """The module's path below the root of the tree."""
+        return f"{self.module.replace('.', '/')}.py"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A bug to be planted alone."""
+    """A bug that is planted alone, and the test that catches it.
+
+    fails_with: the start of the failure's message, where the test fails by an error and not by an assertion.
+    also: further replacements that belong to the same bug.
+    """
 
     name: str
     what: str
     rule: str
+    module: str
+    replace: str
+    by: str
     caught_by: str
-    fails_with: str
-    hunks: tuple[Hunk, ...]
+    fails_with: str = ""
+    also: tuple[Change, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change(self.module, self.replace, self.by), *self.also)
 
 
-def read(file: Path) -> Mutant:
-    """A patch file. Raises ValueError for one without its header or without a change."""
-    lines = file.read_text().splitlines()
-    header = {found[1].replace(" ", "_"): found[2] for line in lines if (found := HEADER.fullmatch(line))}
-    hunks = tuple(_hunks(iter(lines)))
-    missing = [name for name in ("what", "rule", "caught_by") if name not in header]
-    if missing or not hunks:
-        raise ValueError(f"has no {', '.join(missing) or 'change'}")
-    return Mutant(file.stem, hunks=hunks, **({"fails_with": ""} | header))
-
-
-def mutants(folder: Path = PATCHES) -> list[Mutant]:
-    """All planted bugs, by name. Raises ValueError."""
-    return [read(file) for file in sorted(folder.glob("*.patch"))]
-
-
-def _hunks(lines: Iterator[str]) -> Iterator[Hunk]:
-    file = ""
-    for line in lines:
-        if found := FILE.fullmatch(line):
-            file = found[1]
-        elif found := HUNK.match(line):
-            yield _hunk(file, lines, int(found[1] or 1), int(found[2] or 1))
-
-
-def _hunk(file: str, lines: Iterator[str], old: int, new: int) -> Hunk:
-    before: list[str] = []
-    after: list[str] = []
-    while len(before) < old or len(after) < new:
-        line = next(lines, None)
-        if line is None:
-            raise ValueError("is cut off")
-        if not line.startswith("+"):
-            before.append(line[1:])
-        if not line.startswith("-"):
-            after.append(line[1:])
-    return Hunk(file, *("".join(f"{line}\n" for line in side) for side in (before, after)))
+def mutants() -> list[Mutant]:
+    """All planted bugs, by name."""
+    files = sorted((ROOT / "tests").rglob("mutants.py"))
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    found: list[Mutant] = [mutant for module in modules for mutant in import_module(module).MUTANTS]
+    return sorted(found, key=lambda mutant: mutant.name)
 
 
 def applied(mutant: Mutant, root: Path) -> dict[str, str]:
-    """The texts of the files that the bug changes, with it. Raises DoesNotApply."""
+    """Return the sources of the modules that the mutant changes, with the bug in them. Raises DoesNotApply."""
     texts: dict[str, str] = {}
-    for hunk in mutant.hunks:
-        if not (root / hunk.file).is_file():
-            raise DoesNotApply(f"there is no {hunk.file}")
-        text = "\n" + (texts.get(hunk.file) or (root / hunk.file).read_text())
-        times = text.count("\n" + hunk.before)
-        if times != 1:
-            raise DoesNotApply(f"what it changes is {times} times in {hunk.file}")
-        texts[hunk.file] = text.replace("\n" + hunk.before, "\n" + hunk.after)[1:]
+    for change in mutant.changes:
+        if not (root / change.file).is_file():
+            raise DoesNotApply(f"there is no {change.file}")
+        text = texts.get(change.file) or (root / change.file).read_text()
+        if (times := text.count(change.replace)) != 1:
+            raise DoesNotApply(f"the text to replace occurs {times} times in {change.file}")
+        texts[change.file] = text.replace(change.replace, change.by)
     return texts
 
 
 def plant(mutant: Mutant, root: Path) -> None:
-    """Change the files of a copy of the tree. Raises DoesNotApply."""
+    """Write the bug into a copy of the tree. Raises DoesNotApply."""
     for file, text in applied(mutant, root).items():
         (root / file).write_text(text)
 
 
-def problems(root: Path = ROOT, folder: Path = PATCHES) -> list[str]:
-    """What is wrong with the patches themselves, each with its name: they rot as the code moves on."""
-    found = []
-    for file in sorted(folder.glob("*.patch")):
+def problems(found: Iterable[Mutant], root: Path = ROOT) -> list[str]:
+    """List what is wrong with the mutants themselves, each problem with the mutant's name."""
+    result: list[str] = []
+    names: set[str] = set()
+    for mutant in found:
+        if mutant.name in names:
+            result.append(f"{mutant.name}: the name is taken")
+        names.add(mutant.name)
         try:
-            found += [f"{file.stem}: {problem}" for problem in _problems(read(file), root)]
-        except (ValueError, DoesNotApply, SyntaxError) as error:
-            found.append(f"{file.stem}: {error}")
-    return found
+            result += [f"{mutant.name}: {problem}" for problem in _problems(mutant, root)]
+        except (DoesNotApply, SyntaxError) as error:
+            result.append(f"{mutant.name}: {error}")
+    return result
 
 
 def _problems(mutant: Mutant, root: Path) -> Iterator[str]:
-    for file, text in applied(mutant, root).items():
-        if not file.startswith(PRODUCT):
-            yield f"changes {file}, which is not the product's"
+    for change in mutant.changes:
+        if change.module.partition(".")[0] not in PRODUCT:
+            yield f"changes {change.module}, which is not part of the product"
+        if change.replace == change.by:
+            yield "changes nothing"
+    for text in applied(mutant, root).values():
         ast.parse(text)
     file, _, test = mutant.caught_by.partition("::")
     name = test.partition("[")[0]

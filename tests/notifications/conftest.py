@@ -1,33 +1,33 @@
-"""A mail server of the test's own, a few orders, and nothing left to send from before."""
+"""A fake mail server and fake orders for each test."""
 
 import pytest
 
-from shop import services
-from shop.database import changed
-from tests.notifications.postbox import Postbox
-from tests.notifications.shelf import FewOrders
+from shop.calls import services
+from shop.db.database import execute
+from tests.mail_server import FakeMailServer
+from tests.notifications.example_orders import FakeOrders
 
 
 @pytest.fixture
-def postbox(settings):
-    """A running mail server that Django sends through."""
-    box = Postbox()
+def mail_server(settings):
+    """Run a mail server, and let Django send through it."""
+    server = FakeMailServer()
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", box.port, 10
-    box.start()
-    yield box
-    box.stop()
+    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", server.port, 10
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(autouse=True)
-def few_orders(settings):
-    """Orders are the ones on the shelf, and nobody else hears of them; what earlier tests left to send is let lie."""
+def fake_orders(settings):
+    """Replace orders by the fake, let only notifications subscribe to events, and drop mail left by earlier tests."""
     subscriptions = settings.SUBSCRIPTIONS.items()
     settings.SUBSCRIPTIONS = {
-        name: [own for own in contexts if own == "notifications"] for name, contexts in subscriptions
+        name: [context for context in contexts if context == "notifications"] for name, contexts in subscriptions
     }
-    FewOrders.asked, FewOrders.down, FewOrders.when_asked = [], False, None
-    services.configure({"orders": "tests.notifications.shelf.FewOrders"}, settings.TRANSPORT)
-    changed("notifications", "UPDATE notifications_message SET due_at = NULL WHERE due_at IS NOT NULL")
-    yield FewOrders
+    FakeOrders.requested_ids, FakeOrders.is_down, FakeOrders.on_request = [], False, None
+    services.configure({"orders": "tests.notifications.example_orders.FakeOrders"}, settings.TRANSPORT)
+    execute("notifications", "UPDATE notifications_message SET due_at = NULL WHERE due_at IS NOT NULL")
+    yield FakeOrders
     services.configure({"orders": settings.SERVICES["orders"]}, settings.TRANSPORT)

@@ -1,4 +1,4 @@
-"""What an order costs: SQL statements and transactions, counted on every connection."""
+"""The budget of an order: SQL statements and transactions, counted on every connection."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,27 +9,29 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from contexts.notifications.handlers import send_waiting_messages
-from shop.database import changed
-from tests.inventory.stock import stocked
-from tests.notifications.postbox import Postbox
-from tests.orders.clockwork import run_until_idle
-from tests.shopper import InProcess
-from tests.topologies.five import one_process
+from shop.db.database import execute
+from tests.engine_driver import run_until_idle
+from tests.factories import create_sku
+from tests.mail_server import FakeMailServer
+from tests.shopper import InProcessShopper
+from tests.topologies.five_processes import single_process
 
 TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 WRITES = ("INSERT", "UPDATE", "DELETE", "WITH", "EXECUTE insert", "EXECUTE update", "EXECUTE with")
 
 
-class Bill:
-    """What was spent on all aliases."""
+class StatementCount:
+    """Statements and transactions on all aliases."""
 
     def __init__(self, queries: list[dict]) -> None:
-        self.all = [query["sql"].removeprefix("BEGIN;").lstrip() for query in queries]  # which travels with the first
+        self.all = [
+            query["sql"].removeprefix("BEGIN;").lstrip() for query in queries
+        ]  # BEGIN is sent with the first statement
         self.statements = [sql for sql in self.all if not sql.startswith(TRANSACTION)]
         self.begun = sum(sql.startswith("BEGIN") for sql in self.all)
 
     def transactions(self) -> int:
-        """Explicit ones, and each write that was its own."""
+        """Count explicit transactions, and each write outside of one."""
         alone, inside = 0, False
         for sql in self.all:
             if sql.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
@@ -39,18 +41,18 @@ class Bill:
         return self.begun + alone
 
 
-def billed(do: Callable[[], object]) -> Bill:
-    """What `do` spends, in the order in which each alias was used."""
+def measure(do: Callable[[], object]) -> StatementCount:
+    """Call `do`, and return its statements, alias by alias."""
     with ExitStack() as stack:
         captured = [stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in settings.CONTEXTS]
         do()
-    return Bill([query for capture in captured for query in capture.captured_queries])
+    return StatementCount([query for capture in captured for query in capture.captured_queries])
 
 
 @pytest.fixture
-def postbox(settings):
-    """A mail server, so that the receipt is sent."""
-    box = Postbox()
+def mail_server(settings):
+    """Start a mail server, so that the receipt is sent."""
+    box = FakeMailServer()
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", box.port
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     box.start()
@@ -59,36 +61,36 @@ def postbox(settings):
 
 
 @pytest.fixture(autouse=True)
-def one_call_is_one_call():
-    """The budget is of one process and the local transport; loopback makes every call twice on purpose."""
-    with one_process():
+def in_single_process():
+    """Use one process and the local transport: loopback makes every call twice."""
+    with single_process():
         run_until_idle()
         yield
 
 
 def test_an_order_confirmed_stays_within_its_budget():
-    shopper, skus = InProcess(), [stocked(5) for _ in range(3)]
-    bill = billed(lambda: shopper.order(*skus))
-    assert len(bill.statements) <= 30, "\n".join(bill.statements)
-    assert bill.transactions() <= 10, "\n".join(bill.all)
+    shopper, skus = InProcessShopper(), [create_sku(5) for _ in range(3)]
+    count = measure(lambda: shopper.order(*skus))
+    assert len(count.statements) <= 30, "\n".join(count.statements)
+    assert count.transactions() <= 10, "\n".join(count.all)
 
 
 def test_the_budget_does_not_grow_with_the_lines():
-    shopper, few, many = InProcess(), [stocked(5) for _ in range(3)], [stocked(5) for _ in range(20)]
-    assert len(billed(lambda: shopper.order(*few)).statements) == len(billed(lambda: shopper.order(*many)).statements)
+    shopper, few, many = InProcessShopper(), [create_sku(5) for _ in range(3)], [create_sku(5) for _ in range(20)]
+    assert len(measure(lambda: shopper.order(*few)).statements) == len(measure(lambda: shopper.order(*many)).statements)
 
 
-def test_all_that_follows_an_order_stays_within_its_budget(postbox):
-    others = "UPDATE notifications_message SET due_at = now() + interval '1 day' WHERE status = 'waiting'"
-    changed("notifications", others)
-    assert InProcess().order(*(stocked(5) for _ in range(3))).status == 201
+def test_event_handling_after_an_order_stays_within_its_budget(mail_server):
+    postpone = "UPDATE notifications_message SET due_at = now() + interval '1 day' WHERE status = 'waiting'"
+    execute("notifications", postpone)
+    assert InProcessShopper().order(*(create_sku(5) for _ in range(3))).status == 201
 
-    looks: list[str] = []
+    empty_polls: list[str] = []
 
-    def note(execute, sql, params, many, context):
+    def record_empty_polls(execute, sql, params, many, context):
         result = execute(sql, params, many, context)
         if "SKIP LOCKED" in sql and not context["cursor"].rowcount:
-            looks.append(sql)  # found nothing: the poller's, not this order's
+            empty_polls.append(sql)  # an empty poll is not part of this order
         return result
 
     def follow_up():
@@ -97,7 +99,7 @@ def test_all_that_follows_an_order_stays_within_its_budget(postbox):
 
     with ExitStack() as stack:
         for alias in settings.CONTEXTS:
-            stack.enter_context(connections[alias].execute_wrapper(note))
-        spent = billed(follow_up).statements
-    assert len(postbox.mails) >= 1
-    assert len(spent) - len(looks) <= 30, "\n".join(spent)
+            stack.enter_context(connections[alias].execute_wrapper(record_empty_polls))
+        statements = measure(follow_up).statements
+    assert len(mail_server.mails) >= 1
+    assert len(statements) - len(empty_polls) <= 30, "\n".join(statements)

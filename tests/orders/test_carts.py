@@ -1,20 +1,20 @@
-"""Carts."""
+"""Carts: present prices, one order per cart."""
 
 import uuid
 
 import pytest
 
-from shop.database import rows
-from tests.inventory.stock import stocked
-from tests.shopper import InProcess
-from tests.threads import crowd
+from shop.db.database import fetch_rows
+from tests.concurrency import repeat_concurrently
+from tests.factories import create_sku
+from tests.shopper import InProcessShopper
 
 pytestmark = pytest.mark.usefixtures("verified")
 
 
 @pytest.fixture
 def shopper():
-    return InProcess()
+    return InProcessShopper()
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def cart(shopper):
     return shopper.post("carts").body["id"]
 
 
-def test_a_cart_shows_present_prices_and_totals(shopper, cart):
-    sku = stocked(5)
+def test_a_cart_shows_current_prices_and_totals(shopper, cart):
+    sku = create_sku(5)
     shown = shopper.send("PUT", f"carts/{cart}/items/{sku}", {"quantity": 2}).body
     [item] = shown["items"]
     assert (item["sku"], item["quantity"], item["available"]) == (sku, 2, 5)
@@ -32,22 +32,22 @@ def test_a_cart_shows_present_prices_and_totals(shopper, cart):
 
 
 def test_putting_an_item_again_sets_its_quantity(shopper, cart):
-    sku = stocked(5)
+    sku = create_sku(5)
     for quantity in (2, 3):
         shown = shopper.send("PUT", f"carts/{cart}/items/{sku}", {"quantity": quantity}).body
     assert [item["quantity"] for item in shown["items"]] == [3]
     assert shopper.send("DELETE", f"carts/{cart}/items/{sku}").body["items"] == []
 
 
-def test_what_is_not_for_sale_does_not_go_into_a_cart(shopper, cart):
+def test_an_unavailable_product_cannot_be_added_to_a_cart(shopper, cart):
     answer = shopper.send("PUT", f"carts/{cart}/items/NO-SUCH-SKU", {"quantity": 1})
     assert (answer.status, answer.body["code"]) == (422, "inventory.unknown_sku")
-    assert shopper.send("PUT", f"carts/{cart}/items/{stocked(1)}", {"quantity": 0}).status == 400
+    assert shopper.send("PUT", f"carts/{cart}/items/{create_sku(1)}", {"quantity": 0}).status == 400
     assert shopper.get(f"carts/{cart}").body["items"] == []
 
 
 def test_a_cart_becomes_one_order(shopper, cart):
-    sku = stocked(5)
+    sku = create_sku(5)
     shopper.send("PUT", f"carts/{cart}/items/{sku}", {"quantity": 2})
     answer = shopper.order(items=None, cart_id=cart)
     assert answer.status == 201
@@ -57,29 +57,29 @@ def test_a_cart_becomes_one_order(shopper, cart):
 
 
 def test_a_cart_ordered_twenty_times_at_once_is_one_order(shopper, cart):
-    shopper.send("PUT", f"carts/{cart}/items/{stocked(50)}", {"quantity": 1})
-    answers = crowd(20, lambda _: shopper.order(items=None, cart_id=cart))
+    shopper.send("PUT", f"carts/{cart}/items/{create_sku(50)}", {"quantity": 1})
+    answers = repeat_concurrently(20, lambda _: shopper.order(items=None, cart_id=cart))
     assert sorted(answer.status for answer in answers) == [201] + [409] * 19
 
 
 def test_a_cart_whose_order_was_declined_can_be_ordered_again(shopper, cart):
-    shopper.send("PUT", f"carts/{cart}/items/{stocked(5)}", {"quantity": 1})
+    shopper.send("PUT", f"carts/{cart}/items/{create_sku(5)}", {"quantity": 1})
     assert shopper.order(items=None, cart_id=cart, token="tok_declined").status == 402
     assert shopper.order(items=None, cart_id=cart).status == 201
 
 
 def test_an_order_that_could_not_be_placed_keeps_no_key(shopper, cart):
-    shopper.send("PUT", f"carts/{cart}/items/{stocked(5)}", {"quantity": 1})
+    shopper.send("PUT", f"carts/{cart}/items/{create_sku(5)}", {"quantity": 1})
     assert shopper.order(items=None, cart_id=cart).status == 201
     key = uuid.uuid4().hex
     for _ in range(2):
         answer = shopper.order(items=None, cart_id=cart, key=key)
         assert (answer.status, answer.body["code"]) == (409, "orders.cart_changed")
-    assert rows("orders", "SELECT 1 FROM shop_idempotencykey WHERE key = %s", [key]) == []
+    assert fetch_rows("orders", "SELECT 1 FROM shop_idempotencykey WHERE key = %s", [key]) == []
 
 
-def test_a_cart_that_is_not_there_is_not_found(shopper):
+def test_an_unknown_cart_is_not_found(shopper):
     nowhere = uuid.uuid4()
     assert shopper.get(f"carts/{nowhere}").status == 404
-    assert shopper.send("PUT", f"carts/{nowhere}/items/{stocked(1)}", {"quantity": 1}).status == 404
+    assert shopper.send("PUT", f"carts/{nowhere}/items/{create_sku(1)}", {"quantity": 1}).status == 404
     assert shopper.send("DELETE", f"carts/{nowhere}/items/X").status == 404

@@ -1,4 +1,4 @@
-"""The order path, from the API to the books of every context."""
+"""The checkout, from the API to the tables of every context."""
 
 import uuid
 from datetime import timedelta
@@ -7,26 +7,26 @@ import pytest
 
 from contexts.inventory.interface import Line, inventory
 from contexts.orders.interface import orders
-from contexts.orders.service.checkout import token_of
+from contexts.orders.service.views import make_guest_token
 from contexts.payments.interface import PaymentMethod, payments
 from shop.errors import Closed
 from shop.money import Money
-from tests.inventory.stock import stocked
-from tests.orders.books import charges, payment_of, reservation_of, stock_of, units_add_up
-from tests.orders.clockwork import reconcile, run_until_idle, sweep
-from tests.shopper import InProcess
-from tests.threads import eventually
+from tests.concurrency import eventually
+from tests.engine_driver import run_checkout_timers, run_payment_timers, run_until_idle
+from tests.factories import create_sku
+from tests.orders.queries import assert_stock_adds_up, count_charges, payment_of, reservation_of, stock_of
+from tests.shopper import InProcessShopper
 
 pytestmark = pytest.mark.usefixtures("verified")
 
 
 @pytest.fixture
 def shopper():
-    return InProcess()
+    return InProcessShopper()
 
 
 def test_a_paid_order_is_confirmed_and_its_stock_is_sold(shopper):
-    sku = stocked(5)
+    sku = create_sku(5)
     answer = shopper.order(sku)
     assert answer.status == 201
     order = answer.body
@@ -36,11 +36,11 @@ def test_a_paid_order_is_confirmed_and_its_stock_is_sold(shopper):
     run_until_idle()
     assert stock_of(sku) == (4, 0)
     assert reservation_of(order["id"]) == "committed"
-    assert charges(order["id"]) == 1
+    assert count_charges(order["id"]) == 1
 
 
 def test_prices_are_frozen_with_the_order(shopper):
-    sku = stocked(5)
+    sku = create_sku(5)
     before = inventory.quote(skus=(sku,))[0].price
     order = shopper.order(sku, items=[{"sku": sku, "quantity": 3}]).body
     assert order["lines"][0]["unit_price"] == {"amount": before.amount, "currency": before.currency}
@@ -48,7 +48,7 @@ def test_prices_are_frozen_with_the_order(shopper):
 
 
 def test_two_lines_of_the_same_sku_count_together(shopper):
-    sku = stocked(3)
+    sku = create_sku(3)
     two_and_two = [{"sku": sku, "quantity": 2}, {"sku": sku, "quantity": 2}]
     assert shopper.order(items=two_and_two).status == 409
     two_and_one = [{"sku": sku, "quantity": 2}, {"sku": sku, "quantity": 1}]
@@ -57,8 +57,8 @@ def test_two_lines_of_the_same_sku_count_together(shopper):
     assert stock_of(sku) == (0, 0)
 
 
-def test_out_of_stock_is_refused_and_keeps_nothing(shopper):
-    plenty, none_left = stocked(5), stocked(0)
+def test_an_order_out_of_stock_is_refused_and_stores_nothing(shopper):
+    plenty, none_left = create_sku(5), create_sku(0)
     answer = shopper.order(plenty, none_left)
     assert answer.status == 409
     assert answer.headers["content-type"] == "application/problem+json"
@@ -70,76 +70,76 @@ def test_out_of_stock_is_refused_and_keeps_nothing(shopper):
     assert orders.summaries(order_ids=(uuid.UUID(order_id),))[0].status == "rejected"
 
 
-def test_a_declined_payment_gives_the_stock_back(shopper):
-    sku = stocked(1)
+def test_a_declined_payment_releases_the_stock(shopper):
+    sku = create_sku(1)
     answer = shopper.order(sku, token="tok_declined")
     assert answer.status == 402
     assert answer.body["code"] == "payments.declined"
     assert stock_of(sku) == (1, 0)
-    assert shopper.order(sku).status == 201, "the unit can be sold to somebody else"
+    assert shopper.order(sku).status == 201, "the unit can be sold again"
 
 
 def test_an_unknown_outcome_waits_and_is_never_charged_twice(shopper):
-    sku = stocked(1)
+    sku = create_sku(1)
     answer = shopper.order(sku, token="tok_timeout_then_ok")
     assert answer.status == 202
     assert answer.body["status"] == "pending"
     assert stock_of(sku) == (1, 1), "the stock stays held while the outcome is unknown"
-    eventually(lambda: shopper.look_at(answer.body)["status"] == "confirmed", reconcile, run_until_idle)
-    assert charges(answer.body["id"]) == 1
+    eventually(lambda: shopper.get_order(answer.body)["status"] == "confirmed", run_payment_timers, run_until_idle)
+    assert count_charges(answer.body["id"]) == 1
     assert stock_of(sku) == (0, 0)
 
 
-def test_a_customer_action_is_waited_for(shopper):
-    sku = stocked(1)
+def test_an_order_waits_for_the_customer_to_approve_the_payment(shopper):
+    sku = create_sku(1)
     order = shopper.order(sku, token="tok_requires_action").body
     assert order["status"] == "pending"
     approve = order["payment"]["action"]["url"]
     assert shopper.post("/" + approve.split("/", 3)[3]).status < 300
     run_until_idle()
-    assert shopper.look_at(order)["status"] == "confirmed"
+    assert shopper.get_order(order)["status"] == "confirmed"
 
 
-def test_a_provider_that_never_answers_ends_in_nothing_charged(shopper, settings):
+def test_a_provider_that_never_responds_ends_with_no_charge(shopper, settings):
     settings.RESERVATION_HOLD_SECONDS = 0.3
-    sku = stocked(1)
+    sku = create_sku(1)
     order = shopper.order(sku, token="tok_error").body
     assert order["status"] == "pending"
-    eventually(lambda: stock_of(sku) == (1, 0), reconcile, sweep, run_until_idle)
-    assert shopper.look_at(order)["status"] == "rejected"
-    assert charges(order["id"]) == 0
+    eventually(lambda: stock_of(sku) == (1, 0), run_payment_timers, run_checkout_timers, run_until_idle)
+    assert shopper.get_order(order)["status"] == "rejected"
+    assert count_charges(order["id"]) == 0
 
 
 def test_an_unpaid_order_expires_money_first_stock_second(shopper, settings):
     settings.RESERVATION_HOLD_SECONDS = 0.2
-    sku = stocked(1)
+    sku = create_sku(1)
     order = shopper.order(sku, token="tok_requires_action").body
-    eventually(lambda: stock_of(sku) == (1, 0), sweep, run_until_idle)
-    assert shopper.look_at(order)["status"] == "rejected"
+    eventually(lambda: stock_of(sku) == (1, 0), run_checkout_timers, run_until_idle)
+    assert shopper.get_order(order)["status"] == "rejected"
     assert payment_of(order["id"]) == "voided"
     timeline = shopper.get(f"orders/{order['id']}/timeline", X_Order_Token=order["token"]).body["results"]
     assert [entry["kind"] for entry in timeline] == ["placed", "rejected"]
 
 
 def test_a_capture_that_is_refused_puts_the_order_on_hold(shopper):
-    sku = stocked(1)
+    sku = create_sku(1)
     answer = shopper.order(sku, token="tok_capture_refused")
     assert (answer.status, answer.body["status"]) == (201, "on_hold")
     run_until_idle()
     assert stock_of(sku) == (0, 0), "the stock stays the customer's"
 
 
-def test_an_order_on_hold_is_cancelled_in_the_end(shopper, settings):
+def test_an_order_on_hold_is_eventually_cancelled(shopper, settings):
     settings.ON_HOLD_SECONDS = 0.2
-    sku = stocked(1)
+    sku = create_sku(1)
     order = shopper.order(sku, token="tok_capture_refused").body
-    eventually(lambda: stock_of(sku) == (1, 0), sweep, run_until_idle)
-    assert shopper.look_at(order)["status"] == "cancelled"
+    eventually(lambda: stock_of(sku) == (1, 0), run_checkout_timers, run_until_idle)
+    assert shopper.get_order(order)["status"] == "cancelled"
     assert payment_of(order["id"]) == "voided"
 
 
-def test_a_confirmed_order_can_be_cancelled_and_the_money_goes_back(shopper):
-    sku = stocked(1)
+def test_a_confirmed_order_can_be_cancelled_and_is_refunded(shopper):
+    sku = create_sku(1)
     order = shopper.order(sku).body
     run_until_idle()
     answer = shopper.post(f"orders/{order['id']}/cancel", X_Order_Token=order["token"])
@@ -148,31 +148,31 @@ def test_a_confirmed_order_can_be_cancelled_and_the_money_goes_back(shopper):
     assert payment_of(order["id"]) == "refunded"
     assert stock_of(sku) == (1, 0)
     assert shopper.post(f"orders/{order['id']}/cancel", X_Order_Token=order["token"]).status == 200
-    units_add_up(sku)
+    assert_stock_adds_up(sku)
 
 
 def test_a_waiting_order_can_be_cancelled_and_its_payment_is_closed(shopper):
-    sku = stocked(1)
+    sku = create_sku(1)
     order = shopper.order(sku, token="tok_requires_action").body
     answer = shopper.post(f"orders/{order['id']}/cancel", X_Order_Token=order["token"])
     assert (answer.status, answer.body["status"]) == (200, "cancelled")
     assert payment_of(order["id"]) == "voided"
     approve = order["payment"]["action"]["url"]
     shopper.post("/" + approve.split("/", 3)[3])
-    eventually(lambda: True, reconcile, run_until_idle)
-    assert shopper.look_at(order)["status"] == "cancelled", "a final order never comes back"
-    assert charges(order["id"]) == 0
+    eventually(lambda: True, run_payment_timers, run_until_idle)
+    assert shopper.get_order(order)["status"] == "cancelled", "a final order stays final"
+    assert count_charges(order["id"]) == 0
 
 
 def test_a_rejected_order_cannot_be_cancelled(shopper):
-    order_id = shopper.order(stocked(0)).body["facts"]["order_id"]
-    token = token_of(uuid.UUID(order_id))
+    order_id = shopper.order(create_sku(0)).body["facts"]["order_id"]
+    token = make_guest_token(uuid.UUID(order_id))
     answer = shopper.post(f"orders/{order_id}/cancel", X_Order_Token=token)
     assert (answer.status, answer.body["code"]) == (409, "orders.not_cancellable")
 
 
-def test_a_late_do_after_its_undo_is_closed(shopper):
-    sku = stocked(1)
+def test_a_late_step_after_its_compensation_is_closed(shopper):
+    sku = create_sku(1)
     order = shopper.order(sku, token="tok_requires_action").body
     shopper.post(f"orders/{order['id']}/cancel", X_Order_Token=order["token"])
     order_id = uuid.UUID(order["id"])

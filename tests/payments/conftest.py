@@ -1,4 +1,4 @@
-"""Providers of the tests' own, in the place of real ones."""
+"""Register fake payment providers."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,15 @@ from shop.ids import uuid7
 
 
 @pytest.fixture
-def use() -> Callable[[Provider], str]:
-    """Register a provider; returns its name. It stays, as payments that a test left open are still looked at."""
+def register_provider() -> Callable[[Provider], str]:
+    """Return a function that registers a provider and returns its name.
+
+    The provider stays registered, because the reconciler still processes payments that a test left open.
+    """
 
     def register(provider: Provider) -> str:
         name = f"test-{uuid7()}"
-        providers.registered[name] = provider
+        providers.registry[name] = provider
         return name
 
     return register

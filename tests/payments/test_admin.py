@@ -1,90 +1,102 @@
-"""The admin of payments: staff find, look and refund; nobody edits."""
+"""The admin of payments: staff search, refund and synchronize; rows are read-only."""
 
 import pytest
 from django.conf import settings
 
 from contexts.payments.interface import payments
-from shop.database import changed, rows
-from tests.browser import Client
-from tests.payments.desk import announced, authorize, captured, column, provider_refunds, seen, token
+from shop.db.database import execute, fetch_rows
+from tests.http_client import Client
+from tests.payments.operations import (
+    authorize,
+    authorize_and_capture,
+    get_payment,
+    published_events,
+    read_column,
+    read_provider_refunds,
+    sign_staff_token,
+)
 
 PAGES = ("payment", "refund", "ledgerentry")
 
 
-def clerk(*permissions):
+def admin_client_with(*permissions):
     client = Client()
     session = client.session
-    session["staff_token"] = token(*permissions, kind="staff")
+    session["staff_token"] = sign_staff_token(*permissions, kind="staff")
     session.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
     return client
 
 
 @pytest.fixture
-def boss():
-    return clerk("*")
+def admin_client():
+    return admin_client_with("*")
 
 
-def act(client, payment, action):
+def run_action(client, payment, action):
     data = {"action": action, "_selected_action": [str(payment.id)]}
     return client.post("/admin/payments/payment/", data, follow=True)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_lists_and_pages_are_there_and_read_only(boss, page):
-    payment = payments.cancel(order_id=captured().order_id)
-    listed = boss.get(f"/admin/payments/{page}/", {"q": str(payment.order_id)})
+def test_lists_and_pages_are_shown_and_read_only(admin_client, page):
+    payment = payments.cancel(order_id=authorize_and_capture().order_id)
+    listed = admin_client.get(f"/admin/payments/{page}/", {"q": str(payment.order_id)})
     assert listed.status_code == 200
-    [(key,)] = rows("payments", f"SELECT max(id::text) FROM payments_{page}")
+    [(key,)] = fetch_rows("payments", f"SELECT max(id::text) FROM payments_{page}")
     for path in (f"{key}/change/", f"{key}/history/"):
-        assert boss.get(f"/admin/payments/{page}/{path}").status_code == 200
-    assert boss.get(f"/admin/payments/{page}/add/").status_code == 403
-    assert boss.post(f"/admin/payments/{page}/{key}/change/", {"status": "captured"}).status_code == 403
-    assert boss.post(f"/admin/payments/{page}/{key}/delete/", {"post": "yes"}).status_code == 403
+        assert admin_client.get(f"/admin/payments/{page}/{path}").status_code == 200
+    assert admin_client.get(f"/admin/payments/{page}/add/").status_code == 403
+    assert admin_client.post(f"/admin/payments/{page}/{key}/change/", {"status": "captured"}).status_code == 403
+    assert admin_client.post(f"/admin/payments/{page}/{key}/delete/", {"post": "yes"}).status_code == 403
 
 
-@pytest.mark.parametrize("query", [{"status": "captured"}, {"provider": "sandbox"}, {"q": "sb_1"}, {"q": "a\0b"}, {"p": "2"}])
-def test_payments_can_be_filtered_and_searched(boss, query):
-    assert boss.get("/admin/payments/payment/", query, follow=True).status_code == 200
+@pytest.mark.parametrize(
+    "query", [{"status": "captured"}, {"provider": "sandbox"}, {"q": "sb_1"}, {"q": "a\0b"}, {"p": "2"}]
+)
+def test_payments_can_be_filtered_and_searched(admin_client, query):
+    assert admin_client.get("/admin/payments/payment/", query, follow=True).status_code == 200
 
 
-def test_payment_is_found_by_its_order_and_shows_no_token(boss):
+def test_payment_is_found_by_its_order_and_shows_no_token(admin_client):
     payment = authorize("tok_error")
-    found = boss.get("/admin/payments/payment/", {"q": str(payment.order_id)}).content.decode()
+    found = admin_client.get("/admin/payments/payment/", {"q": str(payment.order_id)}).content.decode()
     assert str(payment.id) in found
-    assert "tok_error" not in boss.get(f"/admin/payments/payment/{payment.id}/change/").content.decode()
+    assert "tok_error" not in admin_client.get(f"/admin/payments/payment/{payment.id}/change/").content.decode()
 
 
-def test_staff_refund_in_full_and_the_audit_says_who(boss):
-    payment = captured()
-    assert "refund begun" in act(boss, payment, "refund_in_full").content.decode()
-    assert seen(payment.order_id).status == "refunded"
-    assert "clerk@satsuma.example" in boss.get(f"/admin/payments/payment/{payment.id}/history/").content.decode()
+def test_staff_refund_in_full_and_the_audit_records_who(admin_client):
+    payment = authorize_and_capture()
+    assert "refund started" in run_action(admin_client, payment, "refund_in_full").content.decode()
+    assert get_payment(payment.order_id).status == "refunded"
+    assert (
+        "clerk@satsuma.example" in admin_client.get(f"/admin/payments/payment/{payment.id}/history/").content.decode()
+    )
 
 
-def test_refund_that_is_not_possible_is_said_and_not_done(boss):
+def test_an_impossible_refund_is_reported_and_not_made(admin_client):
     payment = authorize()
-    assert "cannot be refunded" in act(boss, payment, "refund_in_full").content.decode()
-    assert provider_refunds(payment) == []
+    assert "cannot be refunded" in run_action(admin_client, payment, "refund_in_full").content.decode()
+    assert read_provider_refunds(payment) == []
 
 
-def test_staff_have_the_provider_looked_at(boss):
+def test_staff_trigger_a_reconciliation(admin_client):
     payment = authorize("tok_timeout_then_ok")
-    assert "looked at" in act(boss, payment, "look_at_the_provider").content.decode()
-    assert announced(payment.order_id) == ["payment_authorized", "payment_resolved"]
-    trail = rows("payments", "SELECT actor FROM shop_auditentry WHERE object_id = %s", [str(payment.id)])
+    assert "synchronized" in run_action(admin_client, payment, "sync_with_provider").content.decode()
+    assert published_events(payment.order_id) == ["payment_authorized", "payment_resolved"]
+    trail = fetch_rows("payments", "SELECT actor FROM shop_auditentry WHERE object_id = %s", [str(payment.id)])
     assert trail == [("clerk@satsuma.example",)]
 
 
-def test_who_may_only_view_does_not_refund():
-    payment = captured()
-    act(clerk("payments.view"), payment, "refund_in_full")
-    assert seen(payment.order_id).status == "captured"
+def test_view_permission_does_not_allow_refunds():
+    payment = authorize_and_capture()
+    run_action(admin_client_with("payments.view"), payment, "refund_in_full")
+    assert get_payment(payment.order_id).status == "captured"
 
 
-def test_change_page_cannot_write_back_what_it_showed_before(boss):
-    payment = captured()
-    boss.get(f"/admin/payments/payment/{payment.id}/change/")
-    changed("payments", "UPDATE payments_payment SET woken = true WHERE id = %s", [payment.id])
-    boss.post(f"/admin/payments/payment/{payment.id}/change/", {})
-    assert column(payment, "woken") is True
+def test_the_change_page_does_not_overwrite_a_newer_value(admin_client):
+    payment = authorize_and_capture()
+    admin_client.get(f"/admin/payments/payment/{payment.id}/change/")
+    execute("payments", "UPDATE payments_payment SET woken = true WHERE id = %s", [payment.id])
+    admin_client.post(f"/admin/payments/payment/{payment.id}/change/", {})
+    assert read_column(payment, "woken") is True

@@ -1,4 +1,4 @@
-"""Authorize: what each answer of the provider leads to, and that a repeat never charges again."""
+"""Authorize: every response of the provider has its transition, and a repeat never charges again."""
 
 import pytest
 
@@ -6,77 +6,79 @@ from contexts.payments.interface import PaymentMethod, payments
 from shop.errors import Closed
 from shop.ids import uuid7
 from shop.money import Money
-from tests.payments.desk import (
+from tests.concurrency import repeat_concurrently
+from tests.payments.fake_providers import PausedSandbox
+from tests.payments.operations import (
     EUR_20,
-    Beside,
-    Held,
-    announced,
+    BackgroundTask,
     authorize,
-    column,
-    intent,
+    get_payment,
+    published_events,
+    read_column,
+    read_sandbox_intent,
+    reconcile_to_status,
     reconcile_until,
-    reconciled,
-    seen,
 )
-from tests.threads import crowd
 
 pytestmark = pytest.mark.usefixtures("verified")
 
 OK = PaymentMethod(provider="sandbox", token="tok_ok")
 
 
-def test_money_is_set_aside_and_announced():
+def test_money_is_authorized_and_published():
     payment = authorize()
     assert (payment.status, payment.amount, payment.refunded) == ("authorized", EUR_20, Money(0, "EUR"))
-    assert announced(payment.order_id) == ["payment_authorized"]
-    assert intent(payment)["charges"] == 1
+    assert published_events(payment.order_id) == ["payment_authorized"]
+    assert read_sandbox_intent(payment)["charges"] == 1
 
 
-def test_token_is_forgotten_once_the_provider_has_answered():
-    assert [column(authorize(token), "token") for token in ("tok_ok", "tok_declined", "tok_requires_action")] == [""] * 3
+def test_the_token_is_deleted_once_the_provider_has_responded():
+    assert [read_column(authorize(token), "token") for token in ("tok_ok", "tok_declined", "tok_requires_action")] == [
+        ""
+    ] * 3
 
 
 def test_token_is_kept_while_the_outcome_is_unknown():
-    assert column(authorize("tok_error"), "token") == "tok_error"
+    assert read_column(authorize("tok_error"), "token") == "tok_error"
 
 
 @pytest.mark.parametrize(
-    ("token", "reason"), [("tok_declined", "card_declined"), ("tok_of_somebody_else", "unknown_token")]
+    ("token", "reason"), [("tok_declined", "card_declined"), ("tok_of_another_shop", "unknown_token")]
 )
 def test_decline_is_final_and_carries_the_providers_reason(token, reason):
     payment = authorize(token)
     assert (payment.status, payment.reason) == ("declined", reason)
-    assert announced(payment.order_id) == ["payment_declined"]
-    assert intent(payment)["charges"] == 0
+    assert published_events(payment.order_id) == ["payment_declined"]
+    assert read_sandbox_intent(payment)["charges"] == 0
 
 
-def test_unknown_provider_is_a_decline_that_nobody_was_asked_for():
-    payment = authorize(provider="nobody")
+def test_an_unknown_provider_is_declined_without_a_call():
+    payment = authorize(provider="missing")
     assert (payment.status, payment.reason) == ("declined", "unknown_provider")
-    assert announced(payment.order_id) == ["payment_declined"]
-    assert intent(payment) == {}
+    assert published_events(payment.order_id) == ["payment_declined"]
+    assert read_sandbox_intent(payment) == {}
 
 
 def test_customer_is_sent_to_the_providers_page():
     payment = authorize("tok_requires_action")
     assert payment.status == "requires_action"
     assert payment.action.url.endswith(f"/api/v1/payments/sandbox/sb_{payment.id.hex}/approve")
-    assert announced(payment.order_id) == []
+    assert published_events(payment.order_id) == []
 
 
-def test_no_answer_is_unknown_and_never_a_decline():
+def test_no_response_is_unknown_and_never_a_decline():
     timed_out, failed = authorize("tok_timeout_then_ok"), authorize("tok_error")
     assert (timed_out.status, failed.status) == ("unknown", "unknown")
-    assert intent(timed_out)["charges"] == 1
-    assert intent(failed) == {}
+    assert read_sandbox_intent(timed_out)["charges"] == 1
+    assert read_sandbox_intent(failed) == {}
 
 
-def test_repeat_reports_the_present_state_and_does_not_charge_again():
+def test_a_repeat_returns_the_current_state_and_does_not_charge_again():
     first = authorize()
     again = payments.authorize(order_id=first.order_id, amount=Money(999_999, "EUR"), method=OK)
     assert again == first
-    assert announced(first.order_id) == ["payment_authorized"]
-    assert (intent(first)["charges"], intent(first)["confirms"]) == (1, 1)
+    assert published_events(first.order_id) == ["payment_authorized"]
+    assert (read_sandbox_intent(first)["charges"], read_sandbox_intent(first)["confirms"]) == (1, 1)
 
 
 def test_repeat_after_a_decline_stays_declined():
@@ -87,44 +89,44 @@ def test_repeat_after_a_decline_stays_declined():
 def test_repeat_while_unknown_does_not_call_the_provider():
     first = authorize("tok_timeout_then_ok")
     payments.authorize(order_id=first.order_id, amount=EUR_20, method=OK)
-    assert intent(first)["confirms"] == 1
+    assert read_sandbox_intent(first)["confirms"] == 1
 
 
-def test_twenty_at_once_make_one_payment_and_one_charge():
+def test_twenty_concurrent_requests_make_one_payment_and_one_charge():
     order_id = uuid7()
-    found = crowd(20, lambda _: payments.authorize(order_id=order_id, amount=EUR_20, method=OK))
-    assert {payment.id for payment in found} == {seen(order_id).id}
+    found = repeat_concurrently(20, lambda _: payments.authorize(order_id=order_id, amount=EUR_20, method=OK))
+    assert {payment.id for payment in found} == {get_payment(order_id).id}
     assert {payment.status for payment in found} <= {"processing", "authorized"}
-    assert intent(seen(order_id))["confirms"] == 1
-    assert announced(order_id) == ["payment_authorized"]
+    assert read_sandbox_intent(get_payment(order_id))["confirms"] == 1
+    assert published_events(order_id) == ["payment_authorized"]
 
 
-def test_timeout_after_the_charge_is_found_out_and_charged_once():
-    payment = reconciled(authorize("tok_timeout_then_ok").order_id, "authorized")
-    assert announced(payment.order_id) == ["payment_authorized", "payment_resolved"]
-    assert (intent(payment)["charges"], intent(payment)["confirms"]) == (1, 1)
+def test_a_timeout_after_the_charge_is_reconciled_and_charged_once():
+    payment = reconcile_to_status(authorize("tok_timeout_then_ok").order_id, "authorized")
+    assert published_events(payment.order_id) == ["payment_authorized", "payment_resolved"]
+    assert (read_sandbox_intent(payment)["charges"], read_sandbox_intent(payment)["confirms"]) == (1, 1)
 
 
-def test_repeat_while_the_provider_is_being_asked_says_processing(use):
-    held, order_id = Held("confirm", after=False), uuid7()
-    method = PaymentMethod(provider=use(held), token="tok_ok")
-    first = Beside(lambda: payments.authorize(order_id=order_id, amount=EUR_20, method=method))
-    assert held.reached.wait(10)
+def test_a_repeat_during_the_provider_call_returns_processing(register_provider):
+    provider, order_id = PausedSandbox("confirm", after=False), uuid7()
+    method = PaymentMethod(provider=register_provider(provider), token="tok_ok")
+    first = BackgroundTask(lambda: payments.authorize(order_id=order_id, amount=EUR_20, method=method))
+    assert provider.call_reached.wait(10)
     assert payments.authorize(order_id=order_id, amount=EUR_20, method=method).status == "processing"
-    held.go.set()
+    provider.resume.set()
     assert first.wait().status == "authorized"
 
 
-def test_lease_is_kept_while_a_slow_provider_is_being_asked(use):
-    held, order_id = Held("confirm", after=False), uuid7()
-    method = PaymentMethod(provider=use(held), token="tok_ok")
-    slow = Beside(lambda: payments.authorize(order_id=order_id, amount=EUR_20, method=method))
-    assert held.reached.wait(10)
-    payment = seen(order_id)
-    first = column(payment, "lease_until")
-    reconcile_until(lambda: column(payment, "lease_until") > first)
-    assert (seen(order_id).status, column(payment, "attempt")) == ("processing", 1)
-    held.go.set()
+def test_the_lease_is_kept_during_a_slow_provider_call(register_provider):
+    provider, order_id = PausedSandbox("confirm", after=False), uuid7()
+    method = PaymentMethod(provider=register_provider(provider), token="tok_ok")
+    slow = BackgroundTask(lambda: payments.authorize(order_id=order_id, amount=EUR_20, method=method))
+    assert provider.call_reached.wait(10)
+    payment = get_payment(order_id)
+    first = read_column(payment, "lease_until")
+    reconcile_until(lambda: read_column(payment, "lease_until") > first)
+    assert (get_payment(order_id).status, read_column(payment, "attempt")) == ("processing", 1)
+    provider.resume.set()
     slow.wait()
 
 
@@ -134,7 +136,7 @@ def test_authorize_that_arrives_after_its_cancel_is_closed():
     with pytest.raises(Closed):
         payments.authorize(order_id=order_id, amount=EUR_20, method=OK)
     assert payments.of_orders(order_ids=(order_id,)) == ()
-    assert announced(order_id) == []
+    assert published_events(order_id) == []
 
 
 def test_authorize_repeated_after_a_cancel_is_closed():
@@ -142,7 +144,7 @@ def test_authorize_repeated_after_a_cancel_is_closed():
     payments.cancel(order_id=payment.order_id)
     with pytest.raises(Closed):
         payments.authorize(order_id=payment.order_id, amount=EUR_20, method=OK)
-    assert intent(payment)["status"] == "cancelled"
+    assert read_sandbox_intent(payment)["status"] == "cancelled"
 
 
 def test_order_that_costs_nothing_can_be_authorized_captured_and_cancelled():

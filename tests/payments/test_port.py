@@ -1,4 +1,4 @@
-"""The provider port: never inside a transaction, always exact; and what the happy path costs."""
+"""The provider port: no call inside a transaction, exact responses, and the statement budget of the happy path."""
 
 import pytest
 from django.db import connections
@@ -7,10 +7,10 @@ from django.test.utils import CaptureQueriesContext
 from contexts.payments import providers
 from contexts.payments.interface import PaymentMethod, payments
 from contexts.payments.service import LocalPayments
-from shop.database import transaction
+from shop.db.database import transaction
 from shop.errors import InTransaction, Unavailable
 from shop.ids import uuid7
-from tests.payments.desk import EUR_20, authorize, column
+from tests.payments.operations import EUR_20, authorize, read_column
 
 sandbox = providers.find("sandbox")
 CALLS = {
@@ -22,7 +22,7 @@ CALLS = {
 }
 
 
-def fresh():
+def new_reference():
     return sandbox.reference(uuid7())
 
 
@@ -30,21 +30,21 @@ def fresh():
 @pytest.mark.parametrize("call", CALLS)
 def test_provider_is_not_called_inside_a_transaction(alias, call):
     with pytest.raises(InTransaction), transaction(alias):
-        getattr(sandbox, call)(reference=fresh(), **CALLS[call])
+        getattr(sandbox, call)(reference=new_reference(), **CALLS[call])
 
 
-def test_failing_token_does_not_hide_a_call_inside_a_transaction():
+def test_a_failing_token_does_not_hide_a_call_inside_a_transaction():
     with pytest.raises(InTransaction), transaction("orders"):
-        sandbox.confirm(reference=fresh(), amount=EUR_20, token="tok_error")
+        sandbox.confirm(reference=new_reference(), amount=EUR_20, token="tok_error")
 
 
-def test_payments_are_not_asked_inside_a_transaction():
+def test_payments_cannot_be_called_inside_a_transaction():
     with pytest.raises(InTransaction), transaction("orders"):
         payments.cancel(order_id=uuid7())
 
 
-def test_cancelled_intent_stays_cancelled_even_if_it_was_cancelled_before_it_came():
-    reference = fresh()
+def test_an_intent_cancelled_before_it_arrives_stays_cancelled():
+    reference = new_reference()
     assert sandbox.retrieve(reference=reference).status == "not_found"
     assert sandbox.cancel(reference=reference).status == "cancelled"
     assert sandbox.confirm(reference=reference, amount=EUR_20, token="tok_ok").status == "cancelled"
@@ -52,7 +52,7 @@ def test_cancelled_intent_stays_cancelled_even_if_it_was_cancelled_before_it_cam
 
 
 def test_confirm_twice_charges_once():
-    reference = fresh()
+    reference = new_reference()
     for _ in range(2):
         with pytest.raises(Unavailable):
             sandbox.confirm(reference=reference, amount=EUR_20, token="tok_timeout_then_ok")
@@ -60,7 +60,7 @@ def test_confirm_twice_charges_once():
 
 
 def test_refunds_have_their_key_and_their_limit():
-    reference, key = fresh(), str(uuid7())
+    reference, key = new_reference(), str(uuid7())
     sandbox.confirm(reference=reference, amount=EUR_20, token="tok_ok")
     assert sandbox.refund(reference=reference, amount=EUR_20, key=key).status == "refused"
     sandbox.capture(reference=reference, amount=EUR_20, key="k")
@@ -70,7 +70,7 @@ def test_refunds_have_their_key_and_their_limit():
     assert sandbox.cancel(reference=reference).status == "captured"
 
 
-def statements(do):
+def count_statements(do):
     with CaptureQueriesContext(connections["payments"]) as queries:
         do()
     return [query["sql"] for query in queries if query["sql"] not in ("BEGIN", "COMMIT")]
@@ -79,15 +79,15 @@ def statements(do):
 def test_authorize_and_capture_stay_within_their_budget():
     order_id, here = uuid7(), LocalPayments()
     method = PaymentMethod(provider="sandbox", token="tok_ok")
-    assert len(statements(lambda: here.authorize(order_id=order_id, amount=EUR_20, method=method))) == 4
-    assert len(statements(lambda: here.capture(order_id=order_id))) == 5
-    assert len(statements(lambda: here.of_orders(order_ids=(order_id, uuid7())))) == 1
+    assert len(count_statements(lambda: here.authorize(order_id=order_id, amount=EUR_20, method=method))) == 4
+    assert len(count_statements(lambda: here.capture(order_id=order_id))) == 5
+    assert len(count_statements(lambda: here.of_orders(order_ids=(order_id, uuid7())))) == 1
 
 
 def test_every_change_raises_the_version():
     payment = authorize("tok_capture_timeout_then_ok")
-    versions = [column(payment, "version")]
+    versions = [read_column(payment, "version")]
     for operation in (payments.capture, payments.cancel):
         operation(order_id=payment.order_id)
-        versions.append(column(payment, "version"))
-    assert versions == [2, 4, 7]  # confirmed; taken, unknown; flagged, captured and refunding in one, refunded
+        versions.append(read_column(payment, "version"))
+    assert versions == [2, 4, 7]  # authorized; capturing, unknown; cancel requested, refunding, refunded

@@ -1,4 +1,4 @@
-"""HTTP of payments: staff refund and look, the sandbox's customer decides, and nonsense is turned away."""
+"""REST API of payments: staff read and refund, the sandbox's customer decides, and invalid requests are refused."""
 
 import json
 from uuid import uuid4
@@ -6,29 +6,29 @@ from uuid import uuid4
 import pytest
 
 from contexts.payments.interface import payments
-from tests.browser import Client
-from tests.payments.desk import (
-    Unsteady,
-    announced,
+from tests.concurrency import repeat_concurrently
+from tests.http_client import Client
+from tests.payments.fake_providers import SilentSandbox
+from tests.payments.operations import (
     authorize,
-    captured,
-    intent,
-    provider_refunds,
-    reconciled,
-    seen,
-    token,
+    authorize_and_capture,
+    get_payment,
+    published_events,
+    read_provider_refunds,
+    read_sandbox_intent,
+    reconcile_to_status,
+    sign_staff_token,
 )
-from tests.threads import crowd
 
 REASON = {"reason": "Broken cup"}
 
 
 def staff(*permissions):
-    return Client(headers={"Authorization": f"Bearer {token(*permissions)}"})
+    return Client(headers={"Authorization": f"Bearer {sign_staff_token(*permissions)}"})
 
 
 @pytest.fixture
-def clerk():
+def staff_client():
     return staff("payments.view", "payments.refund")
 
 
@@ -41,66 +41,68 @@ def ask_refund(client, payment, body=REASON, key=None):
     )
 
 
-def five_euros(amount=500, currency="EUR"):
+def refund_body(amount=500, currency="EUR"):
     return {"reason": "Broken cup", "amount": {"amount": amount, "currency": currency}}
 
 
-def test_staff_see_a_payment_with_its_refunds(clerk):
-    payment = captured()
-    refund = ask_refund(clerk, payment, five_euros()).json()
-    shown = clerk.get(f"/api/v1/payments/{payment.id}").json()
+def test_staff_read_a_payment_with_its_refunds(staff_client):
+    payment = authorize_and_capture()
+    refund = ask_refund(staff_client, payment, refund_body()).json()
+    shown = staff_client.get(f"/api/v1/payments/{payment.id}").json()
     assert (shown["status"], shown["captured"]["amount"], shown["refunded"]["amount"]) == ("captured", 2000, 500)
     assert shown["refunds"] == [refund]
     assert "token" not in shown
 
 
-def test_refund_in_full_is_201(clerk):
-    payment = captured()
-    answer = ask_refund(clerk, payment)
+def test_refund_in_full_is_201(staff_client):
+    payment = authorize_and_capture()
+    answer = ask_refund(staff_client, payment)
     assert (answer.status_code, answer.json()["status"], answer.json()["amount"]["amount"]) == (201, "done", 2000)
-    assert seen(payment.order_id).status == "refunded"
+    assert get_payment(payment.order_id).status == "refunded"
 
 
-def test_refund_without_an_answer_is_202_and_a_repeat_tells_the_end(use, clerk):
-    payment, key = captured(provider=use(Unsteady(refund=1))), uuid4().hex
-    assert ask_refund(clerk, payment, key=key).status_code == 202
-    reconciled(payment.order_id, "refunded")
-    assert ask_refund(clerk, payment, key=key).status_code == 201
+def test_a_refund_without_response_is_202_and_a_repeat_returns_the_outcome(register_provider, staff_client):
+    payment, key = authorize_and_capture(provider=register_provider(SilentSandbox(refund=1))), uuid4().hex
+    assert ask_refund(staff_client, payment, key=key).status_code == 202
+    reconcile_to_status(payment.order_id, "refunded")
+    assert ask_refund(staff_client, payment, key=key).status_code == 201
 
 
-def test_repeated_key_gets_the_same_answer_to_the_byte(clerk):
-    payment, key = captured(), uuid4().hex
-    answers = [ask_refund(clerk, payment, five_euros(), key) for _ in range(3)]
+def test_repeated_key_gets_the_same_answer_to_the_byte(staff_client):
+    payment, key = authorize_and_capture(), uuid4().hex
+    answers = [ask_refund(staff_client, payment, refund_body(), key) for _ in range(3)]
     assert {(answer.status_code, answer.content) for answer in answers} == {(201, answers[0].content)}
-    assert provider_refunds(payment) == [500]
+    assert read_provider_refunds(payment) == [500]
 
 
-def test_repeated_key_with_another_body_is_422_and_without_a_key_400(clerk):
-    payment, key = captured(), uuid4().hex
-    ask_refund(clerk, payment, five_euros(), key)
-    assert ask_refund(clerk, payment, five_euros(501), key).json()["code"] == "shop.idempotency_key_reused"
-    bare = clerk.post(f"/api/v1/payments/{payment.id}/refunds", json.dumps(REASON), content_type="application/json")
+def test_repeated_key_with_another_body_is_422_and_without_a_key_400(staff_client):
+    payment, key = authorize_and_capture(), uuid4().hex
+    ask_refund(staff_client, payment, refund_body(), key)
+    assert ask_refund(staff_client, payment, refund_body(501), key).json()["code"] == "shop.idempotency_key_reused"
+    bare = staff_client.post(
+        f"/api/v1/payments/{payment.id}/refunds", json.dumps(REASON), content_type="application/json"
+    )
     assert (bare.status_code, bare.json()["code"]) == (400, "shop.idempotency_key_missing")
 
 
-def test_fifty_posts_with_one_key_refund_once(clerk):
-    payment, key = captured(), uuid4().hex
-    answers = crowd(50, lambda _: ask_refund(clerk, payment, five_euros(), key).status_code)
+def test_fifty_posts_with_one_key_refund_once(staff_client):
+    payment, key = authorize_and_capture(), uuid4().hex
+    answers = repeat_concurrently(50, lambda _: ask_refund(staff_client, payment, refund_body(), key).status_code)
     assert set(answers) <= {201, 202}
-    assert provider_refunds(payment) == [500]
+    assert read_provider_refunds(payment) == [500]
 
 
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        (five_euros(2001), 409, "payments.refund_too_large"),
-        (five_euros(currency="USD"), 422, "payments.wrong_currency"),
-        (five_euros(0), 400, "shop.bad_body"),
-        (five_euros(-5), 400, "shop.bad_body"),
-        (five_euros(2**63), 400, "shop.bad_body"),
-        (five_euros(1.5), 400, "shop.bad_body"),
-        (five_euros("500"), 400, "shop.bad_body"),
-        (five_euros(currency="euros"), 400, "shop.bad_body"),
+        (refund_body(2001), 409, "payments.refund_too_large"),
+        (refund_body(currency="USD"), 422, "payments.wrong_currency"),
+        (refund_body(0), 400, "shop.bad_body"),
+        (refund_body(-5), 400, "shop.bad_body"),
+        (refund_body(2**63), 400, "shop.bad_body"),
+        (refund_body(1.5), 400, "shop.bad_body"),
+        (refund_body("500"), 400, "shop.bad_body"),
+        (refund_body(currency="euros"), 400, "shop.bad_body"),
         ({}, 400, "shop.bad_body"),
         ({"reason": ""}, 400, "shop.bad_body"),
         ({"reason": "x" * 201}, 400, "shop.bad_body"),
@@ -110,50 +112,50 @@ def test_fifty_posts_with_one_key_refund_once(clerk):
         ("not json", 400, "shop.bad_body"),
     ],
 )
-def test_bad_refunds_are_turned_away_and_nothing_moves(clerk, body, status, code):
-    payment = captured()
-    answer = ask_refund(clerk, payment, body)
+def test_invalid_refunds_are_refused_and_change_nothing(staff_client, body, status, code):
+    payment = authorize_and_capture()
+    answer = ask_refund(staff_client, payment, body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert provider_refunds(payment) == []
+    assert read_provider_refunds(payment) == []
 
 
-def test_who_may_what():
-    payment = captured()
+def test_each_caller_gets_the_permitted_status():
+    payment = authorize_and_capture()
     for client, status in ((Client(), 401), (staff(), 404), (staff("payments.view"), 200)):
         assert client.get(f"/api/v1/payments/{payment.id}").status_code == status
     for client, status in ((Client(), 401), (staff(), 403), (staff("payments.view"), 403)):
         assert ask_refund(client, payment).status_code == status
 
 
-def test_unknown_payments_are_404(clerk):
+def test_unknown_payments_are_404(staff_client):
     for path in (f"/api/v1/payments/{uuid4()}", "/api/v1/payments/no-id", "/api/v1/payments/sandbox/sb_no/approve"):
-        assert clerk.get(path).status_code == 404
+        assert staff_client.get(path).status_code == 404
 
 
-def decide(payment, word):
-    return Client().post(f"/api/v1/payments/sandbox/sb_{payment.id.hex}/{word}")
+def decide(payment, decision):
+    return Client().post(f"/api/v1/payments/sandbox/sb_{payment.id.hex}/{decision}")
 
 
 def test_customer_approves_and_the_payment_is_resolved_at_once():
     payment = authorize("tok_requires_action")
     answer = decide(payment, "approve")
     assert (answer.status_code, answer.json()["status"]) == (200, "authorized")
-    assert announced(payment.order_id) == ["payment_authorized", "payment_resolved"]
-    assert intent(payment)["charges"] == 1
+    assert published_events(payment.order_id) == ["payment_authorized", "payment_resolved"]
+    assert read_sandbox_intent(payment)["charges"] == 1
 
 
 def test_customer_declines_and_the_payment_is_resolved_at_once():
     payment = authorize("tok_requires_action")
     assert decide(payment, "decline").json()["status"] == "declined"
-    assert announced(payment.order_id) == ["payment_declined", "payment_resolved"]
-    assert seen(payment.order_id).reason == "declined_by_customer"
+    assert published_events(payment.order_id) == ["payment_declined", "payment_resolved"]
+    assert get_payment(payment.order_id).reason == "declined_by_customer"
 
 
 def test_customer_who_follows_the_action_url_approves():
     payment = authorize("tok_requires_action")
     path = payment.action.url.partition("/api/")[2]
     assert Client().get(f"/api/{path}").json()["status"] == "authorized"
-    assert seen(payment.order_id).action is None
+    assert get_payment(payment.order_id).action is None
 
 
 @pytest.mark.parametrize("state", ["approved", "authorized", "cancelled"])
@@ -163,25 +165,25 @@ def test_only_a_payment_that_waits_for_its_customer_can_be_decided(state):
         decide(payment, "approve")
     if state == "cancelled":
         payments.cancel(order_id=payment.order_id)
-    for word in ("approve", "decline"):
-        assert decide(payment, word).json()["code"] == "payments.no_action_needed"
+    for decision in ("approve", "decline"):
+        assert decide(payment, decision).json()["code"] == "payments.no_action_needed"
 
 
-def test_approve_and_decline_at_once_have_one_outcome():
+def test_concurrent_approve_and_decline_have_one_outcome():
     payment = authorize("tok_requires_action")
-    answers = crowd(10, lambda n: decide(payment, ("approve", "decline")[n % 2]).status_code)
+    answers = repeat_concurrently(10, lambda n: decide(payment, ("approve", "decline")[n % 2]).status_code)
     assert sorted(answers) == [200] + [409] * 9
-    end = reconciled(payment.order_id, "authorized", "declined").status
-    assert announced(payment.order_id) == [f"payment_{end}", "payment_resolved"]
+    end = reconcile_to_status(payment.order_id, "authorized", "declined").status
+    assert published_events(payment.order_id) == [f"payment_{end}", "payment_resolved"]
 
 
-def test_approve_and_cancel_at_once_leave_no_money_set_aside():
+def test_concurrent_approve_and_cancel_leave_no_authorized_money():
     for _ in range(10):
         payment = authorize("tok_requires_action")
 
         def work(number, payment=payment):
             return decide(payment, "approve") if number else payments.cancel(order_id=payment.order_id)
 
-        crowd(2, work)
-        reconciled(payment.order_id, "voided")
-        assert intent(payment)["status"] == "cancelled"
+        repeat_concurrently(2, work)
+        reconcile_to_status(payment.order_id, "voided")
+        assert read_sandbox_intent(payment)["status"] == "cancelled"

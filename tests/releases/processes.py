@@ -1,4 +1,4 @@
-"""Processes of one release or the other, and one address for those that host the same context."""
+"""Processes of both releases, and a load balancer in front of those that host the same context."""
 
 import json
 import os
@@ -12,30 +12,35 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from config import serve
-from tests.config.trees import free_port
-from tests.threads import eventually
+from ops.launch import serve
+from tests.concurrency import eventually
+from tests.ports import reserve_port
+from tests.process_trees import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS
 
 
 class Host:
-    """The internal server of a release that hosts inventory."""
+    """The internal server of one release, which hosts inventory."""
 
     def __init__(self, tree: Path, engine: str) -> None:
-        self.port = free_port()
-        command = serve.server(host="127.0.0.1", port=self.port, workers=1, threads=4, application="config.internal")
+        self.port = reserve_port()
+        command = serve.build_server_command(
+            host="127.0.0.1", port=self.port, workers=1, threads=4, application="config.internal"
+        )
         own = {"CONTEXTS": "inventory", "ENGINE": engine, "PYTHONPATH": str(tree), "LOG_LEVEL": "CRITICAL"}
         self.process = subprocess.Popen(command, cwd=tree, env=os.environ | own, start_new_session=True)
 
     def stop(self) -> None:
+        """Stop it with SIGTERM, and kill what does not stop."""
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(STOP_TIMEOUT_SECONDS)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def await_ready(self) -> None:
-        eventually(self._listens, patience=60)
+        eventually(self._listens, timeout=START_TIMEOUT_SECONDS)
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, "it ended while it was starting"
@@ -44,10 +49,10 @@ class Host:
 
 
 class Balancer:
-    """An address behind which one connection goes to this process, and the next one to another."""
+    """A load balancer that sends each connection to the next process."""
 
     def __init__(self, *hosts: Host) -> None:
-        self.hosts, self.turn = list(hosts), count()
+        self.hosts, self.connections = list(hosts), count()
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -55,25 +60,25 @@ class Balancer:
     def _serve(self) -> None:
         with suppress(OSError):
             while True:
-                one, _ = self.listening.accept()
-                host = self.hosts[next(self.turn) % len(self.hosts)]
-                other = socket.create_connection(("127.0.0.1", host.port))
-                for pair in ((one, other), (other, one)):
-                    threading.Thread(target=_carry, args=pair, daemon=True).start()
+                client, _ = self.listening.accept()
+                host = self.hosts[next(self.connections) % len(self.hosts)]
+                server = socket.create_connection(("127.0.0.1", host.port))
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=_forward, args=pair, daemon=True).start()
 
     def close(self) -> None:
         self.listening.shutdown(socket.SHUT_RDWR)
         self.listening.close()
 
 
-def _carry(source: socket.socket, to: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
-            to.sendall(data)
-        to.shutdown(socket.SHUT_WR)
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
-BEGIN = """
+SCRIPT_PRELUDE = """
 import json, sys
 import django
 django.setup()
@@ -81,25 +86,28 @@ from datetime import timedelta
 from uuid import UUID
 from contexts.inventory.interface import Line, OutOfStock, inventory
 from contexts.orders.events import OrderConfirmed
-from shop import inbox, relay, remote
-from shop.database import changed, transaction
+from shop.calls.remote import client
+from shop.messaging import inbox, relay
+from shop.db.database import execute, transaction
 from shop.errors import Unavailable
 from shop.money import Money
-from shop.outbox import publish
+from shop.messaging.outbox import Revision, publish
 given = json.loads(sys.argv[1])
 def reserve(order, quantity=1, **more):
-    for callee in remote._callees.values():  # the next call goes over a connection of its own
+    for callee in client._callees.values():  # the next call opens a new connection
         callee.idle.clear()
     lines = (Line(sku=given["sku"], quantity=quantity),)
     return inventory.reserve(order_id=UUID(order), lines=lines, hold=timedelta(minutes=15), **more)
 """
 
 
-def say(tree: Path, script: str, url: str, **given: Any) -> Any:
-    """What a script prints as JSON, in a process of this release that hosts orders, while inventory is at this address."""
+def run_script(tree: Path, script: str, url: str, **given: Any) -> Any:
+    """Run a script in a process of a release that hosts orders, with inventory at `url`. Return the JSON that it prints."""
     own = {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": str(tree), "LOG_LEVEL": "CRITICAL"}
     hosting = {"CONTEXTS": "orders", "INVENTORY_URL": url, "ENGINE": "none"}
-    command = [sys.executable, "-c", BEGIN + script, json.dumps(given)]
-    done = subprocess.run(command, cwd=tree, env=os.environ | own | hosting, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", SCRIPT_PRELUDE + script, json.dumps(given)]
+    done = subprocess.run(
+        command, cwd=tree, env=os.environ | own | hosting, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -1,24 +1,26 @@
-"""What the kernel's tests share: the post office, and an interface of their own."""
+"""Fixtures of the kernel's tests: letters (test events) and an interface of the tests' own."""
 
 from contextlib import ExitStack
 
 import pytest
 
-from shop import events, remote, services
+from shop.calls import services
+from shop.calls.remote import client
 from shop.ids import uuid7
-from tests.shop import post
-from tests.shop.library import Library
-from tests.shop.wire import answering
+from shop.messaging import events
+from tests.shop.calls.library import Library
+from tests.shop.calls.servers import run_server
+from tests.shop.messaging import letters
 
 
 @pytest.fixture
 def letter(settings):
-    """A letter's id; while the test runs, the facts about letters are declared."""
-    settings.SUBSCRIPTIONS = settings.SUBSCRIPTIONS | {fact.name: [] for fact in post.FACTS}
-    with post.registries():
-        events._declared.update({fact.name: fact for fact in post.FACTS})
+    """The id of a letter. The events about letters are declared while the test runs."""
+    settings.SUBSCRIPTIONS = settings.SUBSCRIPTIONS | {event.name: [] for event in letters.EVENTS}
+    with letters.isolated_registries():
+        events._declared.update({event.name: event for event in letters.EVENTS})
         yield uuid7()
-    post.forget()
+    letters.delete_letters()
 
 
 @pytest.fixture(params=["local", "loopback", "remote"])
@@ -26,13 +28,13 @@ def library(request, settings):
     """The bound name of the tests' interface, with each transport."""
     bound = services.service("library", Library)
     transport = "local" if request.param == "remote" else request.param
-    services.configure({"library": "tests.shop.library.LocalLibrary"}, transport)
+    services.configure({"library": "tests.shop.calls.library.LocalLibrary"}, transport)
     with ExitStack() as stack:
         if request.param == "remote":
-            server = stack.enter_context(answering(services.served(("library",))))
+            server = stack.enter_context(run_server(services.get_served_methods(("library",))))
             services.configure({"library": server.url}, transport)
         yield bound
-    remote._callees.clear()  # a port is soon somebody else's
+    client._callees.clear()  # another server may use the same port soon
     services._services.pop("library")
     services._bindings.pop("library")
     services.configure(settings.SERVICES, settings.TRANSPORT)

@@ -1,10 +1,11 @@
-"""Where the suite's shop runs: in the test's own process, or in five with a database each (TRANSPORT=remote).
+"""Run the shop of the test suite in the test process, or in five processes with a database each (TRANSPORT=remote).
 
-    five.py           starts the five; the test process calls them, has them work, and asks over HTTP
-    application.py    what one of them answers: the shop, its internal address, and the test process
-    outside.py        what the test process answers: providers and contexts that a test puts in the place of real ones
-    calls.py          calls from one to another: counted, and noted for
-    repeats.py        the end of a test, which makes them once more
-    reporting.py      what a run says about itself
-    scenario.py       one story, told in every topology; state.py says what the databases then hold
+five_processes.py   starts the five processes, sends them requests and commands
+application.py      the application of one of them: the shop, its internal address, and the commands of the test process
+fakes_server.py     the server in the test process, for the fakes with which a test replaces providers and contexts
+recorded_calls.py   counts and records the calls between processes
+repeated_calls.py   repeats the recorded calls at the end of a test
+reporting.py        the report of a run: calls by folder, and what the five processes logged during a failed test
+scenario.py         one scenario for every topology
+state.py            the state of the databases after it, in a form that two runs can compare
 """

@@ -1,8 +1,8 @@
-"""One of the five, as a WSGI application: its public address, its internal one, and what a test asks it to do.
+"""The WSGI application of one of the five processes: its public address, its internal one, and the commands of tests.
 
     python -m granian … tests.topologies.application:application
 
-In the product the first two are servers of their own, and the third is not there: tests/journeys/split.py has that.
+In production the first two are separate servers, and there are no commands: tests/journeys/split.py starts it like that.
 """
 
 import hmac
@@ -20,55 +20,60 @@ from django.test.signals import setting_changed
 
 from config.wsgi import application as public  # sets up Django; ENGINE is none
 from contexts.payments import providers
-from shop import engine, events, inbox, remote, services
-from shop.database import hosted
-from tests.topologies import calls
-from tests.topologies.outside import Providers
+from shop.calls import services
+from shop.calls.remote.server import create_application
+from shop.calls.remote.wire import build_path
+from shop.db.database import hosted_contexts
+from shop.messaging import engine, events, inbox
+from tests.topologies import recorded_calls
+from tests.topologies.fakes_server import ProviderRegistry
 
 settings.ALLOWED_HOSTS.append("testserver")  # as Django's test runner does
-calls.noting(os.environ[f"{context.upper()}_URL"] for context in settings.ALL_CONTEXTS)
+recorded_calls.record_calls_to(os.environ[f"{context.upper()}_URL"] for context in settings.ALL_CONTEXTS)
 services.bind_all()
-providers.registered = Providers(providers.registered)
+providers.registry = ProviderRegistry(providers.registry)
 
 
 def set_setting(name: str, value: Any) -> None:
     global public
     setattr(settings, name, value)
-    public = None  # middleware reads settings when it is made
+    public = None  # middleware reads settings when it is created
     setting_changed.send(sender=None, setting=name, value=value, enter=True)
 
 
 def set_bindings(bindings: dict[str, str]) -> None:
-    services.configure({name: url for name, url in bindings.items() if name not in hosted()}, settings.TRANSPORT)
+    services.configure(
+        {name: url for name, url in bindings.items() if name not in hosted_contexts()}, settings.TRANSPORT
+    )
 
 
 def run_timers() -> None:
-    for timer in events.timers(hosted()):
+    for timer in events.list_timers(hosted_contexts()):
         timer.run()
 
 
-def note() -> None:
-    services.journal = []
+def record_calls() -> None:
+    services.idempotent_calls = []
 
 
-def repeat() -> int:
-    noted, services.journal = services.journal or [], None
-    for call in noted:
+def repeat_calls() -> int:
+    recorded, services.idempotent_calls = services.idempotent_calls or [], None
+    for call in recorded:
         call()
-    return len(noted)
+    return len(recorded)
 
 
 def calls_made() -> dict[str, int]:
-    return dict(calls.made)
+    return dict(recorded_calls.call_counts)
 
 
-TESTS: dict[str, Callable] = {
-    "work": engine.work_once, "timers": run_timers, "setting": set_setting, "bindings": set_bindings, "note": note,
-    "repeat": repeat, "calls": calls_made,
+COMMANDS: dict[str, Callable] = {
+    "work": engine.run_once, "timers": run_timers, "setting": set_setting, "bindings": set_bindings, "record": record_calls,
+    "repeat": repeat_calls, "calls": calls_made,
 }  # fmt: skip
-_served = services.served(hosted()) | inbox.served(hosted())
-_internal_paths = {remote.path_of(name) for name in _served}
-internal = remote.application(_served)
+_served = services.get_served_methods(hosted_contexts()) | inbox.get_served_methods(hosted_contexts())
+_internal_paths = {build_path(name) for name in _served}
+internal = create_application(_served)
 
 
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
@@ -76,11 +81,13 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
     if path in _internal_paths:
         return internal(environ, start_response)
     if path.startswith("/tests/"):
-        return _do(path.removeprefix("/tests/"), environ, start_response)
+        return _run_command(path.removeprefix("/tests/"), environ, start_response)
     key, address = environ.pop("HTTP_TESTS_KEY", ""), environ.pop("HTTP_TESTS_FROM", "")
     if hmac.compare_digest(key, os.environ["TESTS_KEY"]):
         environ["REMOTE_ADDR"] = address
-        environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read())  # a gateway has all of it before it asks
+        environ["wsgi.input"] = BytesIO(
+            environ["wsgi.input"].read()
+        )  # a gateway reads all of it before it sends the request
     return _public()(environ, start_response)
 
 
@@ -90,13 +97,13 @@ def _public() -> Callable:
     return handler
 
 
-def _do(what: str, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+def _run_command(name: str, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
     if not hmac.compare_digest(environ.get("HTTP_TESTS_KEY", ""), os.environ["TESTS_KEY"]):
         start_response("403 Forbidden", [])
         return []
     status, body = "200 OK", b""
     try:
-        body = pickle.dumps(TESTS[what](*pickle.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))))
+        body = pickle.dumps(COMMANDS[name](*pickle.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))))
     except Exception:  # the test process raises it
         status, body = "500 Internal Server Error", traceback.format_exc().encode()
     finally:

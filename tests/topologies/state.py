@@ -1,7 +1,7 @@
-"""What five databases hold, said so that two shops with the same history say the same.
+"""The canonical state of the five databases: the same text for two shops with the same history.
 
-Ids are replaced by what they are the ids of (`payment of order of ada@example.com`), instants by whether there is one,
-and what depends on chance or on how often somebody looked is left out. A row is a line of JSON; lines are sorted.
+Ids are replaced by names (`payment of order of ada@example.com`), points in time by a placeholder, and columns that depend on
+chance or on the number of attempts are left out. A row is a line of JSON; lines are sorted.
 """
 
 import hashlib
@@ -11,21 +11,21 @@ from typing import Any
 
 from django.conf import settings
 
-from shop.database import rows
+from shop.db.database import fetch_rows
 
-NOT_A_STATE = {
+EXCLUDED_TABLES = {
     "django_migrations", "django_content_type",
-    "inventory_catalogueversion",  # counts writes of a catalogue's rows on random shards
-    "shop_callcount",  # written every few seconds, of what there was by then
-    "users_signinattempts",  # forgets by the clock
+    "inventory_catalogueversion",  # counts writes of catalogue rows on random shards
+    "shop_callcount",  # written every few seconds
+    "users_signinattempts",  # entries expire
 }  # fmt: skip
-CHANCE = {"id", "number", "message_id", "digest", "password", "fingerprint", "scope", "document"}
-WORK = {  # how often it was tried, by whom, and when the next look is
+RANDOM_COLUMNS = {"id", "number", "message_id", "digest", "password", "fingerprint", "scope", "document"}
+RETRY_COLUMNS = {  # attempts, leases and due times
     "attempt", "attempts", "confirms", "captures", "due_at", "lease_until", "starts", "tries", "woken",
 }  # fmt: skip
 
-# What a row is called: by a name of its own, or by whose it is. In this order: a name may hold those before it.
-NAMES = {
+# The names of rows, in this order: a name may contain those before it.
+NAME_PATTERNS = {
     "users_user": "user {email}",
     "users_tokenfamily": "session of {user_id}",
     "inventory_category": "category {slug}",
@@ -34,70 +34,70 @@ NAMES = {
     "orders_order": "order of {email}",
     "payments_payment": "payment of {order_id}",
     "payments_refund": "refund of {amount} of {payment_id}",
-    "shop_outboxevent": "fact {sequence} of {stream}",
+    "shop_outboxevent": "event {sequence} of {stream}",
     "notifications_message": "{channel} {template} {sequence} about {subject_id}",
 }
 
 ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|[+-]\d\d(:?\d\d)?)?")
-PARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Rows = dict[str, list[dict[str, Any]]]  # by "context.table"
 
 
-def canonical() -> dict[str, list[str]]:
-    """The lines of each table, by `context.table`."""
-    found = {f"{context}.{table}": held for context in settings.ALL_CONTEXTS for table, held in tables(context).items()}
-    names = Names(found)
-    return {table: sorted(names.line(row) for row in held) for table, held in sorted(found.items())}
+def load_canonical_state() -> dict[str, list[str]]:
+    """Return the lines of each table, by `context.table`."""
+    found = {f"{context}.{table}": rows for context in settings.ALL_CONTEXTS for table, rows in tables(context).items()}
+    names = NameMap(found)
+    return {table: sorted(names.build_line(row) for row in rows) for table, rows in sorted(found.items())}
 
 
 def tables(context: str) -> Rows:
-    named = rows(context, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
+    named = fetch_rows(context, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
     return {
-        table: [json.loads(row) for (row,) in rows(context, f"SELECT to_json(row)::text FROM {table} AS row")]
-        for (table,) in named if table not in NOT_A_STATE
+        table: [json.loads(row) for (row,) in fetch_rows(context, f"SELECT to_json(row)::text FROM {table} AS row")]
+        for (table,) in named if table not in EXCLUDED_TABLES
     }  # fmt: skip
 
 
-class Names:
-    """What ids and the numbers of orders are called."""
+class NameMap:
+    """The names of ids and of order numbers."""
 
     def __init__(self, found: Rows) -> None:
         self.of: dict[str, str] = {}
         self.numbers: dict[str, str] = {}
-        for kind, pattern in NAMES.items():
-            for table, held in found.items():
+        for kind, pattern in NAME_PATTERNS.items():
+            for table, rows in found.items():
                 if table.endswith(f".{kind}"):
-                    for row in held:
+                    for row in rows:
                         self._name(row, pattern)
 
     def _name(self, row: dict[str, Any], pattern: str) -> None:
-        name = pattern.format_map({column: self.said(str(value)) for column, value in row.items()})
+        name = pattern.format_map({column: self.normalize(str(value)) for column, value in row.items()})
         self.of.setdefault(row["id"].replace("-", ""), name)
         if "number" in row:
             self.numbers[row["number"]] = f"number of {name}"
 
-    def said(self, text: str) -> str:
-        """A text without chance in it."""
-        text = INSTANT.sub("<instant>", PARENT.sub("<traceparent>", text))
-        text = ID.sub(lambda found: f"<{self.of.get(found[0].replace('-', ''), 'some id')}>", text)
+    def normalize(self, text: str) -> str:
+        """Replace ids, points in time and order numbers in a text."""
+        text = INSTANT.sub("<instant>", TRACEPARENT.sub("<traceparent>", text))
+        text = ID.sub(lambda found: f"<{self.of.get(found[0].replace('-', ''), 'unknown id')}>", text)
         for number, name in self.numbers.items():
             text = text.replace(number, f"<{name}>")
         return text
 
-    def line(self, row: dict[str, Any]) -> str:
-        kept = {column: value for column, value in row.items() if column not in CHANCE | WORK}
+    def build_line(self, row: dict[str, Any]) -> str:
+        kept = {column: value for column, value in row.items() if column not in RANDOM_COLUMNS | RETRY_COLUMNS}
         if kept.get("body"):
             kept["body"] = bytes.fromhex(kept["body"].removeprefix("\\x")).decode()
-        called = {"is": self.of[row["id"].replace("-", "")]} if isinstance(row.get("id"), str) else {}
-        return self.said(json.dumps(called | kept, sort_keys=True, ensure_ascii=False))
+        name = {"is": self.of[row["id"].replace("-", "")]} if isinstance(row.get("id"), str) else {}
+        return self.normalize(json.dumps(name | kept, sort_keys=True, ensure_ascii=False))
 
 
 def hashes(state: dict[str, list[str]]) -> dict[str, str]:
-    """Of each table: how many rows, and their hash; of all, one."""
+    """Return the number of rows of each table with their hash, and one hash of all tables."""
     found = {table: f"{len(lines)} {_hash(lines)}" for table, lines in state.items() if lines}
-    return found | {"all": _hash(f"{table} {said}" for table, said in found.items())}
+    return found | {"all": _hash(f"{table} {text}" for table, text in found.items())}
 
 
 def _hash(lines: Any) -> str:

@@ -1,4 +1,4 @@
-"""One seeded story, told to the shop in one process or in five: the five databases hold the same in the end."""
+"""One scenario ends with the same state of the five databases, with the shop in one process or in five."""
 
 import json
 import os
@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from contexts.orders.events import OrderConfirmed
-from shop.database import changed, transaction
+from shop.db.database import execute, transaction
 from shop.ids import uuid7
+from shop.messaging.outbox import Revision, publish
 from shop.money import Money
-from shop.outbox import publish
 from tests.environment import TOPOLOGY
-from tests.topologies import five, scenario
-from tests.topologies.repeats import repeated_at_the_end
-from tests.topologies.state import canonical, hashes
+from tests.topologies import five_processes, scenario
+from tests.topologies.repeated_calls import repeat_calls_at_end
+from tests.topologies.state import hashes, load_canonical_state
 
 EXPECTED = Path(__file__).with_name("state.json")  # written anew by WRITE_STATE=1
 
 
-# Who calls whom while the story is told, if there is a way to go: downwards, and with facts to whoever listens.
+# The calls between processes during the scenario: to contexts in lower layers, and events to their subscribers.
 CALLS = {
     "orders": {
         "inventory.inbox.accept", "inventory.quote", "inventory.release", "inventory.reserve", "notifications.inbox.accept",
@@ -33,49 +33,51 @@ CALLS = {
 
 
 @pytest.fixture(scope="module")
-def told(django_db_setup):
-    """The state in which the story ends, also if all calls are made once more; and the calls between processes meanwhile."""
-    before = five.current.calls() if five.current else {}
-    with repeated_at_the_end():
+def scenario_result(django_db_setup):
+    """Run the scenario and repeat its calls: the final state, and the calls between processes meanwhile."""
+    before = five_processes.current.calls() if five_processes.current else {}
+    with repeat_calls_at_end():
         scenario.play()
-    after = five.current.calls() if five.current else {}
-    return canonical(), {context: set(made - before[context]) for context, made in after.items()}
+    after = five_processes.current.calls() if five_processes.current else {}
+    return load_canonical_state(), {context: set(made - before[context]) for context, made in after.items()}
 
 
 @pytest.fixture
-def state(told):
-    return told[0]
+def state(scenario_result):
+    return scenario_result[0]
 
 
-def test_the_same_story_ends_in_the_same_state(state, tmp_path_factory):
+def test_the_same_scenario_ends_in_the_same_state(state, tmp_path_factory):
     if os.environ.get("WRITE_STATE"):
         EXPECTED.write_text(json.dumps(hashes(state), indent=2) + "\n")
-    said = Path(os.environ.get("STATE_TEXT") or tmp_path_factory.getbasetemp() / f"state-{TOPOLOGY}.txt")
-    said.write_text("".join(f"{table} {line}\n" for table, lines in state.items() for line in lines))
-    assert hashes(state) == json.loads(EXPECTED.read_text()), f"{said} holds it; compare it with another topology's STATE_TEXT"
+    text = Path(os.environ.get("STATE_TEXT") or tmp_path_factory.getbasetemp() / f"state-{TOPOLOGY}.txt")
+    text.write_text("".join(f"{table} {line}\n" for table, lines in state.items() for line in lines))
+    assert hashes(state) == json.loads(EXPECTED.read_text()), (
+        f"the state is in {text}; compare it with STATE_TEXT of another topology"
+    )
 
 
-def test_in_five_processes_all_calls_go_from_one_to_another_and_in_one_none(told):
-    assert told[1] == (CALLS if TOPOLOGY == "remote" else {})
+def test_calls_cross_processes_only_in_the_split_topology(scenario_result):
+    assert scenario_result[1] == (CALLS if TOPOLOGY == "remote" else {})
 
 
-def differing(state: dict[str, list[str]]) -> set[str]:
-    before, now = hashes(state), hashes(canonical())
+def differing_tables(state: dict[str, list[str]]) -> set[str]:
+    before, now = hashes(state), hashes(load_canonical_state())
     return {table for table in before | now if before.get(table) != now.get(table)}
 
 
-def test_control_one_unit_of_stock_is_noticed(state):
-    assert differing(state) == set()
-    changed("inventory", "UPDATE inventory_stock SET on_hand = on_hand + 1 WHERE sku = 'MUG'")
-    assert differing(state) == {"inventory.inventory_stock", "all"}
-    changed("inventory", "UPDATE inventory_stock SET on_hand = on_hand - 1 WHERE sku = 'MUG'")
+def test_control_one_more_unit_of_stock_is_detected(state):
+    assert differing_tables(state) == set()
+    execute("inventory", "UPDATE inventory_stock SET on_hand = on_hand + 1 WHERE sku = 'MUG'")
+    assert differing_tables(state) == {"inventory.inventory_stock", "all"}
+    execute("inventory", "UPDATE inventory_stock SET on_hand = on_hand - 1 WHERE sku = 'MUG'")
 
 
-def test_control_one_fact_more_is_noticed(state):
+def test_control_one_more_event_is_detected(state):
     order_id = uuid7()
     with transaction("orders"):
-        publish(OrderConfirmed(order_id=order_id, number="MORE", user_id=None, total=Money(1, "EUR")), sequence=1)
-    assert differing(state) == {"orders.shop_outboxevent", "orders.shop_delivery", "all"}
+        publish(OrderConfirmed(order_id=order_id, number="MORE", user_id=None, total=Money(1, "EUR")), row=Revision())
+    assert differing_tables(state) == {"orders.shop_outboxevent", "orders.shop_delivery", "all"}
     for table in ("shop_delivery", "shop_outboxevent"):
-        changed("orders", f"DELETE FROM {table} WHERE stream = %s", [f"orders.order:{order_id}"])
-    assert differing(state) == set()
+        execute("orders", f"DELETE FROM {table} WHERE stream = %s", [f"orders.order:{order_id}"])
+    assert differing_tables(state) == set()

@@ -1,4 +1,4 @@
-"""Access tokens: what is in them, and that nothing else passes for one (RFC 8725)."""
+"""Access tokens: their claims, and the refusal of every other token (RFC 8725)."""
 
 import base64
 import json
@@ -12,24 +12,34 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from django.conf import settings
 
 from shop import clock
-from tests.browser import Client
-from tests.users.people import send, somebody, tokens
+from shop.errors import Unauthenticated
+from tests.http_client import Client
+from tests.users.accounts import issue_tokens, register_person, send
 
-LATER, EARLIER = timedelta(minutes=5), timedelta(minutes=-5)
+LATER = timedelta(minutes=5)
 
 
-def claims(**changes):
+def build_claims(**changes):
     now = clock.now()
-    good = {
-        "iss": settings.JWT_ISSUER, "aud": settings.JWT_AUDIENCE, "sub": str(somebody().id), "iat": now,
-        "exp": now + LATER, "typ": "access", "jti": uuid.uuid4().hex, "name": "Mina", "permissions": [],
-    }  # fmt: skip
-    return {name: value for name, value in (good | changes).items() if value is not None}
+    valid = {
+        "iss": settings.JWT_ISSUER,
+        "aud": settings.JWT_AUDIENCE,
+        "sub": str(register_person().id),
+        "iat": now,
+        "exp": now + LATER,
+        "typ": "access",
+        "jti": uuid.uuid4().hex,
+        "name": "Mina",
+        "permissions": [],
+    }
+    return {name: value for name, value in (valid | changes).items() if value is not None}
 
 
 def signed(key=None, algorithm="ES256", headers=None, **changes):
     kid = {"kid": settings.JWKS["keys"][0]["kid"]}
-    return jwt.encode(claims(**changes), key or settings.JWT_SIGNING_KEY, algorithm, headers=kid | (headers or {}))
+    return jwt.encode(
+        build_claims(**changes), key or settings.JWT_SIGNING_KEY, algorithm, headers=kid | (headers or {})
+    )
 
 
 def part(content):
@@ -42,9 +52,9 @@ def public_pem():
 
 
 def hmac_with_the_public_key():
-    """PyJWT refuses to make one, so by hand: the public key, which everybody knows, as the secret of HS256."""
+    """Build an HS256 token with the public key as its secret. PyJWT refuses to sign with such a key."""
     head = part({"alg": "HS256", "typ": "JWT", "kid": settings.JWKS["keys"][0]["kid"]})
-    body = part(claims(iat=1, exp=4102444800))
+    body = part(build_claims(iat=1, exp=4102444800))
     digest = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
     signature = digest.sign(f"{head}.{body}".encode(), public_pem())
     return f"{head}.{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
@@ -52,21 +62,21 @@ def hmac_with_the_public_key():
 
 def unsigned():
     kid = settings.JWKS["keys"][0]["kid"]
-    return f"{part({'alg': 'none', 'typ': 'JWT', 'kid': kid})}.{part(claims(iat=1, exp=4102444800))}."
+    return f"{part({'alg': 'none', 'typ': 'JWT', 'kid': kid})}.{part(build_claims(iat=1, exp=4102444800))}."
 
 
 def edited(**changes):
     head, body, signature = signed().split(".")
-    known = json.loads(base64.urlsafe_b64decode(body + "=="))
-    return f"{head}.{part(known | changes)}.{signature}"
+    original = json.loads(base64.urlsafe_b64decode(body + "=="))
+    return f"{head}.{part(original | changes)}.{signature}"
 
 
-def with_a_key_of_its_own(where):
-    """Signed with the attacker's key, which the header offers for verification."""
+def signed_by_attacker(header):
+    """Sign a token with the attacker's key, and offer that key in a header for the verification."""
     key = ec.generate_private_key(ec.SECP256R1())
     jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())) | {"kid": "mine"}
     offers = {"jwk": {"jwk": jwk}, "jku": {"jku": "https://attacker.example/jwks.json"}, "kid": {"kid": "mine"}}
-    return signed(key, headers=offers[where])
+    return signed(key, headers=offers[header])
 
 
 BAD_TOKENS = {
@@ -78,9 +88,9 @@ BAD_TOKENS = {
     "not signed": unsigned,
     "HMAC with the public key": hmac_with_the_public_key,
     "another key": lambda: signed(ec.generate_private_key(ec.SECP256R1())),
-    "its own key by jwk": lambda: with_a_key_of_its_own("jwk"),
-    "its own key by jku": lambda: with_a_key_of_its_own("jku"),
-    "its own key by kid": lambda: with_a_key_of_its_own("kid"),
+    "an offered key by jwk": lambda: signed_by_attacker("jwk"),
+    "an offered key by jku": lambda: signed_by_attacker("jku"),
+    "an offered key by kid": lambda: signed_by_attacker("kid"),
     "an unknown kid": lambda: signed(headers={"kid": "unknown"}),
     "a kid that is a path": lambda: signed(headers={"kid": "../../dev/null"}),
     "another curve": lambda: signed(ec.generate_private_key(ec.SECP384R1()), "ES384"),
@@ -99,27 +109,30 @@ BAD_TOKENS = {
     "an edited subject": lambda: edited(sub=str(uuid.uuid4())),
     "edited permissions": lambda: edited(permissions=["*"]),
     "a signature cut off": lambda: signed().rpartition(".")[0] + ".",
-    "a refresh token": lambda: tokens(somebody())[1],
-    "nobody's account": lambda: signed(sub=str(uuid.uuid4())),
+    "a refresh token": lambda: issue_tokens(register_person())[1],
+    "an unknown account": lambda: signed(sub=str(uuid.uuid4())),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
-def test_a_bad_token_is_refused_like_any_other(kind):
-    answer = Client().get("/api/v1/users/me", headers={"Authorization": f"Bearer {BAD_TOKENS[kind]()}"})
-    problem = answer.json()
+def test_every_bad_token_gets_the_same_response(kind):
+    response = Client().get("/api/v1/users/me", headers={"Authorization": f"Bearer {BAD_TOKENS[kind]()}"})
+    problem = response.json()
     problem.pop("request_id")
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
     assert problem == {
-        "type": "https://satsuma.example/problems/shop.unauthenticated", "title": "Unauthenticated", "status": 401,
-        "detail": "Sign in first: the credentials are missing, expired or not valid.",
-        "code": "shop.unauthenticated", "facts": {},
-    }  # fmt: skip
+        "type": "https://satsuma.example/problems/shop.unauthenticated",
+        "title": "Unauthenticated",
+        "status": 401,
+        "detail": str(Unauthenticated()),
+        "code": "shop.unauthenticated",
+        "facts": {},
+    }
 
 
-def test_the_same_token_unspoilt_is_accepted():
-    """The control: the table above is refused for what its names say, not for how its tokens are made."""
+def test_the_unmodified_token_is_accepted():
+    """Negative control: the bad tokens are refused for their named defect, not for the way they are built."""
     assert send("get", "users/me", token=signed()).status_code == 200
 
 
@@ -128,15 +141,19 @@ def test_other_schemes_and_no_header_are_refused():
         assert Client().get("/api/v1/users/me", headers=headers).status_code == 401
 
 
-def test_an_access_token_says_who_for_whom_and_how_long():
-    person = somebody(full_name="Mina Orange")
-    access, _ = tokens(person)
+def test_an_access_token_has_subject_audience_and_expiry():
+    person = register_person(full_name="Mina Orange")
+    access, _ = issue_tokens(person)
     [key] = Client().get("/.well-known/jwks.json").json()["keys"]
     assert jwt.get_unverified_header(access) == {"alg": "ES256", "typ": "JWT", "kid": key["kid"]}
-    held = jwt.decode(access, jwt.PyJWK(key), ["ES256"], audience="satsuma", issuer="satsuma")
-    assert held.pop("exp") - held.pop("iat") == settings.ACCESS_TOKEN_SECONDS
-    assert uuid.UUID(held.pop("jti"))
-    assert held == {
-        "iss": "satsuma", "aud": "satsuma", "sub": str(person.id), "typ": "access", "name": "Mina Orange",
+    claims = jwt.decode(access, jwt.PyJWK(key), ["ES256"], audience="satsuma", issuer="satsuma")
+    assert claims.pop("exp") - claims.pop("iat") == settings.ACCESS_TOKEN_SECONDS
+    assert uuid.UUID(claims.pop("jti"))
+    assert claims == {
+        "iss": "satsuma",
+        "aud": "satsuma",
+        "sub": str(person.id),
+        "typ": "access",
+        "name": "Mina Orange",
         "permissions": [],
-    }  # fmt: skip
+    }

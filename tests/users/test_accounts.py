@@ -1,4 +1,4 @@
-"""Registering, and one's own profile."""
+"""Registration and the own profile."""
 
 import secrets
 import uuid
@@ -7,98 +7,100 @@ import pytest
 from django.db import IntegrityError
 
 from contexts.users.interface import Profile, users
-from shop.database import changed, rows
-from tests.browser import Client
-from tests.threads import crowd
-from tests.users.people import (
+from shop.db.database import execute, fetch_rows
+from tests.concurrency import repeat_concurrently
+from tests.http_client import Client
+from tests.users.accounts import (
     PASSWORD,
-    code,
-    fresh_email,
+    issue_tokens,
     post,
+    problem_of,
     refresh,
     register,
+    register_person,
     send,
     sign_in,
-    somebody,
-    tokens,
+    unique_email,
 )
 
 
-def announced(user_id: uuid.UUID) -> list[tuple[str, int]]:
+def published_events(user_id: uuid.UUID) -> list[tuple[str, int]]:
     stream = f"users.user:{user_id}"
-    return rows("users", "SELECT name, sequence FROM shop_outboxevent WHERE stream = %s", [stream])
+    return fetch_rows("users", "SELECT name, sequence FROM shop_outboxevent WHERE stream = %s", [stream])
 
 
-def test_registers_signs_in_and_shows_the_profile():
-    email = fresh_email()
-    answer = register(email=email, full_name="Mina Orange")
-    assert answer.status_code == 201
-    assert answer.json() == {"id": answer.json()["id"], "email": email, "full_name": "Mina Orange"}
+def test_a_customer_registers_signs_in_and_reads_the_profile():
+    email = unique_email()
+    response = register(email=email, full_name="Mina Orange")
+    assert response.status_code == 201
+    assert response.json() == {"id": response.json()["id"], "email": email, "full_name": "Mina Orange"}
 
     signed_in = post("auth/token", {"email": email, "password": PASSWORD})
     assert signed_in.status_code == 200
     assert set(signed_in.json()) == {"access", "refresh"}
     assert signed_in.headers["Cache-Control"] == "no-store"
     me = send("get", "users/me", token=signed_in.json()["access"])
-    assert (me.status_code, me.json()) == (200, answer.json())
+    assert (me.status_code, me.json()) == (200, response.json())
 
 
-def test_changes_the_name_and_nothing_else():
-    person = somebody()
-    access, _ = tokens(person)
-    body = {"full_name": "  Mina   Mandarin ", "email": fresh_email(), "permissions": ["*"], "is_active": False}
+def test_only_the_name_can_be_changed():
+    person = register_person()
+    access, _ = issue_tokens(person)
+    body = {"full_name": "  Mina   Mandarin ", "email": unique_email(), "permissions": ["*"], "is_active": False}
     expected = {"id": str(person.id), "email": person.email, "full_name": "Mina Mandarin"}
     assert send("patch", "users/me", body, token=access).json() == expected
     assert send("patch", "users/me", {}, token=access).json() == expected
     assert send("get", "users/me", token=access).json() == expected
-    assert rows("users", "SELECT permissions, is_active FROM users_user WHERE id = %s", [person.id]) == [([], True)]
+    assert fetch_rows("users", "SELECT permissions, is_active FROM users_user WHERE id = %s", [person.id]) == [
+        ([], True)
+    ]
 
 
-def test_announces_a_registration_once():
-    email = fresh_email()
-    person = somebody(email=email)
+def test_a_registration_is_published_once():
+    email = unique_email()
+    person = register_person(email=email)
     register(email=email)
-    assert announced(person.id) == [("users.user_registered", 1)]
+    assert published_events(person.id) == [("users.user_registered", 1)]
 
 
-def test_a_taken_address_is_refused_however_it_is_written():
+def test_a_taken_address_is_refused_in_every_spelling():
     email = f"anna.{uuid.uuid4().hex}@example.com"
-    somebody(email=email)
-    wide = "".join(chr(ord(letter) + 0xFEE0) if letter.isalnum() else letter for letter in email)
-    for written in (email, email.upper(), f" {email} ", f"{email}\n", wide):
-        assert code(register(email=written)) == (409, "users.email_taken"), written
+    register_person(email=email)
+    full_width = "".join(chr(ord(char) + 0xFEE0) if char.isalnum() else char for char in email)
+    for spelling in (email, email.upper(), f" {email} ", f"{email}\n", full_width):
+        assert problem_of(register(email=spelling)) == (409, "users.email_taken"), spelling
 
 
-def test_the_canonical_address_signs_in_however_it_is_written():
-    person = somebody(email=f"Anna.{uuid.uuid4().hex}@EXAMPLE.com")
+def test_every_spelling_of_the_address_signs_in():
+    person = register_person(email=f"Anna.{uuid.uuid4().hex}@EXAMPLE.com")
     assert person.email == person.email.lower()
-    for written in (person.email.upper(), f" {person.email}"):
-        assert post("auth/token", {"email": written, "password": PASSWORD}).status_code == 200
+    for spelling in (person.email.upper(), f" {person.email}"):
+        assert post("auth/token", {"email": spelling, "password": PASSWORD}).status_code == 200
 
 
-def test_of_many_who_register_one_address_at_once_one_succeeds():
-    email = fresh_email()
-    answers = crowd(10, lambda n: register(email=email.upper() if n % 2 else email).status_code)
-    assert sorted(answers) == [201] + [409] * 9
+def test_of_concurrent_registrations_of_one_address_one_succeeds():
+    email = unique_email()
+    responses = repeat_concurrently(10, lambda n: register(email=email.upper() if n % 2 else email).status_code)
+    assert sorted(responses) == [201] + [409] * 9
 
 
-def test_without_its_constraints_the_table_would_hold_the_same_address_twice():
-    """The control: what refuses a second row is the index, and what makes the two spellings one is the check."""
+def test_control_without_constraints_an_address_is_stored_twice():
+    """Negative control: the index refuses a second row, and the check refuses another spelling."""
     copy = f"copy_{uuid.uuid4().hex}"
-    changed("users", f"CREATE TABLE {copy} (LIKE users_user INCLUDING DEFAULTS)")
-    person = somebody()
-    write = "INSERT INTO {} SELECT * FROM users_user WHERE id = %s"
-    assert [changed("users", write.format(copy), [person.id]) for _ in range(2)] == [1, 1]
+    execute("users", f"CREATE TABLE {copy} (LIKE users_user INCLUDING DEFAULTS)")
+    person = register_person()
+    insert_copy = "INSERT INTO {} SELECT * FROM users_user WHERE id = %s"
+    assert [execute("users", insert_copy.format(copy), [person.id]) for _ in range(2)] == [1, 1]
     with pytest.raises(IntegrityError, match="email"):
-        changed(
+        execute(
             "users",
             """INSERT INTO users_user (id, email, full_name, password, permissions, is_active, sequence)
                SELECT gen_random_uuid(), email, '', '', '{}', true, 1 FROM users_user WHERE id = %s""",
             [person.id],
         )
     with pytest.raises(IntegrityError, match="email_is_lower_case"):
-        changed("users", "UPDATE users_user SET email = upper(email) WHERE id = %s", [person.id])
-    changed("users", f"DROP TABLE {copy}")
+        execute("users", "UPDATE users_user SET email = upper(email) WHERE id = %s", [person.id])
+    execute("users", f"DROP TABLE {copy}")
 
 
 @pytest.mark.parametrize(
@@ -110,10 +112,10 @@ def test_without_its_constraints_the_table_would_hold_the_same_address_twice():
     ],
 )
 def test_a_weak_password_is_refused_with_the_reason(password, why):
-    answer = register(email="kumquat.grower@example.com", password=password)
-    assert code(answer) == (400, "users.weak_password")
-    assert why in answer.json()["detail"]
-    assert password not in answer.json()["detail"]
+    response = register(email="kumquat.grower@example.com", password=password)
+    assert problem_of(response) == (400, "users.weak_password")
+    assert why in response.json()["detail"]
+    assert password not in response.json()["detail"]
 
 
 BAD_BODIES = {
@@ -142,16 +144,16 @@ BAD_NAMES = {
 @pytest.mark.parametrize("path", ["auth/register", "auth/token", "auth/token/refresh", "auth/logout"])
 @pytest.mark.parametrize("kind", BAD_BODIES)
 def test_a_malformed_body_is_a_bad_request(path, kind):
-    assert code(post(path, BAD_BODIES[kind])) == (400, "shop.bad_body")
+    assert problem_of(post(path, BAD_BODIES[kind])) == (400, "shop.bad_body")
 
 
 @pytest.mark.parametrize("kind", BAD_NAMES)
-def test_a_name_that_would_not_fit_into_a_mail_header_is_refused(kind):
-    assert code(post("auth/register", BAD_NAMES[kind])) == (400, "shop.bad_body")
+def test_a_name_unfit_for_a_mail_header_is_refused(kind):
+    assert problem_of(post("auth/register", BAD_NAMES[kind])) == (400, "shop.bad_body")
 
 
 def test_a_body_above_the_limit_is_too_large():
-    assert code(post("auth/register", b'"' + b"A" * 2_000_000 + b'"')) == (413, "shop.too_large")
+    assert problem_of(post("auth/register", b'"' + b"A" * 2_000_000 + b'"')) == (413, "shop.too_large")
 
 
 @pytest.mark.parametrize(
@@ -162,66 +164,69 @@ def test_a_body_above_the_limit_is_too_large():
         "a\uff20b@example.com", "\ufdfa" * 15 + "@example.com", "a" * 250 + "@b.c", "\u202ea@example.com",
     ],
 )  # fmt: skip
-def test_an_address_that_no_mail_reaches_is_refused(email):
-    assert code(register(email=email))[0] == 400
-    assert code(post("auth/token", {"email": email, "password": PASSWORD}))[0] in (400, 401)
+def test_an_undeliverable_address_is_refused(email):
+    assert problem_of(register(email=email))[0] == 400
+    assert problem_of(post("auth/token", {"email": email, "password": PASSWORD}))[0] in (400, 401)
 
 
 def test_a_retried_registration_with_a_key_is_one_registration():
     key = uuid.uuid4().hex
-    body = {"email": fresh_email(), "password": PASSWORD, "full_name": "Mina Orange"}
+    body = {"email": unique_email(), "password": PASSWORD, "full_name": "Mina Orange"}
     first, again = (post("auth/register", body, HTTP_IDEMPOTENCY_KEY=key) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.content == again.content
     other = post("auth/register", body | {"password": "another walk in there"}, HTTP_IDEMPOTENCY_KEY=key)
-    assert code(other) == (422, "shop.idempotency_key_reused")
+    assert problem_of(other) == (422, "shop.idempotency_key_reused")
 
 
-def test_no_password_and_no_refresh_token_is_stored_anywhere():
+def test_no_password_or_refresh_token_is_stored_in_plain_text():
     canary = "".join(secrets.choice("ghijknqrstuvwyz") for _ in range(32))  # not too similar to the address
-    body = {"email": fresh_email(), "password": canary, "full_name": "Mina Orange"}
+    body = {"email": unique_email(), "password": canary, "full_name": "Mina Orange"}
     assert post("auth/register", body, HTTP_IDEMPOTENCY_KEY=uuid.uuid4().hex).status_code == 201
     pair = post("auth/token", body).json()
     pair = refresh(pair["refresh"]).json()
-    assert holding(canary) == holding(pair["refresh"]) == []
-    assert holding(body["email"]) != []  # the control: what is stored is found
+    assert tables_containing(canary) == tables_containing(pair["refresh"]) == []
+    assert tables_containing(body["email"]) != []  # negative control: stored text is found
 
 
-def holding(text: str) -> list[str]:
-    """The tables of users' database that hold a text in any column."""
-    tables = rows("users", "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    found = "SELECT 1 FROM {} AS row WHERE strpos(to_jsonb(row)::text, %s) > 0 OR strpos(to_jsonb(row)::text, %s) > 0"
-    hexed = text.encode().hex()  # how a binary column looks
-    return [table for (table,) in tables if rows("users", found.format(table) + " LIMIT 1", [text, hexed])]
+def tables_containing(text: str) -> list[str]:
+    """Return the tables of users' database that contain a text in any column."""
+    tables = fetch_rows("users", "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    search = "SELECT 1 FROM {} AS row WHERE strpos(to_jsonb(row)::text, %s) > 0 OR strpos(to_jsonb(row)::text, %s) > 0"
+    in_hex = text.encode().hex()  # as a binary column is shown in JSON
+    return [table for (table,) in tables if fetch_rows("users", search.format(table) + " LIMIT 1", [text, in_hex])]
 
 
-def test_other_contexts_are_told_who_somebody_is():
-    one, two = somebody(full_name="One"), somebody(full_name="Two")
-    found = users.profiles(user_ids=(one.id, two.id, uuid.uuid4()))
-    assert sorted(found, key=lambda profile: profile.full_name) == [
+def test_other_contexts_can_read_profiles():
+    one, two = register_person(full_name="One"), register_person(full_name="Two")
+    profiles = users.profiles(user_ids=(one.id, two.id, uuid.uuid4()))
+    assert sorted(profiles, key=lambda profile: profile.full_name) == [
         Profile(id=one.id, email=one.email, full_name="One"),
         Profile(id=two.id, email=two.email, full_name="Two"),
     ]
     assert users.profiles(user_ids=()) == ()
 
 
-def test_signing_in_ignores_an_outdated_token_that_comes_along():
-    person = somebody()
+def test_signing_in_ignores_an_outdated_token():
+    person = register_person()
     assert sign_in(person, token="outdated").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["auth/register", "auth/token", "auth/token/refresh", "auth/logout", "users/me"])
 def test_other_methods_are_refused_as_a_problem(path):
-    assert code(Client().delete(f"/api/v1/{path}")) == (405, "shop.method_not_allowed")
+    assert problem_of(Client().delete(f"/api/v1/{path}")) == (405, "shop.method_not_allowed")
 
 
-def test_publishes_the_keys_that_verify_access_tokens():
-    answer = Client().get("/.well-known/jwks.json")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/json"
-    assert "max-age" in answer.headers["Cache-Control"]
-    [key] = answer.json()["keys"]
+def test_the_keys_that_verify_access_tokens_are_published():
+    response = Client().get("/.well-known/jwks.json")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    assert "max-age" in response.headers["Cache-Control"]
+    [key] = response.json()["keys"]
     assert {name: key[name] for name in ("kty", "crv", "alg", "use")} == {
-        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig",
-    }  # fmt: skip
-    assert "d" not in key  # the private half
+        "kty": "EC",
+        "crv": "P-256",
+        "alg": "ES256",
+        "use": "sig",
+    }
+    assert "d" not in key  # the private key

@@ -1,4 +1,4 @@
-"""Refresh tokens: one use each, and a session that ends for everybody when somebody brings one twice."""
+"""Refresh tokens: each can be used once, and reuse revokes the whole session."""
 
 import threading
 import time
@@ -9,13 +9,13 @@ import pytest
 
 from contexts.users.handlers import forget_what_has_run_out
 from contexts.users.service import staff
-from contexts.users.service.sessions import ROTATE
-from shop.database import changed, rows, transaction
-from tests.threads import crowd
-from tests.users.people import code, post, refresh, send, sign_in, somebody, tokens
+from contexts.users.service.sessions import ROTATE_TOKEN_SQL
+from shop.db.database import execute, fetch_rows, transaction
+from tests.concurrency import repeat_concurrently
+from tests.users.accounts import issue_tokens, post, problem_of, refresh, register_person, send, sign_in
 
 REFUSED = (401, "users.refresh_refused")
-GUARD = "AND token.used_at IS NULL "
+ROTATION_GUARD_SQL = "AND token.used_at IS NULL "
 
 
 def digest(token: str) -> str:
@@ -26,157 +26,155 @@ def logout(token: str) -> int:
     return post("auth/logout", {"refresh": token}).status_code
 
 
-def outdate(token: str, interval: str) -> None:
-    done = changed(
-        "users",
-        "UPDATE users_refreshtoken SET expires_at = now() - %s::interval WHERE digest = %s",
-        [interval, digest(token)],
-    )
-    assert done == 1
+def backdate(token: str, interval: str) -> None:
+    sql = "UPDATE users_refreshtoken SET expires_at = now() - %s::interval WHERE digest = %s"
+    assert execute("users", sql, [interval, digest(token)]) == 1
 
 
 def test_a_refresh_token_is_exchanged_for_the_next_pair():
-    person = somebody()
-    access, first = tokens(person)
+    person = register_person()
+    access, first = issue_tokens(person)
     for _ in range(3):
-        answer = refresh(first)
-        assert answer.status_code == 200
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.json()["refresh"] != first
-        assert answer.json()["access"] != access
-        access, first = answer.json()["access"], answer.json()["refresh"]
+        response = refresh(first)
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.json()["refresh"] != first
+        assert response.json()["access"] != access
+        access, first = response.json()["access"], response.json()["refresh"]
         assert send("get", "users/me", token=access).json()["id"] == str(person.id)
 
 
-def test_bringing_a_used_token_again_ends_the_session_but_no_other():
-    person = somebody()
-    _, first = tokens(person)
-    _, elsewhere = tokens(person)
+def test_reusing_a_refresh_token_revokes_its_session_only():
+    person = register_person()
+    _, first = issue_tokens(person)
+    _, other_session = issue_tokens(person)
     second = refresh(first).json()["refresh"]
     third = refresh(second).json()["refresh"]
-    assert code(refresh(first)) == REFUSED
-    assert [code(refresh(token)) for token in (third, second, first)] == [REFUSED] * 3
-    assert refresh(elsewhere).status_code == 200
+    assert problem_of(refresh(first)) == REFUSED
+    assert [problem_of(refresh(token)) for token in (third, second, first)] == [REFUSED] * 3
+    assert refresh(other_session).status_code == 200
 
 
-def test_of_twenty_who_bring_one_token_at_once_one_succeeds_and_then_the_session_is_over():
-    _, token = tokens(somebody())
-    answers = crowd(20, lambda _: refresh(token))
-    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 19
-    [winner] = [answer for answer in answers if answer.status_code == 200]
-    assert code(refresh(winner.json()["refresh"])) == REFUSED
+def test_of_twenty_concurrent_refreshes_one_succeeds_and_the_session_is_revoked():
+    _, token = issue_tokens(register_person())
+    responses = repeat_concurrently(20, lambda _: refresh(token))
+    assert sorted(response.status_code for response in responses) == [200] + [401] * 19
+    [winner] = [response for response in responses if response.status_code == 200]
+    assert problem_of(refresh(winner.json()["refresh"])) == REFUSED
 
 
-def test_without_its_condition_the_rotation_would_let_all_twenty_through():
-    """The control of the race above: the same statement without `used_at IS NULL`."""
-    _, token = tokens(somebody())
-    assert GUARD in ROTATE
-    unguarded = ROTATE.replace(GUARD, "")
-    winners = crowd(20, lambda _: len(rows("users", unguarded, [digest(token)])))
-    assert sum(winners) == 20
+def test_control_without_its_condition_the_rotation_accepts_all_twenty():
+    """Negative control of the race above: the same statement without `used_at IS NULL`."""
+    _, token = issue_tokens(register_person())
+    assert ROTATION_GUARD_SQL in ROTATE_TOKEN_SQL
+    unguarded = ROTATE_TOKEN_SQL.replace(ROTATION_GUARD_SQL, "")
+    row_counts = repeat_concurrently(20, lambda _: len(fetch_rows("users", unguarded, [digest(token)])))
+    assert sum(row_counts) == 20
 
 
-def test_a_session_that_is_ended_while_its_token_rotates_stays_ended():
+def test_a_session_revoked_during_a_rotation_stays_revoked():
     for _ in range(5):
-        _, first = tokens(somebody())
+        _, first = issue_tokens(register_person())
         second = refresh(first).json()["refresh"]
-        rotated, reused = crowd(2, lambda n, used=first, live=second: refresh(used if n else live))
+        rotated, reused = repeat_concurrently(2, lambda n, used=first, live=second: refresh(used if n else live))
         assert reused.status_code == 401
         last = rotated.json()["refresh"] if rotated.status_code == 200 else second
-        assert code(refresh(last)) == REFUSED
+        assert problem_of(refresh(last)) == REFUSED
 
 
-def test_a_flag_on_each_token_would_miss_the_token_that_is_being_made():
-    """The control: why revocation is a flag of the family. A revoking UPDATE over tokens does not see the new row."""
+def test_control_a_flag_per_token_misses_a_token_that_is_being_inserted():
+    """Negative control: with a flag per token, the revoking UPDATE does not see the uncommitted new row."""
     copy = f"copy_{uuid.uuid4().hex}"
-    changed("users", f"CREATE TABLE {copy} (digest text, family int, used bool, revoked bool)")
-    changed("users", f"INSERT INTO {copy} VALUES ('old', 1, false, false)")
+    execute("users", f"CREATE TABLE {copy} (digest text, family int, used bool, revoked bool)")
+    execute("users", f"INSERT INTO {copy} VALUES ('old', 1, false, false)")
     rotated, revoking = threading.Event(), threading.Event()
 
     def run(index: int) -> None:
         if index:
             rotated.wait(10)
             revoking.set()
-            changed("users", f"UPDATE {copy} SET revoked = true WHERE family = 1")
+            execute("users", f"UPDATE {copy} SET revoked = true WHERE family = 1")
         else:
             rotate_slowly(copy, rotated, revoking)
 
-    crowd(2, run)
-    assert rows("users", f"SELECT digest FROM {copy} WHERE NOT revoked") == [("new",)]
-    changed("users", f"DROP TABLE {copy}")
+    repeat_concurrently(2, run)
+    assert fetch_rows("users", f"SELECT digest FROM {copy} WHERE NOT revoked") == [("new",)]
+    execute("users", f"DROP TABLE {copy}")
 
 
 def rotate_slowly(table: str, rotated: threading.Event, revoking: threading.Event) -> None:
-    """Rotate, and do not commit before the other's UPDATE waits for our row."""
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
-    patience = time.monotonic() + 10
+    """Rotate, and commit only after the concurrent UPDATE waits for the row."""
+    waiting_sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    deadline = time.monotonic() + 10
     with transaction("users"):
-        changed("users", f"UPDATE {table} SET used = true WHERE digest = 'old'")
-        changed("users", f"INSERT INTO {table} VALUES ('new', 1, false, false)")
+        execute("users", f"UPDATE {table} SET used = true WHERE digest = 'old'")
+        execute("users", f"INSERT INTO {table} VALUES ('new', 1, false, false)")
         rotated.set()
         revoking.wait(10)
-        while rows("users", waits, [f"UPDATE {table} SET revoked%"]) == [(0,)] and time.monotonic() < patience:
-            rows("users", "SELECT pg_stat_clear_snapshot()")
+        while (
+            fetch_rows("users", waiting_sql, [f"UPDATE {table} SET revoked%"]) == [(0,)] and time.monotonic() < deadline
+        ):
+            fetch_rows("users", "SELECT pg_stat_clear_snapshot()")
 
 
-def test_signing_out_ends_the_session_and_may_be_repeated():
-    person = somebody()
-    _, token = tokens(person)
-    _, elsewhere = tokens(person)
-    assert [logout(token), logout(token), logout("never seen")] == [204, 204, 204]
-    assert code(refresh(token)) == REFUSED
-    assert refresh(elsewhere).status_code == 200
+def test_signing_out_ends_the_session_and_can_be_repeated():
+    person = register_person()
+    _, token = issue_tokens(person)
+    _, other_session = issue_tokens(person)
+    assert [logout(token), logout(token), logout("unknown")] == [204, 204, 204]
+    assert problem_of(refresh(token)) == REFUSED
+    assert refresh(other_session).status_code == 200
 
 
 def test_signing_out_with_a_used_token_ends_the_session_too():
-    _, first = tokens(somebody())
+    _, first = issue_tokens(register_person())
     second = refresh(first).json()["refresh"]
     assert logout(first) == 204
-    assert code(refresh(second)) == REFUSED
+    assert problem_of(refresh(second)) == REFUSED
 
 
-def test_a_token_that_has_run_out_is_refused():
-    _, token = tokens(somebody())
-    outdate(token, "1 second")
-    assert code(refresh(token)) == REFUSED
+def test_an_expired_token_is_refused():
+    _, token = issue_tokens(register_person())
+    backdate(token, "1 second")
+    assert problem_of(refresh(token)) == REFUSED
 
 
 @pytest.mark.parametrize("token", ["unknown", "a" * 128, "\u00e9", "' OR 1=1 --"])
-def test_what_is_no_refresh_token_of_ours_is_refused(token):
-    assert code(refresh(token)) == REFUSED
+def test_an_unknown_refresh_token_is_refused(token):
+    assert problem_of(refresh(token)) == REFUSED
 
 
 def test_an_access_token_does_not_refresh():
-    access, _ = tokens(somebody())
+    access, _ = issue_tokens(register_person())
     assert refresh(access[:128]).status_code == 401
 
 
-def test_somebody_disabled_neither_signs_in_nor_refreshes_until_enabled():
-    person = somebody()
-    access, token = tokens(person)
+def test_a_disabled_account_neither_signs_in_nor_refreshes_until_enabled():
+    person = register_person()
+    access, token = issue_tokens(person)
     staff.disable(person.id, actor="test")
-    assert code(sign_in(person)) == (401, "users.sign_in_failed")
-    assert code(refresh(token)) == REFUSED
-    assert code(send("get", "users/me", token=access)) == (401, "shop.unauthenticated")
-    assert code(send("patch", "users/me", {"full_name": "B"}, token=access)) == (401, "shop.unauthenticated")
+    assert problem_of(sign_in(person)) == (401, "users.sign_in_failed")
+    assert problem_of(refresh(token)) == REFUSED
+    assert problem_of(send("get", "users/me", token=access)) == (401, "shop.unauthenticated")
+    assert problem_of(send("patch", "users/me", {"full_name": "B"}, token=access)) == (401, "shop.unauthenticated")
 
     staff.enable(person.id, actor="test")
     assert sign_in(person).status_code == 200
-    assert code(refresh(token)) == REFUSED  # what was ended stays so
+    assert problem_of(refresh(token)) == REFUSED  # revoked sessions stay revoked
 
 
-def test_the_timer_forgets_what_ran_out_and_keeps_what_did_not():
-    person = somebody()
-    (_, kept), (_, recent), (_, old) = tokens(person), tokens(person), tokens(person)
-    outdate(recent, "1 hour")
-    outdate(old, "25 hours")
+def test_the_timer_deletes_expired_tokens_only():
+    person = register_person()
+    (_, kept), (_, recent), (_, old) = issue_tokens(person), issue_tokens(person), issue_tokens(person)
+    backdate(recent, "1 hour")
+    backdate(old, "25 hours")
     forget_what_has_run_out()
-    left = rows(
+    remaining = fetch_rows(
         "users",
         """SELECT digest FROM users_refreshtoken token JOIN users_tokenfamily family ON family.id = family_id
            WHERE user_id = %s""",
         [person.id],
     )
-    assert {known for (known,) in left} == {digest(kept), digest(recent)}
-    assert rows("users", "SELECT count(*) FROM users_tokenfamily WHERE user_id = %s", [person.id]) == [(2,)]
+    assert {token_digest for (token_digest,) in remaining} == {digest(kept), digest(recent)}
+    assert fetch_rows("users", "SELECT count(*) FROM users_tokenfamily WHERE user_id = %s", [person.id]) == [(2,)]
     assert refresh(kept).status_code == 200

@@ -1,4 +1,4 @@
-"""The version of the catalogue, raised in the transaction of whatever changes it."""
+"""The version of the catalogue. Triggers raise it in the transaction of each change."""
 
 from django.db import migrations, models
 
@@ -10,7 +10,7 @@ BEGIN
     UPDATE inventory_catalogueversion SET version = version + 1 WHERE shard = pg_backend_pid() % {SHARDS};
     RETURN NULL;
 END $$"""
-TABLES = ("category", "product", "variant")  # the units of an answer are read each time it is given
+TABLES = ("category", "product", "variant")  # not stock: available units are read at each request
 
 
 class Migration(migrations.Migration):

@@ -1,4 +1,4 @@
-"""Use cases of inventory: the catalogue (read, edited, seeded), stock, and reservations of it."""
+"""Use cases of inventory: the catalogue (read, edit, seed), stock, and reservations."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -8,7 +8,7 @@ from contexts.inventory.service import catalogue, reservations
 
 
 class LocalInventory(Inventory):
-    """The use cases that other contexts may ask for, in this process."""
+    """Implementation of the interface in the process that hosts inventory."""
 
     def quote(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
         return catalogue.quote(skus)

@@ -1,11 +1,14 @@
-"""Reservations: stock set aside for an order, and its undo, side by side.
+"""Reservations of stock for orders: reserve, release, commit.
 
-    –     held · refused · released (a tombstone)    reserve · reserve · release
-    held  committed                                  commit, when the order is confirmed
-    held  released                                   release
+    from       to                                    by
+    –          held, refused                         reserve
+    –          released (a tombstone)                release
+    held       committed                             commit, when the order is confirmed
+    held       released                              release
     committed  restocked                             release
 
-All else is absorbed: a repeat reports what is recorded. Whoever changes one holds its row first, then the stock rows.
+Every other call changes nothing and returns the recorded reservation. A writer locks the reservation first, then the
+stock rows.
 """
 
 from collections import Counter
@@ -23,44 +26,44 @@ from contexts.inventory.events import (
     ReservationRefused,
     ReservationReleased,
 )
-from contexts.inventory.interface import Line, OutOfStock, Reservation, UnknownSku
-from contexts.inventory.models import Reservation as Row
+from contexts.inventory.interface import Line, OutOfStock, Reservation, ReservationStatus, UnknownSku
+from contexts.inventory.models import Reservation as ReservationRow
 from contexts.inventory.service import stock
-from shop.database import Prepared, changed, rows, transaction
+from shop.db.database import PreparedStatement, execute, fetch_rows, transaction
 from shop.errors import Closed, Invalid
-from shop.outbox import publish
+from shop.messaging.outbox import Revision, publish
 
-ANNOUNCE_AGAIN = timedelta(seconds=60)  # a decision that got lost is asked for again
-BATCH = 100
-CLOSED = (Row.Status.RELEASED, Row.Status.RESTOCKED)
+DUE_REMINDER_INTERVAL = timedelta(seconds=60)  # ReservationDue is published again until orders decides
+DUE_BATCH_SIZE = 100
+CLOSED_STATUSES = (ReservationStatus.RELEASED, ReservationStatus.RESTOCKED)
 
 log = structlog.get_logger(__name__)
 
 
 class NoUnits(Invalid):
-    """A reservation is of at least one unit in each of its lines."""
+    """Each line of a reservation needs a quantity of at least 1."""
 
 
-class Recorded(NamedTuple):
-    """What the database knows of an order's reservation."""
+class RecordedReservation(NamedTuple):
+    """A reservation as the database has it, with the refusal if it was refused."""
 
     reservation: Reservation
     refusal: OutOfStock | None = None
 
 
 def reserve(order_id: UUID, lines: tuple[Line, ...], hold: timedelta) -> Reservation:
-    """See the interface."""
-    demand = _summed(lines)
+    """Implement `Inventory.reserve`."""
+    demand = _sum_by_sku(lines)
     with transaction("inventory"):
-        recorded = _take(order_id, demand) if _record(order_id, demand, hold) else _find(order_id)
+        recorded = _hold_stock(order_id, demand) if _insert_held(order_id, demand, hold) else _find(order_id)
     if recorded.refusal:
-        raise recorded.refusal  # after the commit, for it stays recorded
-    if recorded.reservation.status in CLOSED:
+        raise recorded.refusal  # after the commit, so that the refusal stays recorded
+    if recorded.reservation.status in CLOSED_STATUSES:
         raise Closed(key=str(order_id))
     return recorded.reservation
 
 
-def _summed(lines: tuple[Line, ...]) -> Counter[str]:
+def _sum_by_sku(lines: tuple[Line, ...]) -> Counter[str]:
     demand: Counter[str] = Counter()
     for line in lines:
         demand[line.sku] += line.quantity
@@ -69,18 +72,19 @@ def _summed(lines: tuple[Line, ...]) -> Counter[str]:
     return demand
 
 
-_LINES = """(SELECT coalesce(jsonb_object_agg(sku, quantity), '{}') FROM inventory_reservationline line
+_LINES_SQL = """(SELECT coalesce(jsonb_object_agg(sku, quantity), '{}') FROM inventory_reservationline line
              WHERE line.order_id = inventory_reservation.order_id)"""
 
-# Of two at once, the second waits at the conflict until the first has ended, and then finds what it recorded.
-_RECORD = Prepared("""
+# Of two concurrent calls, the second waits at ON CONFLICT for the end of the first, and then reads what it recorded.
+_INSERT_HELD_SQL = PreparedStatement("""
 WITH first AS (
     INSERT INTO inventory_reservation (order_id, status, due_at, announce_at, sequence)
-    VALUES (%s, 'held', now() + %s, now() + %s, 1) ON CONFLICT (order_id) DO NOTHING RETURNING order_id),
+    VALUES (%(order_id)s, 'held', now() + %(hold)s, now() + %(hold)s, 1)
+    ON CONFLICT (order_id) DO NOTHING RETURNING order_id),
 lines AS (
     INSERT INTO inventory_reservationline (order_id, sku, quantity)
     SELECT order_id, sku, quantity
-    FROM first CROSS JOIN unnest(%s::text[], %s::bigint[]) AS wanted (sku, quantity)
+    FROM first CROSS JOIN unnest(%(skus)s::text[], %(quantities)s::bigint[]) AS wanted (sku, quantity)
          JOIN inventory_variant variant USING (sku)
          JOIN inventory_stock USING (sku)
          JOIN inventory_product product ON product.id = variant.product_id
@@ -89,76 +93,83 @@ lines AS (
 SELECT EXISTS (SELECT FROM first), ARRAY(SELECT sku FROM lines)""")
 
 
-def _record(order_id: UUID, demand: Counter[str], hold: timedelta) -> bool:
-    """Write the reservation down as held; False where there was one. Raises UnknownSku, so that nothing is recorded."""
-    values = [order_id, hold, hold, list(demand), list(demand.values())]
-    [(first, for_sale)] = rows("inventory", _RECORD, values)
-    if first and len(for_sale) < len(demand):
-        raise UnknownSku(sku=next(sku for sku in demand if sku not in for_sale))
-    return first
+def _insert_held(order_id: UUID, demand: Counter[str], hold: timedelta) -> bool:
+    """Record the reservation as held. Returns False if the order has one already.
+
+    Raises UnknownSku if a SKU is not for sale; the rollback of the transaction removes the record.
+    """
+    values = {"order_id": order_id, "hold": hold, "skus": list(demand), "quantities": list(demand.values())}
+    inserted: bool
+    [(inserted, skus_for_sale)] = fetch_rows("inventory", _INSERT_HELD_SQL, values)
+    if inserted and len(skus_for_sale) < len(demand):
+        raise UnknownSku(sku=next(sku for sku in demand if sku not in skus_for_sale))
+    return inserted
 
 
-def _take(order_id: UUID, demand: Counter[str]) -> Recorded:
-    levels = stock.shift(stock.TAKE, demand, order_id=order_id)
+def _hold_stock(order_id: UUID, demand: Counter[str]) -> RecordedReservation:
+    levels = stock.change_stock(stock.RESERVE, demand, order_id=order_id)
     if not levels:
-        return _refuse(order_id, demand)
-    publish(ReservationHeld(order_id=order_id), sequence=1)
-    stock.announce(stock.TAKE, levels)
-    return Recorded(_reservation(order_id, Row.Status.HELD, demand))
+        return _record_refusal(order_id, demand)
+    publish(ReservationHeld(order_id=order_id), row=Revision())
+    stock.publish_availability_changes(stock.RESERVE, levels)
+    return RecordedReservation(_to_reservation(order_id, ReservationStatus.HELD, demand))
 
 
-def _refuse(order_id: UUID, demand: Counter[str]) -> Recorded:
-    left = stock.available(list(demand))
-    sku = next(sku for sku, quantity in demand.items() if left[sku] < quantity)
-    changed(
+_REFUSE_SQL = """
+UPDATE inventory_reservation
+SET status = 'refused', refused_sku = %(sku)s, refused_available = %(available)s, due_at = NULL, announce_at = NULL
+WHERE order_id = %(order_id)s"""
+
+
+def _record_refusal(order_id: UUID, demand: Counter[str]) -> RecordedReservation:
+    available = stock.get_available(list(demand))
+    sku = next(sku for sku, quantity in demand.items() if available[sku] < quantity)
+    execute("inventory", _REFUSE_SQL, {"sku": sku, "available": available[sku], "order_id": order_id})
+    refusal = OutOfStock(sku=sku, available=available[sku])
+    publish(ReservationRefused(order_id=order_id, sku=sku, available=available[sku]), row=Revision())
+    return RecordedReservation(_to_reservation(order_id, ReservationStatus.REFUSED, demand), refusal)
+
+
+def _find(order_id: UUID) -> RecordedReservation:
+    [(status, sku, available, lines)] = fetch_rows(
         "inventory",
-        """UPDATE inventory_reservation
-           SET status = 'refused', refused_sku = %s, refused_available = %s, due_at = NULL, announce_at = NULL
-           WHERE order_id = %s""",
-        [sku, left[sku], order_id],
-    )
-    refusal = OutOfStock(sku=sku, available=left[sku])
-    publish(ReservationRefused(order_id=order_id, sku=sku, available=left[sku]), sequence=1)
-    return Recorded(_reservation(order_id, Row.Status.REFUSED, demand), refusal)
-
-
-def _find(order_id: UUID) -> Recorded:
-    [(status, sku, available, lines)] = rows(
-        "inventory",
-        f"SELECT status, refused_sku, refused_available, {_LINES} FROM inventory_reservation WHERE order_id = %s",
+        f"SELECT status, refused_sku, refused_available, {_LINES_SQL} FROM inventory_reservation WHERE order_id = %s",
         [order_id],
     )
-    refusal = OutOfStock(sku=sku, available=available) if status == Row.Status.REFUSED else None
-    return Recorded(_reservation(order_id, status, _demand(lines)), refusal)
+    reservation = _to_reservation(order_id, ReservationStatus(status), _decode_demand(lines))
+    refusal = OutOfStock(sku=sku, available=available) if status == ReservationStatus.REFUSED else None
+    return RecordedReservation(reservation, refusal)
 
 
-def _demand(lines: str) -> dict[str, int]:
+def _decode_demand(lines: str) -> dict[str, int]:
     return msgspec.json.decode(lines, type=dict[str, int])
 
 
-def _reservation(order_id: UUID, status: str, demand: dict[str, int]) -> Reservation:
+def _to_reservation(order_id: UUID, status: ReservationStatus, demand: dict[str, int]) -> Reservation:
     lines = tuple(Line(sku=sku, quantity=quantity) for sku, quantity in sorted(demand.items()))
-    return Reservation(order_id=order_id, status=Row.Status(status).value, lines=lines)
+    return Reservation(order_id=order_id, status=status.value, lines=lines)
 
 
 def release(order_id: UUID) -> Reservation:
-    """See the interface. Undoes `reserve`, and `commit` after it."""
+    """Implement `Inventory.release`. Undoes `reserve`, and also `commit`."""
     with transaction("inventory"):
-        undone = rows("inventory", _RELEASE, [order_id])
-        if not undone:
-            return _find(order_id).reservation
-        released = _find(order_id).reservation
-        restocked = released.status == Row.Status.RESTOCKED
-        how = stock.RESTOCK if restocked else stock.FREE
-        levels = stock.settle(how, {line.sku: line.quantity for line in released.lines}, order_id)
-        publish(ReservationReleased(order_id=order_id, restocked=restocked), sequence=undone[0][0])
-        stock.announce(how, levels)
-    return released
+        released = fetch_rows("inventory", _RELEASE_SQL, [order_id])
+        reservation = _find(order_id).reservation
+        if not released:
+            return reservation
+        is_restocked = reservation.status == ReservationStatus.RESTOCKED.value
+        change = stock.RESTOCK if is_restocked else stock.RELEASE
+        demand = {line.sku: line.quantity for line in reservation.lines}
+        levels = stock.settle_reservation(change, demand, order_id)
+        [(sequence,)] = released
+        publish(ReservationReleased(order_id=order_id, restocked=is_restocked), row=Revision(sequence))
+        stock.publish_availability_changes(change, levels)
+    return reservation
 
 
-# Inserted, it is a tombstone: released before it was held, without lines. These are read by a statement of their own:
-# this one may wait for a reserve that was there first, and then does not see the lines that were written meanwhile.
-_RELEASE = """
+# A row that is inserted here is a tombstone: released before it was held, without lines. A statement of its own reads the
+# lines afterwards: this one may wait for a concurrent reserve, and its snapshot would not contain that call's lines.
+_RELEASE_SQL = """
 INSERT INTO inventory_reservation (order_id, status, sequence) VALUES (%s, 'released', 1)
 ON CONFLICT (order_id) DO UPDATE
 SET status = CASE inventory_reservation.status WHEN 'held' THEN 'released' ELSE 'restocked' END,
@@ -168,43 +179,43 @@ RETURNING sequence"""
 
 
 def commit(order_id: UUID) -> None:
-    """Sell what is held for a confirmed order. What was undone before stays undone.
+    """Sell the held units of a confirmed order. A released or refused reservation stays as it is.
 
-    Raises LookupError for an order without a reservation: no confirmed order lacks one, so somebody has to look.
+    Raises LookupError if the order has no reservation. This is an inconsistency; the event is parked.
     """
     with transaction("inventory"):
-        committed = rows("inventory", _COMMIT, [order_id])
+        committed = fetch_rows("inventory", _COMMIT_SQL, [order_id])
         if not committed:
-            return _pass_over(order_id)
+            return _ignore_commit(order_id)
         [(sequence, lines)] = committed
-        stock.settle(stock.SELL, _demand(lines), order_id)
-        publish(ReservationCommitted(order_id=order_id), sequence=sequence)
+        stock.settle_reservation(stock.SELL, _decode_demand(lines), order_id)
+        publish(ReservationCommitted(order_id=order_id), row=Revision(sequence))
 
 
-_COMMIT = Prepared(f"""
+_COMMIT_SQL = PreparedStatement(f"""
 UPDATE inventory_reservation SET status = 'committed', sequence = sequence + 1, announce_at = NULL
-WHERE order_id = %s AND status = 'held' RETURNING sequence, {_LINES}""")
+WHERE order_id = %s AND status = 'held' RETURNING sequence, {_LINES_SQL}""")
 
 
-def _pass_over(order_id: UUID) -> None:
-    found = Row.objects.filter(order_id=order_id).values_list("status", flat=True).first()
-    if found is None:
-        raise LookupError(f"order {order_id} is confirmed, but there is no reservation for it")
-    log.info("commit_ignored", order_id=str(order_id), status=found)
+def _ignore_commit(order_id: UUID) -> None:
+    status = ReservationRow.objects.filter(order_id=order_id).values_list("status", flat=True).first()
+    if status is None:
+        raise LookupError(f"order {order_id} is confirmed, but has no reservation")
+    log.info("commit_ignored", order_id=str(order_id), status=status)
 
 
-def announce_due() -> int:
-    """Tell orders which held reservations are overdue, again each minute; they stay held. Returns how many."""
+def publish_due_reservations() -> int:
+    """Publish ReservationDue for held reservations whose hold has expired, repeated each minute. Returns their number."""
     with transaction("inventory"):
-        due = rows("inventory", _DUE, [ANNOUNCE_AGAIN, BATCH])
+        due = fetch_rows("inventory", _DUE_SQL, {"interval": DUE_REMINDER_INTERVAL, "limit": DUE_BATCH_SIZE})
         for order_id, sequence in due:
-            publish(ReservationDue(order_id=order_id), sequence=sequence)
+            publish(ReservationDue(order_id=order_id), row=Revision(sequence))
     return len(due)
 
 
-_DUE = """
-UPDATE inventory_reservation SET announce_at = now() + %s, sequence = sequence + 1
+_DUE_SQL = """
+UPDATE inventory_reservation SET announce_at = now() + %(interval)s, sequence = sequence + 1
 WHERE order_id IN (
     SELECT order_id FROM inventory_reservation WHERE status = 'held' AND announce_at <= now()
-    ORDER BY announce_at LIMIT %s FOR UPDATE SKIP LOCKED)
+    ORDER BY announce_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING order_id, sequence"""

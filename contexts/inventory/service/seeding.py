@@ -1,26 +1,29 @@
-"""Fill a catalogue from a file: what is missing is added, what exists stays as it is."""
+"""Import of a seed catalogue: missing rows are added, existing rows are not changed."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
 from django.db.models import Model
 
 from contexts.inventory.models import Category, Product, Stock, Variant
-from contexts.inventory.service.editing import project_prices
-from shop.database import transaction
+from contexts.inventory.service.catalogue_editing import update_price_ranges
+from shop.db.database import transaction
+from shop.http.rest import Sku
 from shop.money import MAX_AMOUNT
-from shop.rest import Sku
 
-PIECE = 500  # products of a transaction: while many more are put together it is idle for longer than it may be
+# With many more, the transaction is idle in Python for longer than the database's idle timeout allows.
+PRODUCTS_PER_TRANSACTION = 500
+
+ModelT = TypeVar("ModelT", bound=Model)
 
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class SeedVariant(msgspec.Struct):
-    """A variant, its price in minor units and its initial stock."""
+    """A variant with its price in minor units and its initial stock."""
 
     sku: Sku
     name: Name
@@ -29,7 +32,7 @@ class SeedVariant(msgspec.Struct):
 
 
 class SeedProduct(msgspec.Struct):
-    """A product with its variants, in the order in which they are shown."""
+    """A product with its variants in display order."""
 
     slug: Slug
     name: Name
@@ -39,85 +42,93 @@ class SeedProduct(msgspec.Struct):
 
 
 class SeedCategory(msgspec.Struct):
-    """A category; the file's order is the shop's."""
+    """A category. The order in the file is the display order."""
 
     slug: Slug
     name: Name
     description: str = ""
 
 
-class Catalogue(msgspec.Struct):
-    """What the seed file holds."""
+class SeedCatalogue(msgspec.Struct):
+    """Content of a seed file."""
 
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
     categories: list[SeedCategory]
     products: list[SeedProduct]
 
 
-class Counts(msgspec.Struct, frozen=True):
-    """How many rows were added."""
+class SeedCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of added rows."""
 
     categories: int
     products: int
     variants: int
 
 
-def seed(catalogue: Catalogue) -> Counts:
-    """Add what is missing of the catalogue, piece by piece: of each in one transaction and a handful of statements."""
-    added = [_seed(piece) for piece in _pieces(catalogue)]
-    return Counts(*(sum(getattr(counts, name) for counts in added) for name in Counts.__struct_fields__))
+def seed(catalogue: SeedCatalogue) -> SeedCounts:
+    """Add missing rows of the catalogue in batches. Each batch is one transaction with a few statements."""
+    added = [_seed_batch(batch) for batch in _split_into_batches(catalogue)]
+    return SeedCounts(
+        categories=sum(counts.categories for counts in added),
+        products=sum(counts.products for counts in added),
+        variants=sum(counts.variants for counts in added),
+    )
 
 
-def _pieces(catalogue: Catalogue) -> Iterator[Catalogue]:
-    for first in range(0, len(catalogue.products) or 1, PIECE):
-        yield msgspec.structs.replace(catalogue, products=catalogue.products[first : first + PIECE])
+def _split_into_batches(catalogue: SeedCatalogue) -> Iterator[SeedCatalogue]:
+    for first in range(0, len(catalogue.products) or 1, PRODUCTS_PER_TRANSACTION):
+        yield msgspec.structs.replace(catalogue, products=catalogue.products[first : first + PRODUCTS_PER_TRANSACTION])
 
 
-def _seed(catalogue: Catalogue) -> Counts:
+def _seed_batch(catalogue: SeedCatalogue) -> SeedCounts:
     with transaction("inventory"):
-        categories = _add_missing("slug", _categories(catalogue))
-        products = _add_missing("slug", _products(catalogue))
+        categories = _insert_missing(Category, "slug", _build_categories(catalogue))
+        products = _insert_missing(Product, "slug", _build_products(catalogue))
         slugs = [product.slug for product in catalogue.products]
         ids = dict(Product.objects.filter(slug__in=slugs).values_list("slug", "id"))
-        variants = _add_missing("sku", _variants(catalogue, ids))
-        _add_missing("variant_id", _stock(catalogue))
-        project_prices(list(ids.values()))
-    return Counts(categories, products, variants)
+        variants = _insert_missing(Variant, "sku", _build_variants(catalogue, ids))
+        _insert_missing(Stock, "variant_id", _build_stock(catalogue))
+        update_price_ranges(list(ids.values()))
+    return SeedCounts(categories=categories, products=products, variants=variants)
 
 
-def _add_missing(key: str, found: Iterable[Model]) -> int:
-    wanted = {getattr(row, key): row for row in found}
+def _insert_missing(model: type[ModelT], key: str, rows: Iterable[ModelT]) -> int:
+    wanted = {getattr(row, key): row for row in rows}
     if not wanted:
         return 0
-    table = type(next(iter(wanted.values()))).objects
+    table = model._default_manager
     existing = set(table.filter(**{f"{key}__in": wanted}).values_list(key, flat=True))
     missing = [row for value, row in wanted.items() if value not in existing]
     table.bulk_create(missing, ignore_conflicts=True)
     return len(missing)
 
 
-def _categories(catalogue: Catalogue) -> Iterator[Category]:
+def _build_categories(catalogue: SeedCatalogue) -> Iterator[Category]:
     for position, category in enumerate(catalogue.categories):
         yield Category(slug=category.slug, name=category.name, description=category.description, position=position)
 
 
-def _products(catalogue: Catalogue) -> Iterator[Product]:
+def _build_products(catalogue: SeedCatalogue) -> Iterator[Product]:
     for product in catalogue.products:
         yield Product(
             slug=product.slug, name=product.name, description=product.description, category_id=product.category
         )
 
 
-def _variants(catalogue: Catalogue, ids: dict[str, UUID]) -> Iterator[Variant]:
+def _build_variants(catalogue: SeedCatalogue, ids: dict[str, UUID]) -> Iterator[Variant]:
     for product in catalogue.products:
         for position, variant in enumerate(product.variants):
             yield Variant(
-                sku=variant.sku, product_id=ids[product.slug], name=variant.name, price=variant.price,
-                currency=catalogue.currency, position=position,
-            )  # fmt: skip
+                sku=variant.sku,
+                product_id=ids[product.slug],
+                name=variant.name,
+                price=variant.price,
+                currency=catalogue.currency,
+                position=position,
+            )
 
 
-def _stock(catalogue: Catalogue) -> Iterator[Stock]:
+def _build_stock(catalogue: SeedCatalogue) -> Iterator[Stock]:
     for product in catalogue.products:
         for variant in product.variants:
             yield Stock(variant_id=variant.sku, on_hand=variant.stock, initial=variant.stock)

@@ -1,4 +1,4 @@
-"""Stock: the one statement that changes it, and what staff do to it."""
+"""Stock: the one statement that changes it, and the operations of staff."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,14 +6,17 @@ from uuid import UUID
 
 from contexts.inventory.events import BackInStock, SoldOut
 from contexts.inventory.interface import UnknownSku
+from contexts.inventory.models import StockMovement
 from shop.audit import audit
-from shop.database import Prepared, rows, transaction
+from shop.db.database import PreparedStatement, fetch_rows, transaction
 from shop.errors import Conflict, Invalid
-from shop.outbox import publish
+from shop.messaging.outbox import publish
+
+MovementKind = StockMovement.Kind
 
 
 class BelowReserved(Conflict):
-    """{reserved} of the {on_hand} units of {sku} are reserved for orders and cannot be taken away."""
+    """{reserved} of the {on_hand} units of {sku} are reserved for orders and cannot be removed."""
 
     sku: str
     on_hand: int
@@ -21,24 +24,24 @@ class BelowReserved(Conflict):
 
 
 class NothingToAdjust(Invalid):
-    """An adjustment by 0 units changes nothing."""
+    """The quantity of an adjustment must not be 0."""
 
 
-class Shift(NamedTuple):
-    """What becomes of each unit: how `on_hand` and `reserved` change by it, and the movement that this is, if one."""
+class StockChange(NamedTuple):
+    """The change of `on_hand` and `reserved` per unit, and the kind of the movement if `on_hand` changes."""
 
     on_hand: int
     reserved: int
     kind: str = ""
 
 
-TAKE, FREE = Shift(0, +1), Shift(0, -1)
-SELL, RESTOCK = Shift(-1, -1, "sale"), Shift(+1, 0, "restock")
-RECEIVE, ADJUST = Shift(+1, 0, "receipt"), Shift(+1, 0, "adjustment")
+RESERVE, RELEASE = StockChange(0, +1), StockChange(0, -1)
+SELL, RESTOCK = StockChange(-1, -1, MovementKind.SALE.value), StockChange(+1, 0, MovementKind.RESTOCK.value)
+RECEIVE, ADJUST = StockChange(+1, 0, MovementKind.RECEIPT.value), StockChange(+1, 0, MovementKind.ADJUSTMENT.value)
 
 
-class Level(NamedTuple):
-    """The stock of one SKU after a shift of `quantity` units."""
+class StockLevel(NamedTuple):
+    """The stock of one SKU after a change of `quantity` units."""
 
     sku: str
     quantity: int
@@ -51,9 +54,9 @@ class Level(NamedTuple):
         return self.on_hand - self.reserved
 
 
-# Rows are locked in the order of their SKUs before the first is changed, so that two orders never wait for each other.
-# The locks stay when the condition is not met: what is read after that is why.
-_SHIFT = Prepared("""
+# Rows are locked in the order of their SKUs before the first one is changed, so that concurrent orders never deadlock.
+# The locks are kept if the condition is not met, so that the caller can read the reason.
+_CHANGE_STOCK_SQL = PreparedStatement("""
 WITH locked AS MATERIALIZED (
     SELECT sku, quantity,
            on_hand + %(on_hand)s * quantity AS next_on_hand,
@@ -76,69 +79,87 @@ moved AS (
 SELECT sku, quantity, on_hand, reserved, sequence FROM shifted ORDER BY sku""")
 
 
-def shift(
-    how: Shift, demand: Mapping[str, int], *, order_id: UUID | None = None, actor: str = "orders", note: str = ""
-) -> list[Level]:
-    """Shift so many units of each SKU, all of them or none: an empty list where one is unknown or has too few."""
-    parameters = {
-        "on_hand": how.on_hand, "reserved": how.reserved, "kind": how.kind, "skus": list(demand),
-        "quantities": list(demand.values()), "count": len(demand), "order_id": order_id, "actor": actor, "note": note,
-    }  # fmt: skip
-    return [Level(*row) for row in rows("inventory", _SHIFT, parameters)]
+def change_stock(
+    change: StockChange,
+    demand: Mapping[str, int],
+    *,
+    order_id: UUID | None = None,
+    actor: str = "orders",
+    note: str = "",
+) -> list[StockLevel]:
+    """Apply a change to these units of each SKU, either all or none.
+
+    Returns an empty list if a SKU is unknown or out of stock.
+    """
+    values = {
+        "on_hand": change.on_hand,
+        "reserved": change.reserved,
+        "kind": change.kind,
+        "skus": list(demand),
+        "quantities": list(demand.values()),
+        "count": len(demand),
+        "order_id": order_id,
+        "actor": actor,
+        "note": note,
+    }
+    return [StockLevel(*row) for row in fetch_rows("inventory", _CHANGE_STOCK_SQL, values)]
 
 
-def settle(how: Shift, demand: Mapping[str, int], order_id: UUID) -> list[Level]:
-    """Shift what a reservation set aside before, which cannot fail; a tombstone holds nothing."""
-    levels = shift(how, demand, order_id=order_id) if demand else []
+def settle_reservation(change: StockChange, demand: Mapping[str, int], order_id: UUID) -> list[StockLevel]:
+    """Apply a change to units that are reserved, which cannot fail. A tombstone has no units."""
+    levels = change_stock(change, demand, order_id=order_id) if demand else []
     if len(levels) != len(demand):
-        raise RuntimeError(f"the stock does not hold what was set aside for order {order_id}")
+        raise RuntimeError(f"the stock has fewer units than are reserved for order {order_id}")
     return levels
 
 
-def announce(how: Shift, levels: list[Level]) -> None:
-    """Publish for each SKU that the shift sold out or brought back. Comes last in its transaction."""
+def publish_availability_changes(change: StockChange, levels: list[StockLevel]) -> None:
+    """Publish SoldOut or BackInStock for each SKU whose availability changed.
+
+    Call it last in the transaction, so that all transactions write to the stock streams in the same lock order: after the
+    stream of the reservation.
+    """
     for level in levels:
-        before = level.available - (how.on_hand - how.reserved) * level.quantity
+        before = level.available - (change.on_hand - change.reserved) * level.quantity
         if before > 0 >= level.available:
-            publish(SoldOut(sku=level.sku), sequence=level.sequence)
+            publish(SoldOut(sku=level.sku), row=level)
         elif level.available > 0 >= before:
-            publish(BackInStock(sku=level.sku), sequence=level.sequence)
+            publish(BackInStock(sku=level.sku), row=level)
 
 
-def available(skus: list[str]) -> dict[str, int]:
-    """Units of each SKU that can be bought at this moment."""
+def get_available(skus: list[str]) -> dict[str, int]:
+    """Return the units of each SKU that can be bought now. Unknown SKUs are omitted."""
     sql = "SELECT sku, on_hand - reserved FROM inventory_stock WHERE sku = ANY(%s)"
-    return dict(rows("inventory", sql, [skus]))
+    return dict(fetch_rows("inventory", sql, [skus]))
 
 
-def receive(*, sku: str, quantity: int, reference: str, actor: str) -> Level:
-    """Put delivered units on the shelf. Raises UnknownSku."""
-    return _book(RECEIVE, sku, quantity, actor=actor, note=reference)
+def receive(*, sku: str, quantity: int, reference: str, actor: str) -> StockLevel:
+    """Add delivered units to the stock. Raises UnknownSku."""
+    return _change_audited(RECEIVE, sku, quantity, actor=actor, note=reference)
 
 
-def adjust(*, sku: str, quantity: int, reason: str, actor: str) -> Level:
-    """Correct the count on the shelf by a signed number of units. Raises BelowReserved, UnknownSku, NothingToAdjust."""
+def adjust(*, sku: str, quantity: int, reason: str, actor: str) -> StockLevel:
+    """Correct the stock by a signed number of units. Raises BelowReserved, UnknownSku, NothingToAdjust."""
     if not quantity:
         raise NothingToAdjust
-    return _book(ADJUST, sku, quantity, actor=actor, note=reason)
+    return _change_audited(ADJUST, sku, quantity, actor=actor, note=reason)
 
 
-def _book(how: Shift, sku: str, quantity: int, *, actor: str, note: str) -> Level:
+def _change_audited(change: StockChange, sku: str, quantity: int, *, actor: str, note: str) -> StockLevel:
     with transaction("inventory"):
-        levels = shift(how, {sku: quantity}, actor=actor, note=note)
+        levels = change_stock(change, {sku: quantity}, actor=actor, note=note)
         if not levels:
-            raise _refusal(sku)
-        audit(
-            "inventory", actor=actor, action=how.kind, object_type="stock", object_id=sku,
-            quantity=quantity, on_hand=levels[0].on_hand, note=note,
-        )  # fmt: skip
-        announce(how, levels)
-    return levels[0]
+            raise _find_refusal(sku)
+        [level] = levels
+        detail = {"quantity": quantity, "on_hand": level.on_hand, "note": note}
+        audit("inventory", actor=actor, action=change.kind, object_type="stock", object_id=sku, **detail)
+        publish_availability_changes(change, levels)
+    return level
 
 
-def _refusal(sku: str) -> UnknownSku | BelowReserved:
-    found = rows("inventory", "SELECT on_hand, reserved FROM inventory_stock WHERE sku = %s", [sku])
-    if not found:
+def _find_refusal(sku: str) -> UnknownSku | BelowReserved:
+    rows = fetch_rows("inventory", "SELECT on_hand, reserved FROM inventory_stock WHERE sku = %s", [sku])
+    if not rows:
         return UnknownSku(sku=sku)
-    [(on_hand, reserved)] = found
+    [(on_hand, reserved)] = rows
     return BelowReserved(sku=sku, on_hand=on_hand, reserved=reserved)

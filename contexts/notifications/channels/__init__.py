@@ -1,1 +1,1 @@
-"""The ways to people, one file each."""
+"""The channels to customers, one file each."""

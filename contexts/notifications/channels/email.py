@@ -1,28 +1,29 @@
-"""E-mail: plain text, through Django's mail (SMTP: RFC 5321; header fields: RFC 5322)."""
+"""The e-mail channel: plain text, sent with Django's mail (SMTP: RFC 5321; header fields: RFC 5322)."""
 
 import re
 import smtplib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 from django.template import Context, Engine
 
+from contexts.notifications.interface import MessageTemplate
 from shop import chaos
-from shop.transactions import refuse
+from shop.db.transactions import assert_no_open_transaction
 
-_CLOSING = 421
-_PERMANENT = 500
+_CLOSING_REPLY_CODE = 421
+_MIN_PERMANENT_REPLY_CODE = 500
+_MAX_REPLY_LENGTH = 300  # characters that are stored of a server's reply
 
-_texts = Engine(dirs=[Path(__file__).parent.parent / "templates" / "notifications"])
+_template_engine = Engine(dirs=[str(Path(__file__).parent.parent / "templates" / "notifications")])
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """One e-mail, ready to go."""
+class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
+    """An e-mail that is ready to be sent."""
 
     message_id: str
     to: str
@@ -31,85 +32,90 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(Exception):
-    """The server, or the address itself, says that this letter will never arrive."""
+    """The message can never be delivered: the server refused it, or its address is invalid."""
 
 
 class Deferred(Exception):
-    """The server does not take this letter now."""
+    """The server does not accept the message now."""
 
 
 class Disconnected(Exception):
-    """The conversation broke off: the letter may or may not have been taken."""
+    """The connection was lost: the server may or may not have accepted the message."""
 
 
 class Unreachable(Exception):
-    """There is no server to talk to."""
+    """The mail server cannot be reached."""
 
 
-def render(template: str, **facts: Any) -> tuple[str, str]:
-    """Subject and text of an e-mail; the subject is the first line of its file. Facts cannot add header lines."""
-    text = _texts.get_template(f"{template}.txt").render(Context(facts, autoescape=False))  # text, not HTML
+def render(template: MessageTemplate, **values: object) -> tuple[str, str]:
+    """Return subject and text of an e-mail.
+
+    The first line of the template is the subject. Values cannot add header lines.
+    """
+    context = Context(values, autoescape=False)  # plain text, not HTML
+    text = _template_engine.get_template(f"{template}.txt").render(context)
     subject, _, body = text.partition("\n")
     return " ".join(subject.split()), body.lstrip("\n")
 
 
 @contextmanager
-def connection() -> Iterator[BaseEmailBackend]:
-    """A connection for any number of letters. Raises Unreachable; InTransaction while a transaction is open."""
-    refuse("mail was sent")
-    link = mail.get_connection()
+def open_connection() -> Iterator[BaseEmailBackend]:
+    """Open a connection for any number of messages. Raises Unreachable; InTransaction while a transaction is open."""
+    assert_no_open_transaction("mail was sent")
+    smtp = mail.get_connection()
     try:
-        link.open()
-    except OSError as error:  # smtplib's are OSErrors too; a refused sign-in is our own mistake, and can be mended
-        raise Unreachable(_said(error)) from error
+        smtp.open()
+    except OSError as error:  # includes smtplib's errors; a refused sign-in is a wrong setting, which can be corrected
+        raise Unreachable(_describe_error(error)) from error
     try:
-        yield link
+        yield smtp
     finally:
-        _close(link)
+        _close(smtp)
 
 
-def _close(link: BaseEmailBackend) -> None:
+def _close(smtp: BaseEmailBackend) -> None:
     try:
-        link.close()
+        smtp.close()
     except OSError:
-        return  # all that it had to do is done
+        return  # every message has been sent or has raised its own error
 
 
-def deliver(link: BaseEmailBackend, letter: Letter) -> None:
-    """Hand over one letter. Raises Refused, Deferred, Disconnected; InTransaction while a transaction is open."""
-    refuse("mail was sent")
-    if not letter.to:
-        raise Refused("there is no e-mail address any more")
-    message = mail.EmailMessage(
-        letter.subject, letter.text, to=[letter.to], headers={"Message-ID": letter.message_id}, connection=link
+def deliver(smtp: BaseEmailBackend, message: OutgoingEmail) -> None:
+    """Send one message. Raises Refused, Deferred, Disconnected; InTransaction while a transaction is open."""
+    assert_no_open_transaction("mail was sent")
+    if not message.to:
+        raise Refused("the order has no e-mail address")
+    email_message = mail.EmailMessage(
+        message.subject, message.text, to=[message.to], headers={"Message-ID": message.message_id}, connection=smtp
     )
     try:
-        taken = chaos.call("smtp.send", message.send)
+        accepted_count = chaos.call_with_points("smtp.send", email_message.send)
     except smtplib.SMTPRecipientsRefused as error:
-        raise _verdict(*next(iter(error.recipients.values()))) from None
+        raise _to_delivery_error(*next(iter(error.recipients.values()))) from None
     except smtplib.SMTPDataError as error:
-        raise _verdict(error.smtp_code, error.smtp_error) from None
-    except smtplib.SMTPSenderRefused as error:  # the shop's own address: no fault of this letter
-        raise Deferred(_said(error)) from None
+        raise _to_delivery_error(error.smtp_code, error.smtp_error) from None
+    except smtplib.SMTPSenderRefused as error:  # the shop's own address, so the message itself is not at fault
+        raise Deferred(_describe_error(error)) from None
     except OSError as error:
-        raise Disconnected(_said(error)) from None
+        raise Disconnected(_describe_error(error)) from None
     except ValueError:
-        raise Refused("this is not an e-mail address") from None
-    if not taken:
-        raise Deferred("the mail backend took nothing")
+        raise Refused("the e-mail address is invalid") from None
+    if not accepted_count:
+        raise Deferred("the mail backend accepted no message")
 
 
-def _verdict(code: int, words: bytes | str) -> Exception:
-    said = _clean(f"{code} {words.decode(errors='replace') if isinstance(words, bytes) else words}")
-    if code == _CLOSING:
-        return Disconnected(said)
-    return Refused(said) if code >= _PERMANENT else Deferred(said)
+def _to_delivery_error(code: int, reply: bytes | str) -> Exception:
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
+    text = _redact_addresses(f"{code} {text}")
+    if code == _CLOSING_REPLY_CODE:
+        return Disconnected(text)
+    return Refused(text) if code >= _MIN_PERMANENT_REPLY_CODE else Deferred(text)
 
 
-def _said(error: OSError) -> str:
-    return _clean(f"{type(error).__name__}: {error}")
+def _describe_error(error: OSError) -> str:
+    return _redact_addresses(f"{type(error).__name__}: {error}")
 
 
-def _clean(words: str) -> str:
-    """Servers like to quote the address; it stays out of our tables, events and logs."""
-    return re.sub(r"\S+@\S+", "(address)", re.sub(r"[\s\0]+", " ", words))[:300]
+def _redact_addresses(text: str) -> str:
+    """Remove e-mail addresses, which servers often quote, so that none is stored in tables, events or logs."""
+    return re.sub(r"\S+@\S+", "(address)", re.sub(r"[\s\0]+", " ", text))[:_MAX_REPLY_LENGTH]

@@ -1,21 +1,26 @@
-"""In the app: a short text, fixed when it is written."""
+"""The in-app channel: a short text, stored when the message is written."""
 
-from typing import Any
+from contexts.notifications.interface import MessageTemplate
 
 _TEXTS = {
-    "order_confirmed": "Order {number} is confirmed. The total is {total}. Thank you!",
-    "order_rejected": "Order {number} could not be completed.{why} You pay nothing for it.",
-    "order_cancelled": "Order {number} was cancelled. What you have paid goes back to you.",
-    "order_put_on_hold": "Order {number} is on hold: we could not collect your payment. We keep your goods for you.",
-    "welcome": "Welcome to Satsuma! Here you find what happens to your orders.",
+    MessageTemplate.ORDER_CONFIRMED: "Order {number} is confirmed. The total is {total}. Thank you!",
+    MessageTemplate.ORDER_REJECTED: "Order {number} could not be completed.{why} You pay nothing for it.",
+    MessageTemplate.ORDER_CANCELLED: "Order {number} was cancelled. Any payment will be refunded.",
+    MessageTemplate.ORDER_PUT_ON_HOLD: (
+        "Order {number} is on hold: we could not collect your payment. We keep your goods for you."
+    ),
+    MessageTemplate.WELCOME: "Welcome to Satsuma! You will find updates about your orders here.",
 }
-_WHY = {  # the last word of the code that ended the order
+_REASON_TEXTS = {  # by the last part of the code for which the order was rejected
     "out_of_stock": " Not everything was in stock any more.",
     "declined": " The payment was declined.",
     "expired": " The payment was not completed in time.",
 }
 
 
-def text(template: str, *, reason: str = "", **facts: Any) -> str:
-    """What the person reads. `reason` is a code; one without words of its own is left out."""
-    return _TEXTS[template].format(why=_WHY.get(reason.rpartition(".")[2], ""), **facts)
+def render(template: MessageTemplate, *, reason: str = "", **values: object) -> str:
+    """Return the text of a message.
+
+    reason: an error code; one without a text is omitted.
+    """
+    return _TEXTS[template].format(why=_REASON_TEXTS.get(reason.rpartition(".")[2], ""), **values)

@@ -1,7 +1,7 @@
-"""Use cases of notifications: messages and their readers, and sending."""
+"""Use cases of notifications: write, list and read messages, and send e-mails."""
 
 from contexts.notifications.interface import Notifications
 
 
 class LocalNotifications(Notifications):
-    """The interface of notifications, in this process: nobody has to ask it anything yet."""
+    """Implement the interface of notifications in this process. It has no methods yet."""

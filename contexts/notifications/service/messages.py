@@ -1,6 +1,6 @@
-"""Messages: written when something happened, once for each thing, template and channel; read in the app."""
+"""Messages: written by event handlers, once per subject, template and channel; read in the app."""
 
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -8,13 +8,13 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from contexts.notifications.channels import in_app
-from contexts.notifications.models import Message
+from contexts.notifications.interface import Channel, MessageTemplate
+from contexts.notifications.models import ALIAS, Message
+from contexts.notifications.service.views import InboxRow
 from shop.audit import audit
-from shop.database import Prepared, changed, transaction
+from shop.db.database import PreparedStatement, execute, transaction
 from shop.errors import Conflict, NotFound
 from shop.ids import uuid7
-
-ALIAS = "notifications"
 
 
 class MessageNotFound(NotFound):
@@ -22,11 +22,20 @@ class MessageNotFound(NotFound):
 
 
 class NotFailed(Conflict):
-    """Only a message that failed can be sent again."""
+    """Only a failed message can be resent."""
 
 
-# Whatever is there already stays: a fact that arrives twice leaves the messages of the first time.
-_WRITE = Prepared("""
+class NewMessage(NamedTuple):
+    """The columns in which the messages about one subject differ."""
+
+    id: UUID
+    channel: Channel
+    text: str = ""
+    message_id: str = ""
+
+
+# Existing messages stay as they are, so that a repeated event changes nothing.
+_INSERT_MESSAGES_SQL = PreparedStatement("""
 INSERT INTO notifications_message (id, order_id, user_id, template, channel, text, message_id, status, sent_at, due_at)
 SELECT id, %s, %s, %s, channel, text, message_id,
        CASE channel WHEN 'email' THEN 'waiting' ELSE 'sent' END,
@@ -36,54 +45,71 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) AS message (id, chan
 ON CONFLICT DO NOTHING""")
 
 
-def about_order(template: str, *, order_id: UUID, user_id: UUID | None, number: str, **facts: Any) -> None:
-    """Write the message about an order: an e-mail, due now, and for a registered customer one in the app."""
-    mail = uuid7()
-    messages = [(mail, "email", "", f"<{mail}@{urlsplit(settings.SITE_URL).hostname}>")]
+def write_order_message(
+    template: MessageTemplate,
+    *,
+    order_id: UUID,
+    user_id: UUID | None,
+    number: str,
+    reason: str = "",
+    **values: object,
+) -> None:
+    """Write an e-mail about an order, due now, and for a registered customer an in-app message.
+
+    reason: the error code for which the order was rejected.
+    values: further values of the in-app text.
+    """
+    email_id = uuid7()
+    hostname = urlsplit(settings.SITE_URL).hostname
+    messages = [NewMessage(email_id, Channel.EMAIL, message_id=f"<{email_id}@{hostname}>")]
     if user_id:
-        messages.append((uuid7(), "in_app", in_app.text(template, number=number, **facts), ""))
-    _write(order_id, user_id, template, messages)
+        text = in_app.render(template, reason=reason, number=number, **values)
+        messages.append(NewMessage(uuid7(), Channel.IN_APP, text))
+    _insert_messages(order_id, user_id, template, messages)
 
 
-def welcome(user_id: UUID) -> None:
-    """Write the first message of somebody's inbox."""
-    _write(None, user_id, "welcome", [(uuid7(), "in_app", in_app.text("welcome"), "")])
+def write_welcome_message(user_id: UUID) -> None:
+    """Write the first message of a user's inbox."""
+    message = NewMessage(uuid7(), Channel.IN_APP, in_app.render(MessageTemplate.WELCOME))
+    _insert_messages(None, user_id, MessageTemplate.WELCOME, [message])
 
 
-def _write(order_id: UUID | None, user_id: UUID | None, template: str, messages: list[tuple]) -> None:
+def _insert_messages(
+    order_id: UUID | None, user_id: UUID | None, template: MessageTemplate, messages: list[NewMessage]
+) -> None:
     columns = [list(column) for column in zip(*messages, strict=True)]
     with transaction(ALIAS):
-        changed(ALIAS, _WRITE, [order_id, user_id, template, *columns])
+        execute(ALIAS, _INSERT_MESSAGES_SQL, [order_id, user_id, template, *columns])
 
 
-def inbox(user_id: UUID) -> QuerySet:
-    """What somebody was told in the app."""
-    mine = Message.objects.filter(user_id=user_id, channel="in_app")
-    return mine.values("id", "template", "text", "order_id", "created_at", "read_at")
+def list_inbox(user_id: UUID) -> QuerySet[Message, InboxRow]:
+    """Return the in-app messages of a user."""
+    inbox = Message.objects.filter(user_id=user_id, channel=Channel.IN_APP)
+    return inbox.values("id", "template", "text", "order_id", "created_at", "read_at")
 
 
 def mark_read(message_id: UUID, *, user_id: UUID) -> None:
-    """Note when its owner first read a message. Raises MessageNotFound, for somebody else's too."""
+    """Record when a message was first read. Raises MessageNotFound, also for a message of another user."""
     with transaction(ALIAS):
-        mine = changed(
+        updated = execute(
             ALIAS,
             """UPDATE notifications_message SET read_at = coalesce(read_at, now())
                WHERE id = %s AND user_id = %s AND channel = 'in_app'""",
             [message_id, user_id],
         )
-        if not mine:
+        if not updated:
             raise MessageNotFound
 
 
-def send_again(message_id: UUID, *, actor: str) -> None:
-    """Let a failed message be tried once more, under the Message-ID that it had. Raises NotFailed."""
+def resend(message_id: UUID, *, actor: str) -> None:
+    """Make a failed message due again, with the same Message-ID. Raises NotFailed."""
     with transaction(ALIAS):
-        again = changed(
+        updated = execute(
             ALIAS,
             """UPDATE notifications_message SET status = 'waiting', reason = '', due_at = now()
                WHERE id = %s AND status = 'failed'""",
             [message_id],
         )
-        if not again:
+        if not updated:
             raise NotFailed
         audit(ALIAS, actor=actor, action="send again", object_type="message", object_id=message_id)

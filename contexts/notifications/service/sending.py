@@ -1,8 +1,8 @@
-"""Sending: each waiting e-mail by one worker at a time, again and again until the server has taken or refused it.
+"""Sending of e-mails: by one worker at a time, retried until the mail server accepts or refuses the message.
 
-Note: SMTP has no second phase. A worker that dies after the server has said yes, and before that is written down,
-leaves a message that is sent once more. It then has the same Message-ID, by which mail programs know it as the same.
-We prefer a rare double to a loss. A lost database connection alone does not lead there: see `_mark_sent`.
+SMTP has no two-phase commit. If a worker dies after the server has accepted a message and before this is recorded, the
+message is sent once more, with the same Message-ID, by which mail clients recognize a duplicate. We prefer a rare
+duplicate to a lost message. A lost database connection alone causes no duplicate: see `_mark_sent`.
 """
 
 import time
@@ -10,76 +10,79 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connections
 
 from contexts.notifications.channels import email
 from contexts.notifications.events import MessageFailed
-from contexts.notifications.models import Message
-from contexts.notifications.service.messages import ALIAS
+from contexts.notifications.interface import MessageTemplate
+from contexts.notifications.models import ALIAS, Message
 from contexts.orders.interface import OrderSummary, orders
-from shop import leases
-from shop.database import OUTAGES, changed, rows, transaction
-from shop.leases import Fenced, backoff
-from shop.outbox import publish
+from shop.db import leases
+from shop.db.database import OUTAGE_ERRORS, execute, fetch_rows, transaction
+from shop.db.leases import LeaseLost, backoff
+from shop.messaging.outbox import Revision, publish
 
-BATCH = 50
+BATCH_SIZE = 50
 
 log = structlog.get_logger(__name__)
 
-_MINE = "WHERE id = %s AND attempt = %s AND status = 'waiting'"
+_IF_HELD_SQL = "WHERE id = %s AND attempt = %s AND status = 'waiting'"
 
 
 def send_due() -> None:
-    """Send what is due and what nobody else sends at this moment. Raises an outage that is not the mail server's."""
-    with ExitStack() as held:
-        taken = leases.take_due(Message, ALIAS, limit=BATCH)
-        for message in taken:
-            held.enter_context(leases.renewing(message, ALIAS))
-        if taken:
-            _send_batch(taken)
+    """Send the messages that are due and that no other worker is sending.
+
+    Raises OUTAGE_ERRORS from the database or from orders; mail-server failures are handled.
+    """
+    with ExitStack() as stack:
+        messages = leases.acquire_due_leases(Message, ALIAS, limit=BATCH_SIZE)
+        for message in messages:
+            stack.enter_context(leases.keep_lease_alive(message, ALIAS))
+        if messages:
+            _send_batch(messages)
 
 
 def _send_batch(messages: Sequence[Message]) -> None:
-    """One question to orders and one connection for them all."""
-    left = deque(sorted(messages, key=lambda message: message.id))  # what happened first is told first
+    """Send messages with one call to orders and over one connection."""
+    remaining = deque(sorted(messages, key=lambda message: message.id))  # in the order of their events
     try:
-        facts = _orders_of(left)
-        with email.connection() as link:
-            while left:
-                _send_one(link, left.popleft(), facts)
+        orders_by_id = _fetch_orders(remaining)
+        with email.open_connection() as smtp:
+            while remaining:
+                _send_one(smtp, remaining.popleft(), orders_by_id)
     except email.Disconnected:
-        _postpone(left, "", delay=timedelta(0))  # it may be the message just tried: the others do not wait for it
+        _postpone(remaining, "", delay=timedelta(0))  # the failed message may be the cause, so do not delay the others
     except email.Unreachable as outage:
-        log.warning("mail_server_unreachable", error=str(outage), waiting=len(left))
-        _postpone(left, str(outage))
-    except OUTAGES as outage:
-        _postpone(left, str(outage))
+        log.warning("mail_server_unreachable", error=str(outage), waiting=len(remaining))
+        _postpone(remaining, str(outage))
+    except OUTAGE_ERRORS as outage:
+        _postpone(remaining, str(outage))
         raise
 
 
-def _orders_of(messages: Iterable[Message]) -> dict[UUID, OrderSummary]:
-    wanted = dict.fromkeys(message.order_id for message in messages)
-    return {order.id: order for order in orders.summaries(order_ids=tuple(wanted))}
+def _fetch_orders(messages: Iterable[Message]) -> dict[UUID, OrderSummary]:
+    order_ids = dict.fromkeys(message.order_id for message in messages if message.order_id)
+    return {order.id: order for order in orders.summaries(order_ids=tuple(order_ids))}
 
 
-def _send_one(link: Any, message: Message, facts: dict[UUID, OrderSummary]) -> None:
+def _send_one(smtp: BaseEmailBackend, message: Message, orders_by_id: dict[UUID, OrderSummary]) -> None:
     try:
-        _hold(message)
-        _deliver(link, message, facts.get(message.order_id))
-    except Fenced:
+        _extend_lease(message)
+        _deliver(smtp, message, orders_by_id.get(message.order_id) if message.order_id else None)
+    except LeaseLost:
         log.warning("message_taken_over", message=str(message.id))
 
 
-def _deliver(link: Any, message: Message, order: OrderSummary | None) -> None:
+def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | None) -> None:
     try:
-        email.deliver(link, _letter(message, order))
+        email.deliver(smtp, _build_email(message, order))
     except email.Refused as refusal:
-        _fail(message, str(refusal))
+        _mark_failed(message, str(refusal))
     except email.Disconnected as outage:
         _postpone([message], str(outage))
         raise
@@ -92,63 +95,71 @@ def _deliver(link: Any, message: Message, order: OrderSummary | None) -> None:
         _mark_sent(message)
 
 
-def _letter(message: Message, order: OrderSummary | None) -> email.Letter:
+def _build_email(message: Message, order: OrderSummary | None) -> email.OutgoingEmail:
     if order is None:
         raise email.Refused("orders does not know this order")
-    subject, text = email.render(message.template, order=order, site=settings.SITE_URL)
-    return email.Letter(message_id=message.message_id, to=order.email, subject=subject, text=text)
+    subject, text = email.render(MessageTemplate(message.template), order=order, site=settings.SITE_URL)
+    return email.OutgoingEmail(message_id=message.message_id, to=order.email, subject=subject, text=text)
 
 
-def _hold(message: Message) -> None:
-    """Make sure, right before the mail goes out, that it is still ours to send. Raises Fenced."""
-    sql = f"UPDATE notifications_message SET lease_until = now() + %s {_MINE}"
-    _mine(changed(ALIAS, sql, [leases.LEASE, message.id, message.attempt]))
+def _extend_lease(message: Message) -> None:
+    """Renew the lease right before the message is sent. Raises LeaseLost."""
+    sql = f"UPDATE notifications_message SET lease_until = now() + %s {_IF_HELD_SQL}"
+    _raise_if_fenced(execute(ALIAS, sql, [leases.LEASE_DURATION, message.id, message.attempt]))
 
 
 def _mark_sent(message: Message) -> None:
-    """Note that the server has taken it; through a lost connection too, since otherwise it would go out twice."""
-    patience = time.monotonic() + leases.LEASE.total_seconds()
+    """Record that the server accepted the message. Retry on a new connection, because it would be sent twice otherwise."""
+    deadline = time.monotonic() + leases.LEASE_DURATION.total_seconds()
     sql = f"""UPDATE notifications_message SET status = 'sent', sent_at = now(), due_at = NULL, lease_until = NULL,
-                     reason = '' {_MINE}"""
+                     reason = '' {_IF_HELD_SQL}"""
     while True:
         try:
-            _mine(changed(ALIAS, sql, [message.id, message.attempt]))
+            _raise_if_fenced(execute(ALIAS, sql, [message.id, message.attempt]))
             log.info("message_sent", message=str(message.id), template=message.template)
             return
-        except OUTAGES:
-            connections[ALIAS].close()  # it may be broken; the next statement gets another
-            if time.monotonic() > patience:
+        except OUTAGE_ERRORS:
+            connections[ALIAS].close()  # it may be broken; the next statement opens another
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
 
-def _fail(message: Message, reason: str) -> None:
-    """Give up on a message, visibly. Staff may have it sent again."""
+def _mark_failed(message: Message, reason: str) -> None:
+    """Record that the message was refused, and publish it. Staff can resend the message."""
     log.warning("message_failed", message=str(message.id), template=message.template, reason=reason)
     with transaction(ALIAS):
-        failed = rows(
+        failed = fetch_rows(
             ALIAS,
             f"""UPDATE notifications_message SET status = 'failed', due_at = NULL, lease_until = NULL, reason = %s,
-                       sequence = sequence + 1 {_MINE} RETURNING sequence""",
+                       sequence = sequence + 1 {_IF_HELD_SQL} RETURNING sequence""",
             [reason, message.id, message.attempt],
         )
-        _mine(len(failed))
-        publish(MessageFailed(message_id=message.id, reason=reason), sequence=failed[0][0])
+        _raise_if_fenced(len(failed))
+        publish(MessageFailed(message_id=message.id, reason=reason), row=Revision(failed[0][0]))
 
 
 def _postpone(messages: Iterable[Message], reason: str, delay: timedelta | None = None) -> None:
-    """Let go of messages until later: an outage is not an attempt, so there is no limit."""
-    mine = {message.id: message.attempt for message in messages}
-    if mine:
-        changed(
+    """Release the leases of messages and make them due later. An outage is not an attempt, so there is no limit.
+
+    delay: by default it grows with the attempts.
+    """
+    attempts_by_id = {message.id: message.attempt for message in messages}
+    if attempts_by_id:
+        execute(
             ALIAS,
             """UPDATE notifications_message AS message SET due_at = now() + %s, lease_until = NULL, reason = %s
-               FROM unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)
-               WHERE message.id = mine.id AND message.attempt = mine.attempt AND status = 'waiting'""",
-            [backoff(max(mine.values())) if delay is None else delay, reason[:300], list(mine), list(mine.values())],
+               FROM unnest(%s::uuid[], %s::int[]) AS held (id, attempt)
+               WHERE message.id = held.id AND message.attempt = held.attempt AND status = 'waiting'""",
+            [
+                backoff(max(attempts_by_id.values())) if delay is None else delay,
+                reason[:300],
+                list(attempts_by_id),
+                list(attempts_by_id.values()),
+            ],
         )
 
 
-def _mine(found: int) -> None:
-    if not found:
-        raise Fenced
+def _raise_if_fenced(updated: int) -> None:
+    if not updated:
+        raise LeaseLost

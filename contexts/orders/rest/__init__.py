@@ -1,4 +1,4 @@
-"""The addresses of orders."""
+"""URLs of orders."""
 
 from django.urls import path, register_converter
 
@@ -6,7 +6,7 @@ from contexts.orders.rest import carts, orders
 
 
 class SkuConverter:
-    """A SKU in an address."""
+    """Match a SKU in a URL path."""
 
     regex = r"[A-Za-z0-9._-]{1,64}"
 

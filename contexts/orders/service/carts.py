@@ -1,5 +1,6 @@
-"""Carts: what somebody thinks of buying. Prices and availability are asked for each time, never kept."""
+"""Cart use cases. Prices and availability are quoted for each request, never stored."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -8,11 +9,12 @@ from django.db.models import F
 
 from contexts.inventory.interface import Offer, UnknownSku, inventory
 from contexts.orders.models import Cart, CartItem
-from shop.database import transaction
+from shop.db.database import transaction
 from shop.errors import Conflict, NotFound
-from shop.money import Money, total
+from shop.http.rest import Quantity, Sku
+from shop.money import Money, sum_amounts
 
-MAX_ITEMS = 200
+MAX_ITEMS = 200  # different SKUs in one cart
 
 
 class CartNotFound(NotFound):
@@ -25,8 +27,22 @@ class CartFull(Conflict):
     most: int = MAX_ITEMS
 
 
+class Item(msgspec.Struct, kw_only=True):
+    """A SKU and a quantity."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+class CartContents(NamedTuple):
+    """The items of a cart at one version: what an order is made from."""
+
+    version: int
+    items: list[Item]
+
+
 class Totals(msgspec.Struct, kw_only=True):
-    """What it comes to, part by part."""
+    """The total and its parts."""
 
     items: Money
     discount: Money
@@ -47,7 +63,7 @@ class CartLine(msgspec.Struct, kw_only=True):
 
 
 class CartView(msgspec.Struct, kw_only=True):
-    """A cart as its owner sees it. What is no longer for sale is not in it."""
+    """A cart at present prices. SKUs that are no longer for sale are omitted."""
 
     id: UUID
     version: int
@@ -56,59 +72,60 @@ class CartView(msgspec.Struct, kw_only=True):
 
 
 def create(user_id: UUID | None) -> CartView:
-    """An empty cart."""
+    """Create an empty cart."""
     with transaction("orders"):
         cart = Cart.objects.create(user_id=user_id)
     return _to_view(cart, [], {})
 
 
-def show(cart_id: UUID) -> CartView:
-    """The cart at present prices. Raises CartNotFound."""
-    cart = _find(cart_id)
+def get(cart_id: UUID) -> CartView:
+    """Return the cart at present prices. Raises CartNotFound."""
+    cart = _get_cart(cart_id)
     items = list(cart.items.order_by("id"))
-    return _to_view(cart, items, _offers(tuple(item.sku for item in items)))
+    return _to_view(cart, items, _fetch_offers(tuple(item.sku for item in items)))
 
 
-def put_item(cart_id: UUID, sku: str, quantity: int) -> CartView:
-    """Have so many of a SKU in the cart. Raises CartNotFound, CartFull; UnknownSku for what is not for sale."""
+def set_item_quantity(cart_id: UUID, sku: str, quantity: int) -> CartView:
+    """Set the quantity of a cart item, and add the item if it is new. Raises CartNotFound, CartFull, UnknownSku."""
     inventory.quote(skus=(sku,))
     with transaction("orders"):
-        _touch(cart_id)
+        _increment_version(cart_id)
         _, is_new = CartItem.objects.update_or_create(cart_id=cart_id, sku=sku, defaults={"quantity": quantity})
         if is_new and CartItem.objects.filter(cart_id=cart_id).count() > MAX_ITEMS:
             raise CartFull
-    return show(cart_id)
+    return get(cart_id)
 
 
 def remove_item(cart_id: UUID, sku: str) -> CartView:
-    """Have none of a SKU in the cart. Raises CartNotFound."""
+    """Remove a SKU from the cart. Raises CartNotFound."""
     with transaction("orders"):
-        _touch(cart_id)
+        _increment_version(cart_id)
         CartItem.objects.filter(cart_id=cart_id, sku=sku).delete()
-    return show(cart_id)
+    return get(cart_id)
 
 
-def contents(cart_id: UUID) -> tuple[int, list[tuple[str, int]]]:
-    """The cart's version, and what it holds: what an order is made from. Raises CartNotFound."""
-    cart = _find(cart_id)
-    return cart.version, list(cart.items.order_by("id").values_list("sku", "quantity"))
+def get_contents(cart_id: UUID) -> CartContents:
+    """Return the version and the items of a cart. Raises CartNotFound."""
+    cart = _get_cart(cart_id)
+    rows = cart.items.order_by("id").values_list("sku", "quantity")
+    return CartContents(cart.version, [Item(sku=sku, quantity=quantity) for sku, quantity in rows])
 
 
-def _find(cart_id: UUID) -> Cart:
+def _get_cart(cart_id: UUID) -> Cart:
     cart = Cart.objects.filter(pk=cart_id).first()
     if cart is None:
         raise CartNotFound
     return cart
 
 
-def _touch(cart_id: UUID) -> None:
-    """Raise the version; its row lock puts the changes of one cart in a line."""
+def _increment_version(cart_id: UUID) -> None:
+    """Increment the version. Its row lock serializes changes of one cart."""
     if not Cart.objects.filter(pk=cart_id).update(version=F("version") + 1):
         raise CartNotFound
 
 
-def _offers(skus: tuple[str, ...]) -> dict[str, Offer]:
-    """The offers for what is still for sale."""
+def _fetch_offers(skus: tuple[str, ...]) -> dict[str, Offer]:
+    """Fetch the offers, by SKU, without SKUs that are no longer for sale."""
     while skus:
         try:
             return {offer.sku: offer for offer in inventory.quote(skus=skus)}
@@ -123,7 +140,7 @@ def _to_view(cart: Cart, items: list[CartItem], offers: dict[str, Offer]) -> Car
         id=cart.id,
         version=cart.version,
         items=lines,
-        totals=totals_of(total((line.total for line in lines), settings.CURRENCY)),
+        totals=compute_totals(sum_amounts((line.total for line in lines), settings.CURRENCY)),
     )
 
 
@@ -138,7 +155,7 @@ def _to_line(item: CartItem, offer: Offer) -> CartLine:
     )
 
 
-def totals_of(items: Money) -> Totals:
-    """What a cart or an order of so much comes to: nothing is added or taken off yet."""
-    nothing = Money(0, items.currency)
-    return Totals(items=items, discount=nothing, shipping=nothing, tax=nothing, total=items)
+def compute_totals(items: Money) -> Totals:
+    """Compute the totals of a cart or an order from the sum of its items. There are no discounts, shipping or tax yet."""
+    zero = Money(0, items.currency)
+    return Totals(items=items, discount=zero, shipping=zero, tax=zero, total=items)

@@ -4,8 +4,8 @@ import django.db.models.functions.datetime
 import shop.ids
 from django.db import migrations, models
 
-# Booked is booked, and what was authorized, captured or refunded does not become less: the database sees to it.
-BOOKS = """
+# Triggers keep the ledger append-only, and amounts from falling.
+CREATE_TRIGGERS = """
 CREATE FUNCTION payments_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% of % is not allowed: %', TG_OP, TG_TABLE_NAME, TG_ARGV[0] USING ERRCODE = 'check_violation';
@@ -16,14 +16,14 @@ CREATE TRIGGER amounts_only_grow BEFORE UPDATE OF authorized, captured, refunded
     WHEN (NEW.authorized < OLD.authorized OR NEW.captured < OLD.captured OR NEW.refunded < OLD.refunded)
     EXECUTE FUNCTION payments_refuse('amounts only grow');
 """
-NO_BOOKS = """
+DROP_TRIGGERS = """
 DROP TRIGGER amounts_only_grow ON payments_payment;
 DROP TRIGGER append_only ON payments_ledgerentry;
 DROP FUNCTION payments_refuse();
 """
 
-# The sandbox's own truth: another service's tables, that payments' code never reads but through the provider port.
-SANDBOX = """
+# The sandbox's tables stand for an external service: the code of payments reads them only through the provider port.
+CREATE_SANDBOX = """
 CREATE TABLE payments_sandboxintent (
     reference varchar(100) PRIMARY KEY,
     token varchar(100) NOT NULL DEFAULT '',
@@ -44,7 +44,7 @@ CREATE TABLE payments_sandboxrefund (
     amount bigint NOT NULL
 );
 """
-NO_SANDBOX = "DROP TABLE payments_sandboxrefund; DROP TABLE payments_sandboxintent;"
+DROP_SANDBOX = "DROP TABLE payments_sandboxrefund; DROP TABLE payments_sandboxintent;"
 
 
 class Migration(migrations.Migration):
@@ -122,6 +122,6 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('amount__gte', 0)), name='refund_not_negative'), models.UniqueConstraint(condition=models.Q(('status', 'pending')), fields=('payment',), name='one_running_refund')],
             },
         ),
-        migrations.RunSQL(BOOKS, NO_BOOKS),
-        migrations.RunSQL(SANDBOX, NO_SANDBOX),
+        migrations.RunSQL(CREATE_TRIGGERS, DROP_TRIGGERS),
+        migrations.RunSQL(CREATE_SANDBOX, DROP_SANDBOX),
     ]

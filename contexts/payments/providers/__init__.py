@@ -1,11 +1,12 @@
-"""The way to payment providers: one port, one adapter per file, each exporting it as `provider`.
+"""Payment providers: one port, and one adapter per file, which exports its instance as `provider`.
 
-An adapter answers what its provider definitely said. Whatever is no such answer (a timeout, a lost connection, 409, 429,
-5xx) it raises as Unavailable. Every call leaves the shop, so it refuses to be made inside a transaction.
+An adapter returns what its provider definitely answered. Anything else (a timeout, a lost connection, 409, 429, 5xx) it
+raises as Unavailable. Every call leaves the shop, so it raises InTransaction inside a database transaction.
 """
 
+from enum import StrEnum
 from importlib import import_module
-from typing import Literal, Protocol
+from typing import Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -13,54 +14,59 @@ from django.conf import settings
 
 from shop.money import Money
 
-Said = Literal[
-    "authorized",
-    "declined",
-    "requires_action",
-    "captured",
-    "cancelled",
-    "refunded",
-    "refused",
-    "not_found",
-    "unknown",  # never an adapter's answer: what Unavailable amounts to
-]
+
+class ProviderStatus(StrEnum):
+    """The state of a payment intent at its provider, or the result of a capture or refund."""
+
+    AUTHORIZED = "authorized"
+    DECLINED = "declined"
+    REQUIRES_ACTION = "requires_action"
+    CAPTURED = "captured"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+    REFUSED = "refused"
+    NOT_FOUND = "not_found"
+    UNKNOWN = "unknown"  # never returned by an adapter: it stands for Unavailable
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the provider said: how the intent stands, or what came of the request."""
+class ProviderResponse(msgspec.Struct, frozen=True):
+    """A definite response of a provider."""
 
-    status: Said
+    status: ProviderStatus
     reason: str = ""
     action_url: str = ""
 
 
 class Provider(Protocol):
-    """A payment provider. An intent is one attempt to take money, known by a reference that we choose."""
+    """A payment provider. An intent is one attempt to take money; its reference is chosen by the shop."""
 
     def reference(self, payment_id: UUID) -> str:
-        """What a payment's intent is called there: always the same, so that there is one, found without having asked."""
+        """Return the reference of a payment's intent.
 
-    def confirm(self, *, reference: str, amount: Money, token: str) -> Answer:
-        """Create the intent and set the money aside. A repeat reports; a cancelled intent stays cancelled."""
+        It follows from the payment id, so that a payment has one intent, which can be retrieved without a prior response.
+        """
 
-    def retrieve(self, *, reference: str) -> Answer:
-        """How the intent stands, exactly."""
+    def confirm(self, *, reference: str, amount: Money, token: str) -> ProviderResponse:
+        """Create the intent and authorize the amount. A repeat reports the state; a cancelled intent stays cancelled."""
 
-    def capture(self, *, reference: str, amount: Money, key: str) -> Answer:
-        """Take the money: `captured`, or `refused` for good."""
+    def retrieve(self, *, reference: str) -> ProviderResponse:
+        """Return the exact state of the intent."""
 
-    def cancel(self, *, reference: str) -> Answer:
-        """Give the intent up, even one that has not arrived yet. `captured` where it is too late."""
+    def capture(self, *, reference: str, amount: Money, key: str) -> ProviderResponse:
+        """Capture the amount. The result is `captured`, or `refused` if it is definitely impossible."""
 
-    def refund(self, *, reference: str, amount: Money, key: str) -> Answer:
-        """Give money back, once per key: `refunded`, or `refused` for good."""
+    def cancel(self, *, reference: str) -> ProviderResponse:
+        """Cancel the intent, also one that has not arrived yet. The result is `captured` if it is too late."""
+
+    def refund(self, *, reference: str, amount: Money, key: str) -> ProviderResponse:
+        """Refund the amount, once per key. The result is `refunded`, or `refused` if it is definitely impossible."""
 
 
-registered: dict[str, Provider] = {}
+registry: dict[str, Provider] = {}
 
 
 def find(name: str) -> Provider | None:
-    """The provider of this name; None for one that the shop does not use."""
-    if name not in registered and name in settings.PAYMENT_PROVIDERS:
-        registered[name] = import_module(f"{__name__}.{name}").provider
-    return registered.get(name)
+    """Return the provider of this name. None if the shop does not use it."""
+    if name not in registry and name in settings.PAYMENT_PROVIDERS:
+        registry[name] = cast(Provider, import_module(f"{__name__}.{name}").provider)
+    return registry.get(name)

@@ -1,4 +1,4 @@
-"""Use cases of payments: operations for other contexts, refunds for staff, and the progress of what is open."""
+"""Use cases of payments: operations for other contexts, refunds for staff, and the processing of open payments."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from shop.money import Money
 
 
 class LocalPayments(Payments):
-    """The interface of payments, in this process."""
+    """Implement the interface of payments in this process."""
 
     def authorize(
         self, *, order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None = None

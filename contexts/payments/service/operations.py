@@ -1,115 +1,125 @@
-"""What other contexts ask of payments: authorize, capture, cancel. The order is the key of each."""
+"""Use cases for other contexts: authorize, capture and cancel. The order id is the key of each."""
 
 from uuid import UUID
 
 from django.conf import settings
 
 from contexts.payments import events, interface, providers
-from contexts.payments.interface import Action, NotCapturable, PaymentMethod
-from contexts.payments.models import Payment
-from contexts.payments.service import books, progress
-from contexts.payments.service.states import FINAL
-from shop.database import transaction
+from contexts.payments.interface import Action, NotCapturable, PaymentMethod, PaymentStatus
+from contexts.payments.models import ALIAS, Payment
+from contexts.payments.service import persistence, processing
+from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, FINAL_STATUSES
+from shop.db.database import transaction
 from shop.errors import Closed, NotFound
 from shop.ids import uuid7
+from shop.messaging.outbox import publish
 from shop.money import Money
-from shop.outbox import publish
-
-CAPTURE_BEGAN = ("capturing", "captured", "capture_refused", "refunding", "refunded")
 
 
-def authorize(
-    order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None
-) -> interface.Payment:
-    """The row is committed before the provider is called, so that whatever happens there is found by it."""
-    row = _new(order_id, amount, method, customer_id)
+def authorize(order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None) -> interface.Payment:
+    """Authorize the payment of an order. The row is committed first, so that the reconciler can resume after a crash."""
+    row = _build_payment(order_id, amount, method, customer_id)
     provider = providers.find(method.provider)
     if provider is None:
         return _decline_unknown_provider(row)
     row.token, row.reference = method.token, provider.reference(row.id)
-    if not books.insert(row):
-        return _as_authorized(order_id)
-    after = progress.carry_on(row, first=progress.confirm)
-    return _unless_closed(after)
+    if not persistence.insert_payment(row):
+        return _report_existing(order_id)
+    after = processing.advance_payment(row, first_call=processing.confirm)
+    return _to_payment_unless_cancelled(after)
 
 
-def _new(order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None) -> Payment:
+def _build_payment(order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None) -> Payment:
     return Payment(
-        id=uuid7(), order_id=order_id, provider=method.provider[:50], status="processing", amount=amount.amount,
-        currency=amount.currency, customer_id=customer_id, attempt=1,
-    )  # fmt: skip
+        id=uuid7(),
+        order_id=order_id,
+        customer_id=customer_id,
+        provider=method.provider[:50],
+        status=PaymentStatus.PROCESSING.value,
+        amount=amount.amount,
+        currency=amount.currency,
+        attempt=1,
+    )
 
 
 def _decline_unknown_provider(row: Payment) -> interface.Payment:
-    row.status, row.reason, row.sequence = "declined", "unknown_provider", 1
-    with transaction(books.ALIAS):
-        if books.insert(row):
-            publish(events.PaymentDeclined(order_id=row.order_id, payment_id=row.id, reason=row.reason), sequence=1)
+    row.status, row.reason, row.sequence = PaymentStatus.DECLINED, "unknown_provider", 1
+    with transaction(ALIAS):
+        if persistence.insert_payment(row):
+            publish(events.PaymentDeclined(order_id=row.order_id, payment_id=row.id, reason=row.reason), row=row)
             return to_payment(row)
-    return _as_authorized(row.order_id)
+    return _report_existing(row.order_id)
 
 
-def _as_authorized(order_id: UUID) -> interface.Payment:
-    return _unless_closed(Payment.objects.get(order_id=order_id))
+def _report_existing(order_id: UUID) -> interface.Payment:
+    return _to_payment_unless_cancelled(Payment.objects.get(order_id=order_id))
 
 
-def _unless_closed(row: Payment) -> interface.Payment:
+def _to_payment_unless_cancelled(row: Payment) -> interface.Payment:
     if row.cancel_wanted:
         raise Closed(key=str(row.order_id))
     return to_payment(row)
 
 
 def capture(order_id: UUID) -> interface.Payment:
-    row = books.begin_capture(order_id)
+    """Capture the authorized payment of an order. Raises NotCapturable."""
+    row = persistence.begin_capture(order_id)
     if row:
-        return to_payment(progress.carry_on(row))
-    row = books.present(order_id=order_id)
-    if row is None or row.status not in CAPTURE_BEGAN:
+        return to_payment(processing.advance_payment(row))
+    row = persistence.find_payment_of_order(order_id)
+    if row is None or row.status not in CAPTURE_STARTED_STATUSES:
         raise NotCapturable(present=row.status if row else "missing")
     return to_payment(row)
 
 
 def cancel(order_id: UUID) -> interface.Payment | None:
-    """Undo, or leave a tombstone for a payment that is still on its way here."""
-    row = books.want_cancel(order_id)
+    """Void or refund the payment of an order. Leave a tombstone if there is none yet."""
+    row = persistence.request_cancel(order_id)
     if row:
-        return to_payment(row if row.woken else progress.carry_on(row))
-    if books.insert(_tombstone(order_id)):
+        return to_payment(row if row.woken else processing.advance_payment(row))
+    if persistence.insert_payment(_build_tombstone(order_id)):
         return None
     row = Payment.objects.get(order_id=order_id)
-    if not row.cancel_wanted and row.status not in FINAL:  # it came in between the two statements
+    if not row.cancel_wanted and row.status not in FINAL_STATUSES:  # it was inserted between the two statements
         return cancel(order_id)
     return to_payment(row) if row.provider else None
 
 
-def _tombstone(order_id: UUID) -> Payment:
+def _build_tombstone(order_id: UUID) -> Payment:
     return Payment(
-        id=uuid7(), order_id=order_id, status="voided", amount=0, currency=settings.CURRENCY, cancel_wanted=True
+        id=uuid7(),
+        order_id=order_id,
+        status=PaymentStatus.VOIDED,
+        amount=0,
+        currency=settings.CURRENCY,
+        cancel_wanted=True,
     )
 
 
 def of_orders(order_ids: tuple[UUID, ...]) -> tuple[interface.Payment, ...]:
+    """Return the payments of these orders. Tombstones are omitted."""
     found = Payment.objects.filter(order_id__in=order_ids).exclude(provider="")
     return tuple(to_payment(row) for row in found)
 
 
 def to_payment(row: Payment) -> interface.Payment:
-    """A payment's row as others see it."""
-    waits = row.status == "requires_action"
+    """Convert a payment's row to the DTO of the interface."""
+    status = PaymentStatus(row.status)
+    needs_action = status == PaymentStatus.REQUIRES_ACTION
     return interface.Payment(
         id=row.id,
         order_id=row.order_id,
-        status=row.status,
+        status=status,
         amount=Money(row.amount, row.currency),
         refunded=Money(row.refunded, row.currency),
-        action=Action(type="redirect", url=row.action_url) if waits else None,
+        action=Action(type="redirect", url=row.action_url) if needs_action else None,
         reason=row.reason,
     )
 
 
-def heard_of(reference: str) -> interface.Payment:
-    """The provider has news of a payment: look at it now, as the news itself proves nothing. Raises NotFound."""
-    row = books.present(reference=reference)
+def sync_by_reference(reference: str) -> interface.Payment:
+    """Synchronize a payment with its provider after a notification, which by itself proves nothing. Raises NotFound."""
+    row = persistence.find_payment_by_reference(reference)
     if row is None:
         raise NotFound
-    return to_payment(progress.look(row.id) or row)
+    return to_payment(processing.sync_payment(row.id) or row)

@@ -1,15 +1,16 @@
-"""What staff do with payments: refund them, look at them."""
+"""Use cases for staff: refund a payment, and synchronize it with its provider."""
 
 from uuid import UUID
 
 from django.db import IntegrityError
 
-from contexts.payments.models import Payment, Refund
-from contexts.payments.service import books, progress
+from contexts.payments.interface import PaymentStatus
+from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
+from contexts.payments.service import persistence, processing
 from shop.audit import audit
-from shop.database import transaction
+from shop.db.database import transaction
 from shop.errors import Conflict, DomainError, NotFound, Unprocessable
-from shop.idempotency import IdempotencyKeyReused, Key, same
+from shop.http.idempotency import IdempotencyKeyReused, Key, is_same_hash
 from shop.ids import uuid7
 from shop.money import Money
 
@@ -21,7 +22,7 @@ class NotRefundable(Conflict):
 
 
 class AnotherRefundRuns(Conflict):
-    """Another refund of this payment is under way; try again in {retry_after} seconds."""
+    """Another refund of this payment is in progress; try again in {retry_after} seconds."""
 
     retry_after: int = 1
 
@@ -33,7 +34,7 @@ class RefundTooLarge(Conflict):
 
 
 class WrongCurrency(Unprocessable):
-    """This payment was made in {currency}."""
+    """The currency of this payment is {currency}."""
 
     currency: str
 
@@ -45,85 +46,97 @@ class RefundRefused(Conflict):
 
 
 def refund(*, payment_id: UUID, amount: Money | None, reason: str, actor: str, key: Key | None) -> Refund:
-    """Give captured money back, all that is left or an amount of it. One refund at a time; a repeated key is the same one.
+    """Refund captured money. One refund of a payment runs at a time; a repeated key returns the same refund.
 
-    It is `pending` where the provider has not answered yet: the reconciler goes on.
+    amount: None refunds all that remains.
+    The refund is `pending` if the provider has not responded yet; the reconciler completes it.
     Raises NotFound, NotRefundable, AnotherRefundRuns, RefundTooLarge, WrongCurrency, RefundRefused, IdempotencyKeyReused.
     """
     row = None
-    wanted = _wanted(payment_id, reason, actor, key)
-    if not _known(key):
-        row = _begin(wanted, amount)
+    new_refund = _build_refund(payment_id, reason, actor, key)
+    if not _find_by_key(key):
+        row = _begin_refund(new_refund, amount)
     if row:
-        progress.carry_on(row)
-    done = Refund.objects.get(id=wanted.id) if row else _known(key)
-    if done is None:
-        raise _why_not(payment_id, amount)
-    if done.status == "refused":
-        raise RefundRefused(reason=done.refusal)
-    return done
+        processing.advance_payment(row)
+    refund = Refund.objects.get(id=new_refund.id) if row else _find_by_key(key)
+    if refund is None:
+        raise _find_refusal(payment_id, amount)
+    if refund.status == RefundStatus.REFUSED:
+        raise RefundRefused(reason=refund.refusal)
+    return refund
 
 
-def _wanted(payment_id: UUID, reason: str, actor: str, key: Key | None) -> Refund:
-    identifier = uuid7()
+def _build_refund(payment_id: UUID, reason: str, actor: str, key: Key | None) -> Refund:
+    refund_id = uuid7()
     return Refund(
-        id=identifier, payment_id=payment_id, reason=reason, status="pending", actor=actor,
-        key=_text(key) if key else str(identifier), fingerprint=key.fingerprint if key else "",
-    )  # fmt: skip
+        id=refund_id,
+        payment_id=payment_id,
+        reason=reason,
+        status=RefundStatus.PENDING,
+        actor=actor,
+        key=_serialize_key(key) if key else str(refund_id),
+        fingerprint=key.fingerprint if key else "",
+    )
 
 
-def _text(key: Key) -> str:
+def _serialize_key(key: Key) -> str:
     return f"{key.scope} {key.key}"
 
 
-def _known(key: Key | None) -> Refund | None:
-    """What an earlier request with this key began."""
-    found = Refund.objects.filter(key=_text(key)).first() if key else None
-    if key and found and not same(found.fingerprint, key.fingerprint):
+def _find_by_key(key: Key | None) -> Refund | None:
+    """Return the refund that an earlier request with this key started. Raises IdempotencyKeyReused."""
+    found = Refund.objects.filter(key=_serialize_key(key)).first() if key else None
+    if key and found and not is_same_hash(found.fingerprint, key.fingerprint):
         raise IdempotencyKeyReused
     return found
 
 
-def _begin(wanted: Refund, amount: Money | None) -> Payment | None:
+def _begin_refund(new_refund: Refund, amount: Money | None) -> Payment | None:
     try:
-        with transaction(books.ALIAS):
-            row = books.begin_refund(wanted, amount)
+        with transaction(ALIAS):
+            row = persistence.begin_refund(new_refund, amount)
             if row:
                 audit(
-                    books.ALIAS, actor=wanted.actor, action="refund", object_type="payment", object_id=row.id,
-                    amount=wanted.amount, currency=row.currency, reason=wanted.reason,
-                )  # fmt: skip
+                    ALIAS,
+                    actor=new_refund.actor,
+                    action="refund",
+                    object_type="payment",
+                    object_id=row.id,
+                    amount=new_refund.amount,
+                    currency=row.currency,
+                    reason=new_refund.reason,
+                )
             return row
-    except IntegrityError:  # the same key was first
+    except IntegrityError:  # a concurrent request with the same key was first
         return None
 
 
-def _why_not(payment_id: UUID, amount: Money | None) -> DomainError:
-    row = books.present(id=payment_id)
+def _find_refusal(payment_id: UUID, amount: Money | None) -> DomainError:
+    row = persistence.find_payment(payment_id)
     if row is None:
         return NotFound()
     if amount and amount.currency != row.currency:
         return WrongCurrency(currency=row.currency)
-    if row.status not in ("captured", "refunding"):
+    if row.status not in (PaymentStatus.CAPTURED, PaymentStatus.REFUNDING):
         return NotRefundable(present=row.status)
-    left = row.captured - row.refunded - row.pending
-    if row.status == "captured" and (amount.amount if amount else 1) > left:
-        return RefundTooLarge(left=Money(left, row.currency))
-    return AnotherRefundRuns()  # or did so when this one was to begin
+    remaining = row.captured - row.refunded - row.pending
+    if row.status == PaymentStatus.CAPTURED and (amount.amount if amount else 1) > remaining:
+        return RefundTooLarge(left=Money(remaining, row.currency))
+    return AnotherRefundRuns()  # it runs now, or ran when this refund was to start
 
 
-def details(payment_id: UUID) -> tuple[Payment, list[Refund]]:
-    """A payment and its refunds. Raises NotFound."""
-    row = books.present(id=payment_id)
+def get_with_refunds(payment_id: UUID) -> tuple[Payment, list[Refund]]:
+    """Return a payment and its refunds. Raises NotFound."""
+    row = persistence.find_payment(payment_id)
     if row is None:
         raise NotFound
     return row, list(row.refunds.order_by("id"))
 
 
-def look_now(*, payment_id: UUID, actor: str) -> None:
-    """Ask the provider how a payment stands, because somebody wants to know. Raises NotFound."""
-    if books.present(id=payment_id) is None:
+def sync_now(*, payment_id: UUID, actor: str) -> None:
+    """Synchronize a payment with its provider on request of staff. Raises NotFound."""
+    if persistence.find_payment(payment_id) is None:
         raise NotFound
-    with transaction(books.ALIAS):
-        audit(books.ALIAS, actor=actor, action="look at the provider", object_type="payment", object_id=payment_id)
-    progress.look(payment_id)
+    with transaction(ALIAS):
+        audit(ALIAS, actor=actor, action="look at the provider", object_type="payment", object_id=payment_id)
+    processing.sync_payment(payment_id)

@@ -1,4 +1,4 @@
-"""Use cases of users: accounts, sessions and the tokens that stand for them, staff."""
+"""Use cases of users: accounts, sessions and their tokens, staff."""
 
 from uuid import UUID
 
@@ -7,10 +7,10 @@ from contexts.users.service import accounts, sessions
 
 
 class LocalUsers(Users):
-    """What other contexts may ask, in this process."""
+    """Implementation of the interface in the process that hosts users."""
 
     def profiles(self, *, user_ids: tuple[UUID, ...]) -> tuple[Profile, ...]:
-        return accounts.profiles(user_ids)
+        return accounts.get_profiles(user_ids)
 
     def sign_in_staff(self, *, email: str, password: str) -> StaffSession:
         return sessions.sign_in_staff(email=email, password=password)

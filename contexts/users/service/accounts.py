@@ -1,4 +1,4 @@
-"""Accounts: opened by registering, known by a canonical e-mail address."""
+"""Accounts: registration, profile, canonical e-mail addresses."""
 
 from unicodedata import normalize
 from uuid import UUID
@@ -11,21 +11,26 @@ from django.core.validators import EmailValidator
 from contexts.users.events import UserRegistered
 from contexts.users.interface import Profile
 from contexts.users.models import User
-from shop.database import changed, transaction
+from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
-from shop.outbox import publish
+from shop.messaging.outbox import Revision, publish
 
-EMAIL_LENGTH = 254  # RFC 5321: a path has 256 octets, two of them angle brackets
+MAX_EMAIL_LENGTH = 254  # RFC 5321: a path has 256 octets, two of them angle brackets
 
 _validate_email = EmailValidator(allowlist=[])
 
+_INSERT_ACCOUNT_SQL = """
+INSERT INTO users_user (id, email, full_name, password, permissions, is_active, sequence)
+VALUES (%(id)s, %(email)s, %(full_name)s, %(password)s, %(permissions)s, true, 1)
+ON CONFLICT (email) DO NOTHING"""
+
 
 class EmailInvalid(Invalid):
-    """This is not an e-mail address that we can send mail to."""
+    """This is not a valid e-mail address."""
 
 
 class EmailTaken(Conflict):
-    """There is an account with this e-mail address already."""
+    """An account with this e-mail address already exists."""
 
 
 class WeakPassword(Invalid):
@@ -34,70 +39,75 @@ class WeakPassword(Invalid):
     why: str
 
 
-def canonical(email: str) -> str:
-    """The one spelling of an e-mail address: no space around it, lower case, compatible characters as one (NFKC)."""
+def normalize_email(email: str) -> str:
+    """Return the canonical spelling of an e-mail address: stripped, lower case, NFKC."""
     return normalize("NFKC", normalize("NFKC", email).strip().lower())
 
 
-def deliverable(email: str) -> str:
-    """The canonical address. Raises EmailInvalid for what no mail can be sent to.
+def clean_email(email: str) -> str:
+    """Return the canonical address. Raises EmailInvalid if mail cannot be sent to it.
 
-    Checked after the canonical form is made, for that may bring in an @, a space or many more characters. Quoted local
-    parts are valid (RFC 5321), but nobody has one, and they are a way to smuggle separators into mail headers. What cannot
-    be seen (zero width, writing direction) would make a second account look like the first.
+    The canonical form is validated, because NFKC can add an @, a space or many more characters. Quoted local parts are
+    valid (RFC 5321) but not in use, and they can smuggle separators into mail headers. Invisible characters (zero width,
+    writing direction) would make a second account look like the first.
     """
-    email = canonical(email)
+    email = normalize_email(email)
     try:
         _validate_email(email)
     except ValidationError:
         raise EmailInvalid from None
-    if len(email) > EMAIL_LENGTH or '"' in email or not email.isprintable():
+    if len(email) > MAX_EMAIL_LENGTH or '"' in email or not email.isprintable():
         raise EmailInvalid
     return email
 
 
 def register(*, email: str, password: str, full_name: str) -> Profile:
-    """Open an account. Raises EmailInvalid, WeakPassword, EmailTaken.
+    """Create an account. Raises EmailInvalid, WeakPassword, EmailTaken.
 
-    A taken address takes as long as a free one: the password is hashed before the table is asked.
+    The password is hashed before the lookup, so that the response time does not reveal whether the address is taken.
     """
-    user = User(email=deliverable(email), full_name=_tidy(full_name))
-    check_strength(password, user)
+    user = User(email=clean_email(email), full_name=_collapse_whitespace(full_name))
+    validate_password_strength(password, user)
     user.password = make_password(password)
     with transaction("users"):
-        if not insert(user):
+        if not insert_account(user):
             raise EmailTaken
     return _to_profile(user)
 
 
-def check_strength(password: str, user: User) -> None:
-    """Raises WeakPassword, naming each rule that the password breaks."""
+def validate_password_strength(password: str, user: User) -> None:
+    """Check a password against the rules. Raises WeakPassword with the message of each broken rule."""
     try:
         validate_password(password, user)
     except ValidationError as error:
         raise WeakPassword(why=" ".join(error.messages)) from None
 
 
-def insert(user: User) -> bool:
-    """Open the account, inside a transaction, and announce it; False if its address is taken. The unique index decides."""
-    inserted = changed(
-        "users",
-        """INSERT INTO users_user (id, email, full_name, password, permissions, is_active, sequence)
-           VALUES (%s, %s, %s, %s, %s, true, 1) ON CONFLICT (email) DO NOTHING""",
-        [user.id, user.email, user.full_name, user.password, user.permissions],
-    )
+def insert_account(user: User) -> bool:
+    """Insert the account and publish UserRegistered, inside a transaction. Returns False if the address is taken.
+
+    The unique index decides between concurrent calls.
+    """
+    values = {
+        "id": user.id,
+        "email": user.email,
+        "full_name": user.full_name,
+        "password": user.password,
+        "permissions": user.permissions,
+    }
+    inserted = execute("users", _INSERT_ACCOUNT_SQL, values)
     if inserted:
-        publish(UserRegistered(user_id=user.id), sequence=1)
+        publish(UserRegistered(user_id=user.id), row=Revision())
     return bool(inserted)
 
 
 def exists(email: str) -> bool:
-    """Whether there is an account with this address."""
-    return User.objects.filter(email=canonical(email)).exists()
+    """Return whether an account with this address exists."""
+    return User.objects.filter(email=normalize_email(email)).exists()
 
 
-def profile(user_id: UUID) -> Profile:
-    """Who the caller is. Raises Unauthenticated once the account is closed, though its token may live on a little."""
+def get_profile(user_id: UUID) -> Profile:
+    """Return the profile of the caller. Raises Unauthenticated if the account is disabled but its token has not expired."""
     user = User.objects.filter(id=user_id, is_active=True).first()
     if user is None:
         raise Unauthenticated
@@ -105,18 +115,18 @@ def profile(user_id: UUID) -> Profile:
 
 
 def rename(user_id: UUID, *, full_name: str) -> Profile:
-    """Change the name. Raises Unauthenticated once the account is closed."""
+    """Change the name. Raises Unauthenticated if the account is disabled."""
     with transaction("users"):
-        User.objects.filter(id=user_id, is_active=True).update(full_name=_tidy(full_name))
-        return profile(user_id)
+        User.objects.filter(id=user_id, is_active=True).update(full_name=_collapse_whitespace(full_name))
+        return get_profile(user_id)
 
 
-def profiles(user_ids: tuple[UUID, ...]) -> tuple[Profile, ...]:
-    """The profiles of these users; who does not exist is not among them."""
+def get_profiles(user_ids: tuple[UUID, ...]) -> tuple[Profile, ...]:
+    """Implement `Users.profiles`."""
     return tuple(_to_profile(user) for user in User.objects.filter(id__in=user_ids))
 
 
-def _tidy(name: str) -> str:
+def _collapse_whitespace(name: str) -> str:
     return " ".join(name.split())
 
 

@@ -1,14 +1,15 @@
-"""Sessions: signing in, staying signed in by rotating refresh tokens, signing out.
+"""Sessions: sign-in, rotation of refresh tokens, sign-out.
 
-A refresh token is good for one use (RFC 9700, 4.14.2). Rotation is one conditional UPDATE, so of many who bring the same
-token exactly one gets the next; all others prove that the token is in two hands, and the whole family is revoked, the
-winner's new token with it. Revocation is one flag of the family that each rotation reads: a token that is inserted while
-its family is being revoked is dead on arrival.
+A refresh token can be used once (RFC 9700, 4.14.2). Rotation is one conditional UPDATE, so exactly one of several
+concurrent requests with the same token gets the next one. The others prove that two clients have the token, and the whole
+token family is revoked, including the token just issued. Revocation is a flag of the family that each rotation reads, so
+a token that is inserted while its family is revoked is never valid.
 """
 
 import secrets
 from datetime import timedelta
 from hashlib import sha256
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -17,142 +18,172 @@ from django.contrib.auth.hashers import check_password
 
 from contexts.users.interface import SignInFailed, StaffSession
 from contexts.users.models import User
-from contexts.users.service import attempts, signing
-from contexts.users.service.accounts import canonical
-from shop.database import changed, transaction
+from contexts.users.service import sign_in_throttle, signing
+from contexts.users.service.accounts import normalize_email
+from shop.calls.services import DTO
+from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import Unauthenticated
+from shop.http.tokens import ACCESS, STAFF
 from shop.ids import uuid7
-from shop.services import DTO
-from shop.tokens import ACCESS, STAFF
 
-STAFF_TOKEN_LASTS = timedelta(minutes=5)
-KEPT = timedelta(days=1)  # an expired refresh token, so that its reuse is still recognised
+STAFF_TOKEN_LIFETIME = timedelta(minutes=5)
+EXPIRED_TOKEN_RETENTION = timedelta(days=1)  # reuse of an expired token is still detected
 
 log = structlog.get_logger(__name__)
 
-_BEGIN = """
+_INSERT_FAMILY_SQL = """
 INSERT INTO users_tokenfamily (id, user_id, revoked)
-SELECT %s, id, false FROM users_user WHERE id = %s AND is_active FOR SHARE"""
+SELECT %(family_id)s, id, false FROM users_user WHERE id = %(user_id)s AND is_active FOR SHARE"""
 
-ROTATE = """
+_INSERT_TOKEN_SQL = """
+INSERT INTO users_refreshtoken (digest, family_id, expires_at)
+VALUES (%(digest)s, %(family_id)s, now() + %(lifetime)s)"""
+
+ROTATE_TOKEN_SQL = """
 UPDATE users_refreshtoken AS token SET used_at = now()
 FROM users_tokenfamily AS family, users_user AS owner
 WHERE token.digest = %s AND token.used_at IS NULL AND token.expires_at > now()
   AND family.id = token.family_id AND NOT family.revoked
   AND owner.id = family.user_id AND owner.is_active
-RETURNING owner.*, family.id AS family_id"""
+RETURNING family.id, owner.id, owner.email, owner.full_name, owner.permissions"""
 
-_REVOKE = """
+_REVOKE_FAMILY_SQL = """
 UPDATE users_tokenfamily SET revoked = true
 WHERE NOT revoked AND id = (SELECT family_id FROM users_refreshtoken WHERE digest = %s)"""
 
 
+_DELETE_EXPIRED_TOKENS_SQL = "DELETE FROM users_refreshtoken WHERE expires_at < now() - %s"
+_DELETE_EMPTY_FAMILIES_SQL = """
+DELETE FROM users_tokenfamily family
+WHERE NOT EXISTS (SELECT 1 FROM users_refreshtoken token WHERE token.family_id = family.id)"""
+
+
 class RefreshRefused(Unauthenticated):
-    """This refresh token is not valid, or not any more: sign in again."""
+    """This refresh token is invalid or no longer valid. Sign in again."""
 
 
 class Tokens(DTO):
-    """What a session is carried on with: an access token for the next minutes, and a refresh token for the next pair."""
+    """The tokens of a session: a short-lived access token, and a refresh token to get the next pair."""
 
     access: str
     refresh: str
 
 
+class RotatedToken(NamedTuple):
+    """The token family of a rotated refresh token, and its user."""
+
+    family_id: UUID
+    user_id: UUID
+    email: str
+    full_name: str
+    permissions: list[str]
+
+    @property
+    def id(self) -> UUID:
+        """Return the user's id, as `signing.TokenSubject` requires."""
+        return self.user_id
+
+
 def sign_in(*, email: str, password: str, address: str) -> Tokens:
-    """Begin a session. Raises SignInFailed, TooManyRequests.
+    """Start a session. Raises SignInFailed, TooManyRequests.
 
-    address: the client's, whose failures count too.
+    address: the client's IP address. Failed attempts are counted for it as well.
     """
-    user = _authenticated(email, password, address)
-    family = uuid7()
+    user = _authenticate(email, password, address)
+    family_id = uuid7()
     with transaction("users"):
-        if not changed("users", _BEGIN, [family, user.id]):
+        if not execute("users", _INSERT_FAMILY_SQL, {"family_id": family_id, "user_id": user.id}):
             raise SignInFailed
-        refresh = _next_token(family)
-    return Tokens(access=_access_token(user), refresh=refresh)
+        refresh_token = _issue_refresh_token(family_id)
+    return Tokens(access=_sign_access_token(user), refresh=refresh_token)
 
 
-def _authenticated(email: str, password: str, address: str = "") -> User:
-    """Whose address and password these are. An unknown address costs one hash like a known one."""
-    email = canonical(email)
-    tried = attempts.subjects(account=email, address=address)
-    attempts.count(tried)
+def _authenticate(email: str, password: str, address: str = "") -> User:
+    """Return the user with this e-mail address and password. Raises SignInFailed, TooManyRequests.
+
+    Hash a password for unknown addresses too, so that timing does not reveal accounts.
+    """
+    email = normalize_email(email)
+    throttle_keys = sign_in_throttle.build_throttle_keys(account=email, address=address)
+    sign_in_throttle.count_attempt(throttle_keys)
     user = User.objects.filter(email=email).first()
-    correct = user.check_password(password) if user else check_password(password, "")
-    if user is None or not correct or not user.is_active:
+    is_correct = user.check_password(password) if user else check_password(password, "")
+    if user is None or not is_correct or not user.is_active:
         raise SignInFailed
-    attempts.give_back(tried)
+    sign_in_throttle.remove_attempt(throttle_keys)
     return user
 
 
 def refresh(token: str) -> Tokens:
-    """The next pair of tokens. Raises RefreshRefused; a token that was used before ends its session for everybody."""
-    digest = _digest(token)
+    """Exchange a refresh token for the next pair of tokens.
+
+    Raises RefreshRefused if the token is not valid.
+    A known token that cannot be rotated (used, expired, disabled account) revokes its session.
+    """
+    digest = _hash_token(token)
     with transaction("users"):
-        user = next(iter(User.objects.raw(ROTATE, [digest])), None)
-        if user is not None:
-            rotated = _next_token(user.family_id)
-        elif changed("users", _REVOKE, [digest]):
-            log.warning("family_revoked", why="its refresh token was used again, had run out, or its owner is disabled")
-    if user is None:
+        rotated = _rotate(digest)
+        if rotated is not None:
+            refresh_token = _issue_refresh_token(rotated.family_id)
+        elif execute("users", _REVOKE_FAMILY_SQL, [digest]):
+            log.warning("token_family_revoked", reason="refresh token reused or expired, or account disabled")
+    if rotated is None:
         raise RefreshRefused
-    return Tokens(access=_access_token(user), refresh=rotated)
+    return Tokens(access=_sign_access_token(rotated), refresh=refresh_token)
 
 
-def logout(token: str) -> None:
-    """End the session. What is no refresh token of ours, or of an ended session, changes nothing."""
+def _rotate(digest: str) -> RotatedToken | None:
+    rows = fetch_rows("users", ROTATE_TOKEN_SQL, [digest])
+    return RotatedToken(*rows[0]) if rows else None
+
+
+def sign_out(token: str) -> None:
+    """End the session of this refresh token. An unknown token or an ended session changes nothing."""
     with transaction("users"):
-        changed("users", _REVOKE, [_digest(token)])
+        execute("users", _REVOKE_FAMILY_SQL, [_hash_token(token)])
 
 
-def revoke_all(user_id: UUID) -> None:
-    """End every session of a user, inside the transaction that says why."""
-    changed("users", "UPDATE users_tokenfamily SET revoked = true WHERE user_id = %s AND NOT revoked", [user_id])
+def revoke_all_sessions(user_id: UUID) -> None:
+    """Revoke all sessions of a user, inside the caller's transaction."""
+    execute("users", "UPDATE users_tokenfamily SET revoked = true WHERE user_id = %s AND NOT revoked", [user_id])
 
 
 def sign_in_staff(*, email: str, password: str) -> StaffSession:
-    """A staff token for somebody with permissions. Raises SignInFailed, TooManyRequests."""
-    return _staff_session(_authenticated(email, password))
+    """Implement `Users.sign_in_staff`."""
+    return _create_staff_session(_authenticate(email, password))
 
 
 def renew_staff(user_id: UUID) -> StaffSession:
-    """A fresh staff token, with the permissions as they are now. Raises SignInFailed once they are gone."""
-    return _staff_session(User.objects.filter(id=user_id, is_active=True).first())
+    """Implement `Users.renew_staff`."""
+    return _create_staff_session(User.objects.filter(id=user_id, is_active=True).first())
 
 
-def _staff_session(user: User | None) -> StaffSession:
+def _create_staff_session(user: User | None) -> StaffSession:
     if user is None or not user.permissions:
         raise SignInFailed
-    token = signing.sign(user, kind=STAFF, lasts=STAFF_TOKEN_LASTS)
-    return StaffSession(token=token, lasts_seconds=int(STAFF_TOKEN_LASTS.total_seconds()))
+    token = signing.sign_token(user, kind=STAFF, lifetime=STAFF_TOKEN_LIFETIME)
+    return StaffSession(token=token, lasts_seconds=int(STAFF_TOKEN_LIFETIME.total_seconds()))
 
 
-def forget() -> int:
-    """Forget refresh tokens that ran out a while ago, and families without any. Returns how many tokens."""
+def delete_expired_tokens() -> int:
+    """Delete refresh tokens past their retention, and families without tokens. Returns the number of tokens."""
     with transaction("users"):
-        forgotten = changed("users", "DELETE FROM users_refreshtoken WHERE expires_at < now() - %s", [KEPT])
-        changed(
-            "users",
-            """DELETE FROM users_tokenfamily family
-               WHERE NOT EXISTS (SELECT 1 FROM users_refreshtoken token WHERE token.family_id = family.id)""",
-        )
-        return forgotten
+        deleted = execute("users", _DELETE_EXPIRED_TOKENS_SQL, [EXPIRED_TOKEN_RETENTION])
+        execute("users", _DELETE_EMPTY_FAMILIES_SQL)
+    return deleted
 
 
-def _access_token(user: User) -> str:
-    return signing.sign(user, kind=ACCESS, lasts=timedelta(seconds=settings.ACCESS_TOKEN_SECONDS))
+def _sign_access_token(user: signing.TokenSubject) -> str:
+    return signing.sign_token(user, kind=ACCESS, lifetime=timedelta(seconds=settings.ACCESS_TOKEN_SECONDS))
 
 
-def _next_token(family: UUID) -> str:
-    """A refresh token with 256 random bits; only its hash is stored, and needs no salt."""
+def _issue_refresh_token(family_id: UUID) -> str:
+    """Create a refresh token of 256 random bits. Only its hash is stored; random tokens need no salt."""
     token = secrets.token_urlsafe(32)
-    changed(
-        "users",
-        "INSERT INTO users_refreshtoken (digest, family_id, expires_at) VALUES (%s, %s, now() + %s)",
-        [_digest(token), family, timedelta(days=settings.REFRESH_TOKEN_DAYS)],
-    )
+    lifetime = timedelta(days=settings.REFRESH_TOKEN_DAYS)
+    execute("users", _INSERT_TOKEN_SQL, {"digest": _hash_token(token), "family_id": family_id, "lifetime": lifetime})
     return token
 
 
-def _digest(token: str) -> str:
+def _hash_token(token: str) -> str:
     return sha256(token.encode()).hexdigest()

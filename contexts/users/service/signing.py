@@ -1,44 +1,61 @@
-"""Signed tokens (RFC 7519): what every context verifies with the public key alone, in `shop.tokens`."""
+"""Signing of tokens (RFC 7519). Every context verifies them with the public key, in `shop.http.tokens`."""
 
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Protocol, cast
+from uuid import UUID
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import settings
 
-from contexts.users.models import User
 from shop import clock
+from shop.http.tokens import ALGORITHM
 from shop.ids import uuid7
-from shop.tokens import ALGORITHM
 
-NAME_LENGTH = 64  # what an audit entry keeps of its actor
+MAX_NAME_LENGTH = 64  # characters; the audit trail records the name as the actor
 
 
-def sign(user: User, *, kind: str, lasts: timedelta) -> str:
-    """A token that says who somebody is and what they may do, until it has run out. It cannot be taken back."""
+class TokenSubject(Protocol):
+    """The user that a token is signed for."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def full_name(self) -> str: ...
+    @property
+    def permissions(self) -> list[str]: ...
+
+
+def sign_token(user: TokenSubject, *, kind: str, lifetime: timedelta) -> str:
+    """Sign a token with the user's identity and permissions. It cannot be revoked before it expires."""
     issued = clock.now()
     claims = {
         "iss": settings.JWT_ISSUER,
         "aud": settings.JWT_AUDIENCE,
         "sub": str(user.id),
         "iat": issued,
-        "exp": issued + lasts,
+        "exp": issued + lifetime,
         "typ": kind,
         "jti": str(uuid7()),
-        "name": _name(user)[:NAME_LENGTH],
+        "name": _get_display_name(user)[:MAX_NAME_LENGTH],
         "permissions": user.permissions,
     }
     kid = settings.JWKS["keys"][0]["kid"]
-    return jwt.encode(claims, _private_key(settings.JWT_SIGNING_KEY), ALGORITHM, headers={"kid": kid})
+    return jwt.encode(claims, _load_private_key(settings.JWT_SIGNING_KEY), ALGORITHM, headers={"kid": kid})
 
 
-def _name(user: User) -> str:
-    """Staff go by their address: the audit trail names them by it, and a full name is whatever its owner says."""
+def _get_display_name(user: TokenSubject) -> str:
+    """Return the name to show for a user.
+
+    Use the e-mail address for staff, because a self-chosen name could impersonate others in the audit trail.
+    """
     return user.email if user.permissions else user.full_name
 
 
 @lru_cache(maxsize=2)
-def _private_key(pem: str) -> Any:
-    return load_pem_private_key(pem.encode(), None)
+def _load_private_key(pem: str) -> EllipticCurvePrivateKey:
+    return cast(EllipticCurvePrivateKey, load_pem_private_key(pem.encode(), None))

@@ -1,6 +1,6 @@
-"""What staff do to accounts. Every change is audited in its own transaction.
+"""Changes of accounts by staff. Every change is audited in the same transaction.
 
-A token that is out keeps its permissions until it has run out, five minutes at most; no new one is given.
+A staff token that has been issued keeps its permissions until it expires, after five minutes at most.
 """
 
 import re
@@ -9,87 +9,87 @@ from uuid import UUID
 from django.contrib.auth.hashers import make_password
 
 from contexts.users.models import User
-from contexts.users.service.accounts import check_strength, deliverable, insert
-from contexts.users.service.sessions import revoke_all
+from contexts.users.service.accounts import clean_email, insert_account, validate_password_strength
+from contexts.users.service.sessions import revoke_all_sessions
 from shop.audit import audit
-from shop.database import transaction
+from shop.db.database import transaction
 from shop.errors import Invalid, NotFound
 
-_PERMISSION = re.compile(r"\*|[a-z_]{1,30}\.[a-z_]{1,30}")
+_PERMISSION_PATTERN = re.compile(r"\*|[a-z_]{1,30}\.[a-z_]{1,30}")
 
 
 class PermissionMalformed(Invalid):
-    """A permission is <context>.<right>, in lower case, or * for all; this is neither: {permission}"""
+    """A permission is <context>.<right> in lower case, or * for all permissions, not {permission}."""
 
     permission: str
 
 
 def set_permissions(user_id: UUID, *, permissions: list[str], actor: str) -> None:
-    """Say what somebody may do; nothing at all makes a customer of them. Raises PermissionMalformed, NotFound."""
-    wanted = _checked(permissions)
+    """Set a user's permissions. A user without permissions is a customer. Raises PermissionMalformed, NotFound."""
+    permissions = _validate_permissions(permissions)
     with transaction("users"):
-        user = _locked(user_id)
-        if user.permissions == wanted:
+        user = _lock_user(user_id)
+        if user.permissions == permissions:
             return
-        User.objects.filter(id=user_id).update(permissions=wanted)
-        _audit(user, actor, "set permissions", before=user.permissions, after=wanted)
+        User.objects.filter(id=user_id).update(permissions=permissions)
+        _audit(user, actor, "set permissions", before=user.permissions, after=permissions)
 
 
 def disable(user_id: UUID, *, actor: str) -> None:
-    """Let somebody not sign in any more, and end their sessions. Raises NotFound."""
+    """Disable an account and revoke its sessions. Raises NotFound."""
     with transaction("users"):
-        user = _locked(user_id)
+        user = _lock_user(user_id)
         if user.is_active:
             User.objects.filter(id=user_id).update(is_active=False)
-            revoke_all(user_id)
+            revoke_all_sessions(user_id)
             _audit(user, actor, "disable")
 
 
 def enable(user_id: UUID, *, actor: str) -> None:
-    """Let somebody sign in again. Raises NotFound."""
+    """Enable a disabled account. Raises NotFound."""
     with transaction("users"):
-        user = _locked(user_id)
+        user = _lock_user(user_id)
         if not user.is_active:
             User.objects.filter(id=user_id).update(is_active=True)
             _audit(user, actor, "enable")
 
 
-def appoint(*, email: str, password: str | None, permissions: list[str], actor: str) -> None:
-    """Make staff of the account with this address, and open it if there is none.
+def create_or_update_staff(*, email: str, password: str | None, permissions: list[str], actor: str) -> None:
+    """Grant permissions to the account with this address. Creates the account if it does not exist.
 
-    password: None leaves an existing account's as it is; a new one ends its sessions.
+    password: None keeps the password of an existing account. A new password revokes its sessions.
     Raises EmailInvalid, WeakPassword, PermissionMalformed.
     """
-    wanted = _checked(permissions)
-    user = User(email=deliverable(email), full_name="Staff", permissions=wanted)
+    permissions = _validate_permissions(permissions)
+    user = User(email=clean_email(email), full_name="Staff", permissions=permissions)
     if password is not None:
-        check_strength(password, user)
+        validate_password_strength(password, user)
     user.password = make_password(password)
     with transaction("users"):
-        if not insert(user):
+        if not insert_account(user):
             user = User.objects.select_for_update().get(email=user.email)
-            _reappoint(user, password, wanted)
-        _audit(user, actor, "appoint", permissions=wanted)
+            _update_staff(user, password, permissions)
+        _audit(user, actor, "appoint", permissions=permissions)
 
 
-def _reappoint(user: User, password: str | None, permissions: list[str]) -> None:
+def _update_staff(user: User, password: str | None, permissions: list[str]) -> None:
     user.permissions = permissions
     if password is not None:
         user.set_password(password)
-        revoke_all(user.id)
+        revoke_all_sessions(user.id)
     user.save(update_fields=["permissions", "password"])
 
 
-def _locked(user_id: UUID) -> User:
+def _lock_user(user_id: UUID) -> User:
     user = User.objects.select_for_update().filter(id=user_id).first()
     if user is None:
         raise NotFound
     return user
 
 
-def _checked(permissions: list[str]) -> list[str]:
+def _validate_permissions(permissions: list[str]) -> list[str]:
     for permission in permissions:
-        if not _PERMISSION.fullmatch(permission):
+        if not _PERMISSION_PATTERN.fullmatch(permission):
             raise PermissionMalformed(permission=permission)
     return sorted(set(permissions))
 

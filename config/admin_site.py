@@ -1,0 +1,185 @@
+"""The admin site. Staff sign in through the interface of users; the session has a short-lived staff token."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+
+from contexts.users.interface import SignInFailed, users
+from shop import audit
+from shop.db.database import OUTAGE_ERRORS, hosted_contexts, transaction
+from shop.errors import DomainError, Unauthenticated, Unavailable
+from shop.http import tokens
+from shop.http.rest import AnonymousCaller
+from shop.http.tokens import Caller
+from shop.messaging import parking
+
+SESSION_TOKEN_KEY = "staff_token"
+UNAVAILABLE_MESSAGE = "A part of the shop is unavailable. Try again in a few seconds."
+RETRY_AFTER_SECONDS = "1"
+MAX_RECENT_CHANGES = 10
+
+
+def get_caller(request: HttpRequest) -> Caller | AnonymousCaller:
+    """Return the caller that StaffMiddleware sets on the request instead of Django's user."""
+    return cast(Caller | AnonymousCaller, request.user)
+
+
+class SignInForm(AdminAuthenticationForm):
+    """E-mail address and password, which users checks."""
+
+    is_users_available = True  # False: the password could not be checked
+    username = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autofocus": True}))
+
+    def clean(self) -> dict[str, Any]:
+        email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if email and password:
+            try:
+                session = users.sign_in_staff(email=email, password=password)
+            except Unavailable:
+                self.is_users_available = False
+                raise forms.ValidationError(UNAVAILABLE_MESSAGE) from None
+            except DomainError as error:
+                raise forms.ValidationError(str(error)) from None
+            self.token = session.token
+        return self.cleaned_data
+
+
+class Site(admin.AdminSite):
+    """Serve Django's admin without its tables of users, sessions and log entries."""
+
+    site_header = site_title = "Satsuma"
+    index_title = "Shop"
+    site_url = None
+    index_template = "shop/admin_index.html"
+    login_template = "shop/admin_login.html"
+    enable_nav_sidebar = False
+
+    def get_urls(self) -> list[Any]:  # as Django declares it
+        return [path("events/", self.admin_view(self.parked_events), name="parked_events"), *super().get_urls()]
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return get_caller(request).is_staff
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Ask for the e-mail address and password, and store the staff token in the signed session."""
+        form = SignInForm(request, data=request.POST or None)
+        target = request.GET.get("next") or request.POST.get("next") or reverse("admin:index")
+        if not url_has_allowed_host_and_scheme(target, {request.get_host()}):
+            target = reverse("admin:index")
+        if request.method == "POST" and form.is_valid():
+            request.session.flush()  # against session fixation
+            request.session[SESSION_TOKEN_KEY] = form.token
+            return HttpResponseRedirect(target)
+        variables = {"form": form, "next": target, "title": "Sign in", "app_path": request.path}
+        response = TemplateResponse(request, self.login_template, self.each_context(request) | variables)
+        if not form.is_users_available:
+            response.status_code = 503
+            response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+        return response
+
+    @method_decorator(never_cache)
+    def logout(  # type: ignore[override]  # Django declares the class of the response too narrowly
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """End the session and return to the sign-in page."""
+        request.session.flush()
+        return redirect("admin:login")
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Show the tables of the hosted contexts, and the latest changes that the caller may see."""
+        caller = get_caller(request)
+        visible = [context for context in hosted_contexts() if caller.has_module_perms(context)]
+        entries = [entry for context in visible for entry in audit.list_latest(context)]
+        recent = sorted(entries, key=lambda entry: entry.at, reverse=True)[:MAX_RECENT_CHANGES]
+        return super().index(request, {"recent": recent})
+
+    def parked_events(self, request: HttpRequest) -> HttpResponse:
+        """List the parked events of every hosted context, and replay or discard one."""
+        if request.method == "POST":
+            self._replay_or_discard(request)
+            return redirect("admin:parked_events")
+        caller = get_caller(request)
+        seen = [context for context in hosted_contexts() if caller.has_perm(f"{context}.view")]
+        parked = [(context, row) for context in seen for row in parking.list_parked(context)]
+        shown = {**self.each_context(request), "title": "Parked events", "parked": parked}
+        return TemplateResponse(request, "shop/admin_parked.html", shown)
+
+    def _replay_or_discard(self, request: HttpRequest) -> None:
+        caller = get_caller(request)
+        context, row, what = (request.POST.get(name, "") for name in ("context", "row", "what"))
+        reason = request.POST.get("reason", "").strip()
+        if context not in hosted_contexts() or not caller.has_perm(f"{context}.change") or not row.isdecimal():
+            messages.error(request, "You have no permission to change this event.")
+        elif what == "discard" and not reason:
+            messages.error(request, "Enter a reason to discard an event.")
+        else:
+            with transaction(context):
+                actor = cast(Caller, caller).get_username()
+                audit.audit(
+                    context, actor=actor, action=f"{what} event", object_type="inboxrow", object_id=row, reason=reason
+                )
+                if what == "discard":
+                    parking.discard(context, int(row), reason=reason)
+                else:
+                    parking.replay(context, [int(row)])
+
+
+class StaffMiddleware:
+    """Set `request.user` from the staff token in the signed session. Users renews a token that has expired."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        # Django's types expect its own user class here, get_caller returns ours.
+        try:
+            request.user = self._authenticate(request) if request.path.startswith("/admin") else AnonymousCaller()  # type: ignore[assignment]
+        except Unavailable:
+            return _build_unavailable_response()
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer 503 on a page of the admin if a database or a context is unavailable."""
+        is_outage = request.path.startswith("/admin") and isinstance(error, OUTAGE_ERRORS)
+        return _build_unavailable_response() if is_outage else None
+
+    def _authenticate(self, request: HttpRequest) -> Caller | AnonymousCaller:
+        token = request.session.get(SESSION_TOKEN_KEY)
+        if not token:
+            return AnonymousCaller()
+        try:
+            return tokens.verify(token, kind=tokens.STAFF)
+        except Unauthenticated:
+            return self._renew_token(request, token)
+
+    def _renew_token(self, request: HttpRequest, token: str) -> Caller | AnonymousCaller:
+        """Exchange an expired token, which the signed cookie proves genuine. Users checks that its owner is staff."""
+        try:
+            user_id = tokens.get_owner_of_expired_token(token)
+            request.session[SESSION_TOKEN_KEY] = users.renew_staff(user_id=user_id).token
+        except (SignInFailed, Unauthenticated):
+            request.session.flush()
+            return AnonymousCaller()
+        return tokens.verify(request.session[SESSION_TOKEN_KEY], kind=tokens.STAFF)
+
+
+def _build_unavailable_response() -> HttpResponse:
+    return HttpResponse(
+        UNAVAILABLE_MESSAGE, status=503, content_type="text/plain", headers={"Retry-After": RETRY_AFTER_SECONDS}
+    )
+
+
+def add_staff_to_context(request: HttpRequest) -> dict[str, Any]:
+    """Provide the `user` that the admin's templates expect from Django's auth context processor."""
+    return {"user": request.user}

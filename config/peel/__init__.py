@@ -1,1 +1,0 @@
-"""Peeling: a context's database moves to another server, under running orders, and back. See docs/peeling.md, ADR 18."""

@@ -1,0 +1,8 @@
+"""All settings, read from the environment and validated at start. Those of a context are in contexts/<name>/settings.py."""
+
+from config.settings.contexts import *
+from config.settings.databases import *
+from config.settings.framework import *
+from config.settings.security import *
+
+globals().update(collect_context_settings(taken=set(globals())))

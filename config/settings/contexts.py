@@ -1,0 +1,77 @@
+"""Configure the contexts that this process hosts, the URLs of the others, and the engine that delivers events."""
+
+import json
+from collections.abc import Collection
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config.contexts import ALL_CONTEXTS
+from config.settings.security import BASE_DIR, MIN_SECRET_CHARACTERS, derive_secret
+from shop.settings import env, read_positive_number, read_setting
+
+CONTEXTS: tuple[str, ...] = tuple(read_setting("CONTEXTS", env.list, list(ALL_CONTEXTS)))
+if not CONTEXTS:
+    raise ImproperlyConfigured(f"CONTEXTS is empty. Valid contexts: {', '.join(ALL_CONTEXTS)}.")
+if unknown := set(CONTEXTS) - set(ALL_CONTEXTS):
+    message = (
+        f"CONTEXTS contains unknown contexts: {', '.join(sorted(unknown))}. Valid contexts: {', '.join(ALL_CONTEXTS)}."
+    )
+    raise ImproperlyConfigured(message)
+TRANSPORT = read_setting("TRANSPORT", env.str, "local", allowed=("local", "loopback"))
+
+
+def resolve_binding(context: str) -> str:
+    """Return where the service of a context is: a dotted path if this process hosts it, else its URL.
+
+    A process ignores the URL of a context that it hosts, so that all processes can have the same settings.
+    """
+    local = f"contexts.{context}.service.Local{context.capitalize()}"
+    binding = str(read_setting(f"{context.upper()}_URL", env.str, local)).rstrip("/")
+    return local if context in CONTEXTS and "://" in binding else binding
+
+
+def read_call_keys(context: str) -> list[str]:
+    """Return the keys that sign calls from a context to another process. The first one signs, all are accepted."""
+    keys: list[str] = read_setting(f"{context.upper()}_CALL_KEYS", env.list, [derive_secret(f"calls by {context}")])
+    if not keys or min(map(len, keys)) < MIN_SECRET_CHARACTERS:
+        message = f"{context.upper()}_CALL_KEYS has a key shorter than {MIN_SECRET_CHARACTERS} characters"
+        raise ImproperlyConfigured(message)
+    return keys
+
+
+def read_broker_url(name: str, default: str) -> str:
+    """Return the URL of Redis, Valkey or RabbitMQ."""
+    value = str(env.str(name, default=default))
+    if value and urlsplit(value).scheme not in ("redis", "rediss", "amqp", "amqps"):
+        raise ValueError("must be a redis://, rediss://, amqp:// or amqps:// URL")
+    return value
+
+
+def collect_context_settings(taken: Collection[str], package: str = "contexts") -> dict[str, Any]:
+    """Return the settings that contexts declare in their settings.py.
+
+    Raises ImproperlyConfigured if two contexts declare the same name, or one declares a name that is already `taken`.
+    """
+    collected: dict[str, Any] = {}
+    for context in ALL_CONTEXTS:
+        module = f"{package}.{context}.settings"
+        declared = vars(import_module(module)) if find_spec(module) else {}
+        for name in filter(str.isupper, declared):
+            if name in collected or name in taken:
+                raise ImproperlyConfigured(f"{module} sets {name}, which is set elsewhere: choose another name")
+            collected[name] = declared[name]
+    return collected
+
+
+SERVICES = {context: resolve_binding(context) for context in ALL_CONTEXTS}
+CALL_KEYS = {context: read_call_keys(context) for context in ALL_CONTEXTS}
+SUBSCRIPTIONS = json.loads((BASE_DIR / "config" / "subscriptions.json").read_text())
+ENGINE = read_setting("ENGINE", env.str, "embedded", allowed=("embedded", "celery", "none"))
+BROKER_URL = read_setting("BROKER_URL", read_broker_url, "")
+POLL_SECONDS = read_positive_number("POLL_SECONDS", 1)  # polling interval of a worker that receives no messages
+# A worker that receives no message for this long restarts.
+WATCHDOG_SECONDS = read_positive_number("WATCHDOG_SECONDS", 20)

@@ -1,0 +1,36 @@
+"""Pause a checkout: why a worker stops, and when the order is due again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from contexts.orders.models import Order
+from shop.db.leases import backoff
+from shop.messaging.events import Event
+
+RECHECK_INTERVAL = timedelta(seconds=30)  # while waiting for an event: in case the event is late
+ALERT_AFTER_TRIES = 10  # unanswered tries of one step, after which each further one is logged as an error
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A reason to release the lease: the checkout is final (no delay), or it is due again after `delay`.
+
+    The transaction that releases the lease also writes `changes` and publishes `event`.
+    """
+
+    delay: timedelta | None = None
+    event: Event | None = None
+    changes: Mapping[str, object] = field(default_factory=dict)  # column: value
+
+
+def schedule_retry(order: Order, why: str) -> Pause:
+    """Stay on the step, which may or may not have happened, and repeat it after a backoff."""
+    order.tries += 1
+    log_method = log.error if order.tries >= ALERT_AFTER_TRIES else log.warning
+    log_method("checkout_waits", order=str(order.id), step=order.step, tries=order.tries, why=why)
+    return Pause(backoff(order.tries))

@@ -1,0 +1,63 @@
+"""Authorize the payment, or cancel it."""
+
+from contexts.orders.checkout.endings import Expired, reject
+from contexts.orders.checkout.pauses import RECHECK_INTERVAL, Pause, schedule_retry
+from contexts.orders.models import Order
+from contexts.payments.interface import Declined, Payment, PaymentMethod, payments
+from shop.errors import Closed, DomainError
+from shop.money import Money
+
+AUTHORIZED_STATUSES = ("authorized", "capturing", "captured")
+FINAL_PAYMENT_STATUSES = ("voided", "refunded", "declined")
+
+REFUSALS: tuple[type[DomainError], ...] = (Declined, Closed)
+
+
+def do(order: Order, next_step: str) -> Pause | None:
+    """Authorize the total. Wait while the customer has to act or the provider has not answered."""
+    method = PaymentMethod(provider=order.payment_provider, token=order.payment_token)
+    payment = payments.authorize(
+        order_id=order.id, amount=Money(order.total, order.currency), method=method, customer_id=order.user_id
+    )
+    record_payment(order, payment)
+    if payment.status in ("processing", "unknown", "requires_action"):
+        return Pause(RECHECK_INTERVAL)
+    if payment.status not in AUTHORIZED_STATUSES:
+        raise Declined(reason=payment.reason or payment.status)
+    order.step = next_step
+    return None
+
+
+def on_refused(order: Order, refusal: DomainError, undo_step: str) -> None:
+    """Reject the order."""
+    reject(order, refusal, undo_step=undo_step)
+
+
+def on_expired(order: Order, next_step: str, undo_step: str) -> None:
+    """Go on if the payment was authorized in time, else reject the order. Do not start a new authorization."""
+    for payment in payments.of_orders(order_ids=(order.id,)):
+        if payment.status in AUTHORIZED_STATUSES:
+            record_payment(order, payment)
+            order.step = next_step
+            return
+    reject(order, Expired(), undo_step=undo_step)
+
+
+def undo(order: Order, next_step: str) -> Pause | None:
+    """Cancel the payment, authorized or captured: payments voids or refunds it, or leaves a tombstone.
+
+    Retried without limit until payments reports a final state.
+    """
+    payment = payments.cancel(order_id=order.id)
+    if payment:
+        record_payment(order, payment)
+        if payment.status not in FINAL_PAYMENT_STATUSES:
+            return schedule_retry(order, f"payment is {payment.status}")
+    order.step = next_step
+    return None
+
+
+def record_payment(order: Order, payment: Payment) -> None:
+    """Copy the state of the payment to the order, in memory; the next save writes it."""
+    order.payment_id, order.payment_status = payment.id, payment.status
+    order.payment_action = {"type": payment.action.type, "url": payment.action.url} if payment.action else None

@@ -1,0 +1,62 @@
+"""Capture the payment: take the authorized money."""
+
+from datetime import timedelta
+
+from django.conf import settings
+
+from contexts.orders.checkout.endings import cancel
+from contexts.orders.checkout.history import append_timeline_entry, build_event_keys
+from contexts.orders.checkout.pauses import RECHECK_INTERVAL, Pause
+from contexts.orders.checkout.persistence import save_or_raise
+from contexts.orders.checkout.steps import authorize
+from contexts.orders.events import OrderPaid, OrderPutOnHold
+from contexts.orders.interface import OrderStatus
+from contexts.orders.models import Order
+from contexts.payments.interface import NotCapturable, Payment, payments
+from shop.db.database import FromNow
+from shop.errors import DomainError
+
+CAPTURED_STATUSES = ("captured", "refunding", "refunded")  # a refund by staff cancels no order
+
+REFUSALS: tuple[type[DomainError], ...] = (NotCapturable,)
+
+undo = authorize.undo  # One call undoes both: a captured payment is refunded, an authorized one voided.
+
+
+def do(order: Order, next_step: str) -> Pause | None:
+    """Capture the money. A definite refusal puts the order on hold: nothing ships until it is captured."""
+    payment = payments.capture(order_id=order.id)
+    authorize.record_payment(order, payment)
+    if payment.status in CAPTURED_STATUSES:
+        return _mark_paid(order, payment, next_step)
+    if payment.status == "capture_refused" and order.status != OrderStatus.ON_HOLD:
+        _put_on_hold(order, payment)
+    return Pause(RECHECK_INTERVAL)
+
+
+def on_refused(order: Order, refusal: DomainError, undo_step: str) -> None:
+    """Cancel the order: its payment was cancelled, so that there is nothing to capture."""
+    cancel(order, "payment_called_off", "The payment was called off.", undo_step=undo_step)
+
+
+def _mark_paid(order: Order, payment: Payment, next_step: str) -> Pause:
+    changes = {
+        "status": OrderStatus.CONFIRMED,
+        "step": next_step,
+        "payment_status": payment.status,
+        "timeline": append_timeline_entry(order, "paid", "The payment was taken.", "payments"),
+    }
+    return Pause(event=OrderPaid(**build_event_keys(order), total=payment.amount), changes=changes)
+
+
+def _put_on_hold(order: Order, payment: Payment) -> None:
+    """Keep the stock for ON_HOLD_SECONDS, after which the order is cancelled; staff and customer are notified."""
+    save_or_raise(
+        order,
+        OrderPutOnHold(**build_event_keys(order), reason=payment.reason),
+        status=OrderStatus.ON_HOLD,
+        payment_status=payment.status,
+        expires_at=FromNow(timedelta(seconds=settings.ON_HOLD_SECONDS)),
+        timeline=append_timeline_entry(order, "on_hold", "The payment could not be taken.", "payments"),
+    )
+    order.refresh_from_db(fields=["expires_at"])  # set by the clock of the database

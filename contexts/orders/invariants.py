@@ -1,0 +1,200 @@
+"""Invariants of orders and of the requests that placed them, see shop/invariants.py."""
+
+from shop.invariants import ContextInvariants, EventCounter, Extract, Invariant
+
+# An order may be refused before it reserves stock: then its own row has the reason.
+_REFUSED_SQL = """
+SELECT id AS subject,
+       CASE WHEN quantity IS NULL THEN concat('refused for ', refused.sku, ', which was not ordered')
+            WHEN quantity <= available THEN
+                concat('refused ', quantity, ' of ', refused.sku, ' although ', available, ' were available')
+       END AS problem
+FROM (SELECT id, refusal #>> '{facts,sku}' AS sku, (refusal #>> '{facts,available}')::bigint AS available
+      FROM orders_order WHERE refusal ->> 'code' = 'inventory.out_of_stock') refused
+LEFT JOIN (SELECT order_id, sku, sum(quantity) AS quantity FROM orders_orderline GROUP BY order_id, sku) line
+       ON order_id = id AND line.sku = refused.sku"""
+
+_STEP_SQL = """
+SELECT id AS subject,
+       CASE WHEN (status, step) NOT IN (
+                ('pending', 'reserving'), ('pending', 'authorizing'), ('pending', 'confirming'),
+                ('confirmed', 'capturing'), ('confirmed', 'done'), ('on_hold', 'capturing'),
+                ('shipped', 'done'), ('delivered', 'done'),
+                ('rejected', 'undo_money'), ('rejected', 'undo_stock'), ('rejected', 'closed'),
+                ('cancelled', 'undo_money'), ('cancelled', 'undo_stock'), ('cancelled', 'closed'))
+            THEN concat(status, ' in step ', step)
+            WHEN (status = 'rejected') <> (refusal IS NOT NULL) THEN
+                concat(status, CASE WHEN refusal IS NULL THEN ' without' ELSE ' with' END, ' a refusal')
+       END AS problem
+FROM orders_order"""
+
+_PATH_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN placed.id IS NULL THEN concat(path, ' published without an order')
+            WHEN path IS NULL AND created_at > now() - interval '29 days' THEN concat(status, ', but no event published')
+            WHEN first = 1 AND path !~ CASE status
+                WHEN 'pending' THEN '^placed$'
+                WHEN 'confirmed' THEN '^placed confirmed( on_hold)?( paid)?$'
+                WHEN 'on_hold' THEN '^placed confirmed on_hold$'
+                WHEN 'rejected' THEN '^placed rejected$'
+                WHEN 'cancelled' THEN '^placed( confirmed( on_hold)?( paid)?)? cancelled$'
+                ELSE '^placed confirmed( on_hold)? paid' END
+            THEN concat(status, ' after ', path)
+            WHEN step = 'done' AND first = 1 AND path !~ 'paid' THEN concat('done after ', path)
+            WHEN first = 1 AND path IS DISTINCT FROM (SELECT string_agg(entry ->> 'kind', ' ' ORDER BY number)
+                                        FROM jsonb_array_elements(timeline) WITH ORDINALITY AS item (entry, number)) THEN
+                concat('published ', path, ', but the timeline has ', jsonb_path_query_array(timeline, '$[*].kind'))
+       END AS problem
+FROM (SELECT *, id::text AS order_id FROM orders_order) placed
+FULL JOIN (SELECT split_part(stream, ':', 2) AS order_id, min(sequence) AS first,
+                  string_agg(replace(split_part(name, '.order_', 2), 'put_', ''), ' ' ORDER BY sequence) AS path
+           FROM shop_outboxevent WHERE starts_with(stream, 'orders.order:') GROUP BY stream) event USING (order_id)"""
+
+_TOTAL_SQL = """
+SELECT id AS subject,
+       CASE WHEN lines IS NULL THEN 'no lines'
+            WHEN wrong THEN 'a line is not its quantity times its price'
+            WHEN positions <> lines THEN 'its lines are not numbered from 0'
+            WHEN items_total <> sum THEN concat('items ', items_total, ', but the lines sum to ', sum)
+            WHEN total <> items_total - discount_total + shipping_total + tax_total THEN concat('total ', total)
+       END AS problem
+FROM orders_order
+LEFT JOIN (SELECT order_id, sum(total) AS sum, bool_or(total <> quantity * unit_price) AS wrong, count(*) AS lines,
+                  max(position) + 1 AS positions
+           FROM orders_orderline GROUP BY order_id) line ON order_id = id"""
+
+_UNFINISHED_SQL = """
+SELECT id AS subject,
+       CASE WHEN step NOT IN ('done', 'closed') AND due_at IS NULL THEN concat(step, ', but no timer is set')
+            WHEN idle AND due_at < now() - %(late)s THEN concat(step, ', overdue since ', due_at)
+            WHEN idle AND cancel_requested_at < now() - %(grace)s AND status IN ('pending', 'confirmed', 'on_hold') THEN
+                concat(step, ', although cancellation was requested at ', cancel_requested_at)
+            WHEN idle AND (status = 'pending' OR status = 'on_hold') AND expires_at < now() - %(late)s THEN
+                concat(status, ', although it expired at ', expires_at)
+            WHEN idle AND past_grace_period AND status <> 'on_hold' AND step NOT IN ('authorizing', 'done', 'closed') THEN
+                concat(status, ' and still ', step, ' after ', tries, ' tries')
+       END AS problem
+FROM (SELECT *, (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE AS idle,
+             coalesce((timeline -> -1 ->> 'at')::timestamptz, created_at) < now() - %(grace)s AS past_grace_period
+      FROM orders_order) placed"""
+
+# An idempotency key is deleted after 72 hours, the order is not.
+_KEY_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN placed.id IS NULL THEN 'an idempotency key refers to an order that does not exist'
+            WHEN keys IS NULL AND created_at > now() - interval '71 hours' THEN 'no idempotency key refers to it'
+            WHEN keys > 1 THEN concat(keys, ' idempotency keys refer to it')
+       END AS problem
+FROM (SELECT *, id AS order_id FROM orders_order) placed
+FULL JOIN (SELECT resource AS order_id, count(*) AS keys FROM shop_idempotencykey
+           WHERE resource IS NOT NULL GROUP BY resource) key USING (order_id)"""
+
+_RESPONSE_SQL = """
+SELECT resource AS subject,
+       CASE WHEN key.status NOT IN (201, 402, 409) THEN concat('the stored response has status ', key.status)
+            WHEN key.status = 201 AND NOT timeline @> '[{"kind": "confirmed"}]' THEN 'answered 201, but never confirmed'
+            WHEN key.status <> 201 AND placed.status NOT IN ('rejected', 'cancelled') THEN
+                concat('answered ', key.status, ', but is ', placed.status)
+            WHEN position(resource::text IN convert_from(body, 'UTF8')) = 0 THEN 'the stored response is about another order'
+       END AS problem
+FROM shop_idempotencykey key JOIN orders_order placed ON placed.id = resource
+WHERE key.status IS NOT NULL"""
+
+_CART_SQL = """
+SELECT cart_id AS subject, CASE WHEN count(*) > 1 THEN concat(count(*), ' live orders') END AS problem
+FROM orders_order WHERE cart_id IS NOT NULL AND status NOT IN ('rejected', 'cancelled') GROUP BY cart_id"""
+
+# `past_grace_period`: no process works on the order, and its last change is older than the grace period.
+# `expected_messages`: the messages that its customer must have received.
+_ORDERS_EXTRACT_SQL = """
+SELECT id::text, status, step, total, currency, user_id::text, payment_id::text,
+       (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE
+           AND coalesce((timeline -> -1 ->> 'at')::timestamptz, created_at) < now() - %(grace)s, lines,
+       concat_ws(' ', CASE WHEN timeline @> '[{"kind": "cancelled"}]' THEN 'order_cancelled' END,
+                      CASE WHEN timeline @> '[{"kind": "confirmed"}]' THEN 'order_confirmed' END,
+                      CASE WHEN timeline @> '[{"kind": "on_hold"}]' THEN 'order_put_on_hold' END,
+                      CASE WHEN timeline @> '[{"kind": "rejected"}]' THEN 'order_rejected' END)
+FROM orders_order
+LEFT JOIN (SELECT order_id, string_agg(concat(quantity, ' × ', sku), ', ' ORDER BY sku COLLATE "C") AS lines
+           FROM (SELECT order_id, sku, sum(quantity) AS quantity FROM orders_orderline GROUP BY order_id, sku) line
+           GROUP BY order_id) ordered ON order_id = id"""
+
+DECLARATION = ContextInvariants(
+    invariants=(
+        Invariant(
+            number=6,
+            name="refused_with_reason",
+            description="A refusal for lack of stock names a SKU of which fewer units were available than requested.",
+            sql=_REFUSED_SQL,
+        ),
+        Invariant(
+            number=17,
+            name="step_fits_status",
+            description="Status and step of an order are a pair of the state table; rejected orders, and no others, have "
+            "a refusal.",
+            sql=_STEP_SQL,
+        ),
+        Invariant(
+            number=18,
+            name="order_path",
+            description="An order reached its status through legal transitions, published an event for each, and its "
+            "timeline lists the same.",
+            sql=_PATH_SQL,
+        ),
+        Invariant(
+            number=19,
+            name="order_adds_up",
+            description="An order's total is the sum of its lines, less the discount, plus shipping and tax; each line is "
+            "its quantity times the frozen unit price.",
+            sql=_TOTAL_SQL,
+        ),
+        Invariant(
+            number=20,
+            name="order_comes_to_rest",
+            description="Every order is final, or waits for its customer or payment provider with a running timer; "
+            "requested cancellations are completed.",
+            sql=_UNFINISHED_SQL,
+            holds_always=False,
+        ),
+        Invariant(
+            number=21,
+            name="order_has_its_request",
+            description="Every order has exactly one idempotency key, and every key with an order refers to one that exists.",
+            sql=_KEY_SQL,
+        ),
+        Invariant(
+            number=22,
+            name="answer_was_true",
+            description="The final response that is stored with an idempotency key fits the order: 201 if it was "
+            "confirmed, 402 or 409 if it was rejected or cancelled.",
+            sql=_RESPONSE_SQL,
+        ),
+        Invariant(
+            number=23,
+            name="one_order_per_cart",
+            description="A cart has at most one live order.",
+            sql=_CART_SQL,
+        ),
+    ),
+    required_constraints=(
+        "orders_order_number_key",
+        "one_live_order_per_cart",
+        "one_line_per_position",
+        "one_item_per_sku_in_a_cart",
+        "order_total_adds_up",
+        "order_line_adds_up",
+        "order_line_sane",
+    ),
+    event_counters=(EventCounter(stream="orders.order", table="orders_order"),),
+    extracts=(
+        Extract(
+            table="orders",
+            columns="id, status, step, total, currency, user_id, payment_id, past_grace_period, lines, expected_messages",
+            key="id",
+            sql=_ORDERS_EXTRACT_SQL,
+        ),
+    ),
+    # Last: an order records a compensation before it is requested and after it is done. Whatever another context has
+    # undone by the time it is read is therefore already recorded in the order.
+    read_order=1,
+)

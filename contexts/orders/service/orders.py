@@ -1,0 +1,194 @@
+"""Order use cases: place, resume, cancel, show.
+
+Only the holder of an order's lease changes its step or status. Every other request, event or timer tries to take the
+lease and, where it is held, asks its holder to check the order again.
+"""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import IntegrityError
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from contexts.orders.checkout import runner
+from contexts.orders.checkout.persistence import release_lease, reload_cancel_request
+from contexts.orders.models import Cart, Order, Step
+from contexts.orders.service.placing import NewOrder, OrderRequest, build_order, insert_order
+from contexts.orders.service.views import OrderView, build_outcome, make_guest_token, to_view
+from shop.audit import audit
+from shop.db import leases
+from shop.db.database import NoRowChanged, transaction
+from shop.db.leases import LeaseLost, keep_lease_alive
+from shop.errors import Conflict, NotFound, Unauthenticated
+from shop.http import idempotency
+from shop.http.idempotency import Key, Outcome
+
+
+class OrderNotFound(NotFound):
+    """There is no such order."""
+
+
+class CartChanged(Conflict):
+    """The cart was changed, or ordered, while the order was being placed."""
+
+
+class NotCancellable(Conflict):
+    """An order that is {present} cannot be cancelled."""
+
+    present: str
+
+
+class Progress(NamedTuple):
+    """An order after its checkout was run, and the outcome that is stored with its key, if it is final."""
+
+    order: Order
+    outcome: Outcome | None
+
+
+def place(request: OrderRequest, *, user_id: UUID | None, key: Key) -> Outcome | OrderView:
+    """Place an order, once per key, and run its checkout until it is final or has to wait.
+
+    Return the stored outcome, or the order while it is pending. A repeat returns the same outcome, or resumes the
+    checkout. Nothing is stored for a request that is not valid. Raises what `build_order` raises, CartChanged,
+    IdempotencyKeyReused, IdempotencyKeyInFlight; Unavailable only while there is no order yet.
+    """
+    known = idempotency.find("orders", key)
+    if known is None:
+        progress = _place_new(build_order(request, user_id), key)
+    elif known.outcome:
+        return known.outcome
+    elif known.resource is None or is_busy(known.resource):
+        raise idempotency.IdempotencyKeyInFlight
+    else:
+        progress = _resume(known.resource, key)
+    return progress.outcome or to_view(progress.order)
+
+
+def _place_new(new: NewOrder, key: Key) -> Progress:
+    """Store a new order together with its key, then run its checkout unless it is already rejected."""
+    try:
+        with transaction("orders"):
+            idempotency.record("orders", key, resource=new.order.id)
+            _claim_cart(new)
+            insert_order(new)
+            outcome = _store_outcome(new.order, key)
+    except IntegrityError as error:
+        if "one_live_order_per_cart" in str(error):
+            raise CartChanged from None
+        raise
+    return Progress(new.order, outcome) if outcome else _advance_checkout(new.order, key)
+
+
+def _claim_cart(new: NewOrder) -> None:
+    """Increment the version of the order's cart. Raises CartChanged if it is not the one that the items were read from."""
+    if new.order.cart_id is None:
+        return
+    cart = Cart.objects.filter(pk=new.order.cart_id, version=new.cart_version)
+    if not cart.update(version=F("version") + 1):
+        raise CartChanged
+
+
+def _advance_checkout(order: Order, key: Key | None = None) -> Progress:
+    """Run a checkout. If another worker takes the lease over, return the order as that one has left it."""
+    try:
+        return Progress(order, run_checkout(order, key))
+    except LeaseLost:
+        order = get(order.id)
+        return Progress(order, _store_outcome(order, key))
+
+
+def run_checkout(order: Order, key: Key | None = None) -> Outcome | None:
+    """Run the checkout of an order whose lease is held until it is final or has to wait, then release the lease.
+
+    With the key of the request that placed the order, a final outcome is stored in the transaction that releases the
+    lease, and returned: an outcome whose transaction was rolled back is never given. Raises LeaseLost.
+    """
+    with keep_lease_alive(order, "orders"):
+        while True:
+            pause = runner.run_steps(order)
+            try:
+                with release_lease(order, pause):
+                    return _store_outcome(order, key)
+            except NoRowChanged:
+                reload_cancel_request(order)
+
+
+def _store_outcome(order: Order, key: Key | None) -> Outcome | None:
+    """Store the outcome of an order with its key, unless it is pending. Return what is stored: the first outcome stays."""
+    if key is None:
+        return None
+    outcome = build_outcome(order)
+    return idempotency.store_outcome("orders", key, outcome) if outcome else None
+
+
+def resume(order_id: UUID) -> Order:
+    """Run the checkout of an order, or ask the worker that holds its lease to check it again. Raises OrderNotFound."""
+    return _resume(order_id).order
+
+
+def _resume(order_id: UUID, key: Key | None = None) -> Progress:
+    try:
+        order = leases.acquire_lease(Order, "orders", order_id)
+    except Order.DoesNotExist:
+        raise OrderNotFound from None
+    if order is None:
+        order = get(order_id)
+        return Progress(order, _store_outcome(order, key))
+    return _advance_checkout(order, key)
+
+
+def resume_due() -> None:
+    """Resume checkouts that are due: those that waited, and those of a worker that died."""
+    leases.process_due_rows(Order, "orders", resume)
+
+
+def request_cancel(order_id: UUID, *, actor: str = "") -> Order:
+    """Request the cancellation of an order and carry it out unless another worker holds the lease.
+
+    A repeat changes nothing. `actor` is the member of staff who requests it, empty for the customer. Raises
+    OrderNotFound, NotCancellable.
+    """
+    record_cancel_request(order_id, actor=actor)
+    order = get(order_id)
+    if order.cancel_requested_at is None:
+        raise NotCancellable(present=order.status)
+    return order if order.step == Step.CLOSED else resume(order_id)
+
+
+def record_cancel_request(order_id: UUID, *, actor: str = "") -> None:
+    """Record that an order is to be cancelled, if it still can be. The lease holder reads it, even if this process dies."""
+    with transaction("orders"):
+        cancellable = Order.objects.filter(pk=order_id, status__in=Order.CANCELLABLE_STATUSES, cancel_requested_at=None)
+        is_new = cancellable.update(cancel_requested_at=Now(), due_at=Now(), woken=True)
+        if is_new and actor:
+            audit("orders", actor=actor, action="cancel", object_type="order", object_id=order_id)
+
+
+def is_busy(order_id: UUID) -> bool:
+    """Return whether a worker holds the lease of an order."""
+    return Order.objects.filter(pk=order_id, lease_until__gt=Now()).exists()
+
+
+def get(order_id: UUID) -> Order:
+    """Return an order with its lines. Raises OrderNotFound."""
+    order = Order.objects.filter(pk=order_id).prefetch_related("lines").first()
+    if order is None:
+        raise OrderNotFound
+    return order
+
+
+def get_owned(order_id: UUID, *, user_id: UUID | None, token: str) -> Order:
+    """Return an order to its customer, or to a guest with its token. Raises OrderNotFound, also for any other caller."""
+    order = get(order_id)
+    is_owner = user_id is not None and order.user_id == user_id
+    if is_owner or (token and idempotency.is_same_hash(token, make_guest_token(order_id))):
+        return order
+    raise OrderNotFound
+
+
+def list_for_user(user_id: UUID | None) -> QuerySet[Order]:
+    """Return the orders of a customer. Raises Unauthenticated for a guest."""
+    if user_id is None:
+        raise Unauthenticated
+    return Order.objects.filter(user_id=user_id).prefetch_related("lines")

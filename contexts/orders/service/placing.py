@@ -1,0 +1,269 @@
+"""Make an order from a request: check it, freeze its prices, and insert it. `service.orders` owns the transaction."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from psycopg.types.json import Jsonb
+
+from contexts.inventory.interface import Offer, OutOfStock, inventory
+from contexts.orders.checkout.history import append_timeline_entry, build_event_keys
+from contexts.orders.events import OrderPlaced, OrderRejected
+from contexts.orders.interface import OrderStatus
+from contexts.orders.models import Order, OrderLine, Step
+from contexts.orders.service import carts
+from contexts.orders.service.carts import CartContents, Item
+from contexts.users.interface import users
+from shop.db.database import PreparedStatement, execute_deferred
+from shop.db.leases import LEASE_DURATION
+from shop.errors import Invalid, Unauthenticated
+from shop.http.rest import Email, Text
+from shop.ids import uuid7
+from shop.messaging.events import Event
+from shop.messaging.outbox import publish
+from shop.money import MAX_AMOUNT, Money, sum_amounts
+
+MAX_LINES = 1000
+
+
+class Address(msgspec.Struct, kw_only=True):
+    """A postal address. `country` is ISO 3166 alpha-2."""
+
+    name: Text
+    line1: Text
+    line2: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    city: Text
+    postal_code: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
+    region: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$(?!\n)")]
+
+
+class PaymentMethod(msgspec.Struct, kw_only=True):
+    """A payment provider, and the token that its form gave the customer's browser."""
+
+    provider: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,30}$(?!\n)")]
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$(?!\n)")]
+
+
+class OrderRequest(msgspec.Struct, kw_only=True):
+    """A cart or items, where to send them, and how they are paid. A guest gives an e-mail address for the receipt."""
+
+    cart_id: UUID | None = None
+    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=MAX_LINES)] | None = None
+    email: Email | None = None
+    shipping_address: Address
+    billing_address: Address | None = None
+    payment_method: PaymentMethod
+
+
+OrderRequest.__name__ = "PlaceOrder"  # the name of its component in the OpenAPI document
+
+
+class CartOrItems(Invalid):
+    """Name either a cart or items."""
+
+
+class UnknownProvider(Invalid):
+    """{provider} is not a payment provider of this shop."""
+
+    provider: str
+
+
+class CartEmpty(Invalid):
+    """The cart is empty."""
+
+
+class EmailMissing(Invalid):
+    """An order without an account needs an e-mail address for the receipt."""
+
+
+class TotalTooLarge(Invalid):
+    """The total exceeds the limit for one order."""
+
+
+class NewOrder(NamedTuple):
+    """An order that is not stored yet."""
+
+    order: Order
+    lines: list[OrderLine]
+    cart_version: int  # that the items were read from
+    events: list[Event]
+
+
+def build_order(request: OrderRequest, user_id: UUID | None) -> NewOrder:
+    """Build an order at present prices; already rejected if the quote shows that there is not enough stock.
+
+    Raises CartOrItems, UnknownProvider, CartNotFound, CartEmpty, EmailMissing, UnknownSku, TotalTooLarge, Unavailable.
+    """
+    cart = _read_items(request)
+    email = request.email or _get_email(user_id)
+    skus = tuple(dict.fromkeys(item.sku for item in cart.items))
+    offers = {offer.sku: offer for offer in inventory.quote(skus=skus)}
+    order = _build_row(request, user_id, email)
+    lines = [_build_line(order, position, offers[item.sku], item) for position, item in enumerate(cart.items)]
+    _set_totals(order, lines)
+    order._prefetched_objects_cache = {"lines": lines}  # type: ignore[attr-defined]  # Django's cache of `order.lines`
+    events: list[Event] = [OrderPlaced(**build_event_keys(order), total=Money(order.total, order.currency))]
+    if shortage := _find_shortage(cart.items, offers):
+        _mark_rejected(order, shortage)
+        events.append(OrderRejected(**build_event_keys(order), reason=shortage.code))
+    order.sequence = len(events)
+    return NewOrder(order, lines, cart.version, events)
+
+
+def _read_items(request: OrderRequest) -> CartContents:
+    if (request.cart_id is None) == (request.items is None):
+        raise CartOrItems
+    if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
+        raise UnknownProvider(provider=request.payment_method.provider)
+    if request.cart_id is None:
+        return CartContents(version=0, items=request.items or [])
+    contents = carts.get_contents(request.cart_id)
+    if not contents.items:
+        raise CartEmpty
+    return contents
+
+
+def _get_email(user_id: UUID | None) -> str:
+    if user_id is None:
+        raise EmailMissing
+    for profile in users.profiles(user_ids=(user_id,)):
+        return profile.email
+    raise Unauthenticated
+
+
+def _build_row(request: OrderRequest, user_id: UUID | None, email: str) -> Order:
+    order = Order(
+        id=uuid7(),
+        user_id=user_id,
+        email=email,
+        cart_id=request.cart_id,
+        currency=settings.CURRENCY,
+        shipping_address=msgspec.to_builtins(request.shipping_address),
+        billing_address=msgspec.to_builtins(request.billing_address),
+        payment_provider=request.payment_method.provider,
+        payment_token=request.payment_method.token,
+        attempt=1,  # the first lease is this request's
+    )
+    order.timeline = append_timeline_entry(order, "placed", "The order was placed.")
+    return order
+
+
+def _build_line(order: Order, position: int, offer: Offer, item: Item) -> OrderLine:
+    return OrderLine(
+        order=order,
+        position=position,
+        sku=offer.sku,
+        name=offer.name,
+        quantity=item.quantity,
+        unit_price=offer.price.amount,
+        total=offer.price.amount * item.quantity,
+    )
+
+
+def _set_totals(order: Order, lines: Iterable[OrderLine]) -> None:
+    totals = carts.compute_totals(sum_amounts((Money(line.total, order.currency) for line in lines), order.currency))
+    if totals.total.amount > MAX_AMOUNT:
+        raise TotalTooLarge
+    order.items_total = totals.items.amount
+    order.discount_total = totals.discount.amount
+    order.shipping_total = totals.shipping.amount
+    order.tax_total = totals.tax.amount
+    order.total = totals.total.amount
+
+
+def _find_shortage(items: Iterable[Item], offers: dict[str, Offer]) -> OutOfStock | None:
+    """Find a SKU of which the quote shows fewer units than requested, so that nothing has to be reserved.
+
+    That the quote shows enough proves nothing: only the reservation decides.
+    """
+    demand: Counter[str] = Counter()
+    for item in items:
+        demand[item.sku] += item.quantity
+    for sku, quantity in demand.items():
+        if offers[sku].available < quantity:
+            return OutOfStock(sku=sku, available=max(0, offers[sku].available))
+    return None
+
+
+def _mark_rejected(order: Order, refusal: OutOfStock) -> None:
+    order.status, order.step = OrderStatus.REJECTED, Step.CLOSED
+    order.refusal = {"code": refusal.code, "facts": refusal.facts}
+    order.timeline = append_timeline_entry(order, "rejected", str(refusal))
+    order.payment_token = ""
+
+
+# Columns that take the value of the attribute of the same name, and columns set by the clock of the database.
+ATTRIBUTE_COLUMNS = (
+    "id",
+    "number",
+    "user_id",
+    "email",
+    "cart_id",
+    "status",
+    "step",
+    "sequence",
+    "currency",
+    "items_total",
+    "discount_total",
+    "shipping_total",
+    "tax_total",
+    "total",
+    "shipping_address",
+    "billing_address",
+    "payment_provider",
+    "payment_token",
+    "payment_status",
+    "timeline",
+    "created_at",
+    "tries",
+    "attempt",
+    "refusal",
+)
+CLOCK_COLUMNS = {
+    "lease_until": "now() + %(lease)s",
+    "due_at": "now() + %(lease)s",
+    "expires_at": "now() + %(hold)s",
+}
+LINE_COLUMNS = {
+    "position": "int",
+    "sku": "text",
+    "name": "text",
+    "quantity": "int",
+    "unit_price": "bigint",
+    "total": "bigint",
+}
+
+
+def _build_insert() -> PreparedStatement:
+    columns = {name: f"%({name})s" for name in ATTRIBUTE_COLUMNS} | CLOCK_COLUMNS
+    arrays = ", ".join(f"%(line_{name})s::{type_}[]" for name, type_ in LINE_COLUMNS.items())
+    return PreparedStatement(f"""
+WITH placed AS (
+    INSERT INTO orders_order ({", ".join(columns)}) VALUES ({", ".join(columns.values())}) RETURNING id)
+INSERT INTO orders_orderline (order_id, {", ".join(LINE_COLUMNS)})
+SELECT placed.id, line.* FROM placed, unnest({arrays}) AS line""")
+
+
+INSERT_ORDER = _build_insert()
+
+
+def insert_order(new: NewOrder) -> None:
+    """Insert an order with its lines and publish its events, inside the open transaction of the caller.
+
+    It takes the first lease, unless it is already rejected.
+    """
+    parameters: dict[str, object] = {name: _adapt(getattr(new.order, name)) for name in ATTRIBUTE_COLUMNS}
+    parameters |= {f"line_{name}": [getattr(line, name) for line in new.lines] for name in LINE_COLUMNS}
+    parameters["lease"] = None if new.order.is_final else LEASE_DURATION
+    parameters["hold"] = timedelta(seconds=settings.RESERVATION_HOLD_SECONDS)
+    execute_deferred("orders", INSERT_ORDER, parameters)
+    publish(*new.events, row=new.order)
+
+
+def _adapt(value: object) -> object:
+    return Jsonb(value) if isinstance(value, dict | list) else value

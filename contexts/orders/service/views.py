@@ -1,0 +1,151 @@
+"""Build what others see of an order's row: the API's view, the summary for other contexts, the outcome of placing it."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from contexts.orders import models
+from contexts.orders.interface import OrderLine, OrderStatus, OrderSummary
+from contexts.orders.models import Order
+from contexts.orders.service.carts import Totals
+from contexts.orders.service.placing import Address
+from shop.decoders import warm_up_decoders
+from shop.errors import Conflict, get_error_class
+from shop.http import idempotency
+from shop.http.idempotency import Outcome
+from shop.money import Money
+
+STATUS_OVERRIDES = {"inventory.unknown_sku": Conflict.status}  # the SKU was for sale when the order was placed
+
+
+class Action(msgspec.Struct):
+    """The action that the customer has to take before the payment can continue."""
+
+    type: Literal["redirect"]
+    url: str
+
+
+class PaymentView(msgspec.Struct, kw_only=True):
+    """The state of an order's payment."""
+
+    id: UUID | None
+    status: str
+    action: Action | None = None
+
+
+class Shipment(msgspec.Struct, kw_only=True):
+    """A parcel."""
+
+    id: UUID
+
+
+class OrderView(msgspec.Struct, kw_only=True):
+    """An order as its customer sees it. Only a guest's order has a `token`: sent as X-Order-Token, it shows the order."""
+
+    id: UUID
+    number: str
+    status: OrderStatus
+    created_at: datetime | None
+    email: str
+    lines: list[OrderLine]
+    totals: Totals
+    payment: PaymentView
+    shipments: list[Shipment]
+    shipping_address: Address
+    cancel_requested: bool
+    token: str | None = None
+
+
+class TimelineEntry(msgspec.Struct):
+    """Something that happened to an order."""
+
+    at: datetime
+    kind: str
+    text: str
+    context: str
+
+
+warm_up_decoders(Address, list[TimelineEntry])
+
+
+class OrderWasCancelled(Conflict):
+    """The order was cancelled."""
+
+
+def to_view(order: Order) -> OrderView:
+    """Build the view of an order for its customer."""
+    action = order.payment_action
+    return OrderView(
+        id=order.id,
+        number=order.number,
+        status=OrderStatus(order.status),
+        created_at=order.created_at,
+        email=order.email,
+        lines=[to_line(line, order.currency) for line in order.lines.all()],
+        totals=_to_totals(order),
+        payment=PaymentView(
+            id=order.payment_id, status=order.payment_status or "none", action=Action(**action) if action else None
+        ),
+        shipments=[],
+        shipping_address=msgspec.convert(order.shipping_address, Address),
+        cancel_requested=order.cancel_requested_at is not None,
+        token=None if order.user_id else make_guest_token(order.id),
+    )
+
+
+def to_timeline(order: Order) -> list[TimelineEntry]:
+    """Build the timeline of an order, the oldest entry first."""
+    return msgspec.convert(order.timeline, list[TimelineEntry])
+
+
+def to_summary(order: Order) -> OrderSummary:
+    """Build the summary of an order for other contexts."""
+    return OrderSummary(
+        id=order.id,
+        number=order.number,
+        status=OrderStatus(order.status),
+        email=order.email,
+        user_id=order.user_id,
+        lines=tuple(to_line(line, order.currency) for line in order.lines.all()),
+        total=Money(order.total, order.currency),
+    )
+
+
+def to_line(line: models.OrderLine, currency: str) -> OrderLine:
+    """Build the view of an order's line."""
+    return OrderLine(
+        sku=line.sku,
+        name=line.name,
+        quantity=line.quantity,
+        unit_price=Money(line.unit_price, currency),
+        total=Money(line.total, currency),
+    )
+
+
+def _to_totals(order: Order) -> Totals:
+    return Totals(
+        items=Money(order.items_total, order.currency),
+        discount=Money(order.discount_total, order.currency),
+        shipping=Money(order.shipping_total, order.currency),
+        tax=Money(order.tax_total, order.currency),
+        total=Money(order.total, order.currency),
+    )
+
+
+def build_outcome(order: Order) -> Outcome | None:
+    """Build the final outcome of placing an order: the order, or the error that ended it. None while it is pending."""
+    if order.status == OrderStatus.PENDING:
+        return None
+    if order.refusal:
+        refusal = get_error_class(order.refusal["code"])(**order.refusal["facts"])
+        return idempotency.encode_refusal(refusal, STATUS_OVERRIDES.get(refusal.code), order_id=str(order.id))
+    if order.status == OrderStatus.CANCELLED:
+        return idempotency.encode_refusal(OrderWasCancelled(), order_id=str(order.id))
+    return idempotency.encode_result(to_view(order))
+
+
+def make_guest_token(order_id: UUID) -> str:
+    """Derive the token that shows a guest's order from its id and the shop's secret; it is stored nowhere."""
+    return idempotency.compute_keyed_hash(f"order {order_id}".encode())

@@ -1,0 +1,198 @@
+"""Invariants of payments, refunds and the ledger, see shop/invariants.py.
+
+They also compare with the tables of the sandbox provider, which are in the same database.
+"""
+
+from shop.invariants import ContextInvariants, EventCounter, Extract, Invariant
+
+_AMOUNTS_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN NOT (0 <= refunded AND 0 <= pending AND refunded + pending <= captured
+                      AND captured <= authorized AND authorized <= amount) THEN
+                concat(status, ': refunded ', refunded, ' and ', pending, ' pending, captured ', captured,
+                       ', authorized ', authorized, ', amount ', amount)
+            WHEN status IN ('authorized', 'capturing', 'capture_refused') AND authorized <> amount THEN
+                concat(status, ', but ', authorized, ' of ', amount, ' authorized')
+            WHEN captured <> CASE WHEN status IN ('captured', 'refunding', 'refunded') THEN amount ELSE 0 END THEN
+                concat(status, ', but ', captured, ' of ', amount, ' captured')
+            WHEN status = 'refunded' AND refunded <> captured THEN
+                concat('refunded, but only ', refunded, ' of ', captured)
+       END AS problem
+FROM payments_payment"""
+
+_REFUND_SUMS_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN refunded <> coalesce(done, 0) THEN
+                concat(refunded, ' refunded, but refunds of ', coalesce(done, 0), ' are done')
+            WHEN pending <> coalesce(running, 0) OR refund_id IS DISTINCT FROM running_id THEN
+                concat(pending, ' pending, but refunds of ', coalesce(running, 0), ' are running')
+            WHEN (status = 'refunding') <> (refund_id IS NOT NULL) THEN
+                concat(status, CASE WHEN refund_id IS NULL THEN ' without' ELSE ' with' END, ' a running refund')
+       END AS problem
+FROM payments_payment payment
+LEFT JOIN (SELECT payment_id, sum(amount) FILTER (WHERE status = 'done') AS done,
+                  sum(amount) FILTER (WHERE status = 'pending') AS running,
+                  min(id::text) FILTER (WHERE status = 'pending')::uuid AS running_id
+           FROM payments_refund GROUP BY payment_id) refund ON payment_id = payment.id"""
+
+_LEDGER_SQL = """
+WITH booking AS (
+    SELECT payment_id, booking, sum(amount) AS balance, count(*) AS sides, min(currency) AS least, max(currency) AS most,
+           sum(amount) FILTER (WHERE account = 'provider') AS moved
+    FROM payments_ledgerentry GROUP BY payment_id, booking),
+ledger AS (
+    SELECT payment_id, bool_or(balance <> 0 OR sides <> 2) AS unbalanced, min(least) AS least, max(most) AS most,
+           sum(moved) FILTER (WHERE booking = 'capture') AS captures,
+           -sum(moved) FILTER (WHERE booking <> 'capture') AS refunds
+    FROM booking GROUP BY payment_id)
+SELECT order_id AS subject,
+       CASE WHEN unbalanced THEN 'a booking does not sum to 0'
+            WHEN coalesce(captures, 0) <> captured THEN
+                concat(captured, ' captured, but ', coalesce(captures, 0), ' booked')
+            WHEN coalesce(refunds, 0) <> refunded THEN
+                concat(refunded, ' refunded, but ', coalesce(refunds, 0), ' booked')
+            WHEN least <> currency OR most <> currency THEN concat('paid in ', currency, ', booked in ', least, ', ', most)
+       END AS problem
+FROM payments_payment LEFT JOIN ledger ON payment_id = id"""
+
+# The provider may be ahead of a running operation. For everything else both sides must agree.
+_PROVIDER_SQL = """
+SELECT coalesce(order_id::text, intent.reference) AS subject,
+       CASE WHEN payment.id IS NULL THEN concat('the provider has an intent in status ', intent.status, ' without a payment')
+            WHEN intent.reference IS NULL THEN
+                CASE WHEN payment.authorized > 0 THEN concat(payment.status, ', but the provider has no intent') END
+            WHEN intent.amount > 0 AND (intent.amount, intent.currency) <> (payment.amount, payment.currency) THEN
+                concat('requested ', payment.amount, ' ', payment.currency, ', the provider has ',
+                       intent.amount, ' ', intent.currency)
+            WHEN intent.captured <> payment.captured
+                 AND NOT (payment.status IN ('capturing', 'voiding') AND intent.captured = payment.amount) THEN
+                concat(payment.status, ' with ', payment.captured, ' captured, by the provider ', intent.captured)
+            WHEN intent.refunded <> payment.refunded AND intent.refunded <> payment.refunded + payment.pending THEN
+                concat(payment.status, ' with ', payment.refunded, ' refunded, by the provider ', intent.refunded)
+       END AS problem
+FROM (SELECT * FROM payments_payment WHERE starts_with(reference, 'sb_')) payment
+FULL JOIN payments_sandboxintent intent ON intent.reference = payment.reference"""
+
+_CHARGES_SQL = """
+SELECT coalesce(order_id::text, reference) AS subject,
+       CASE WHEN charges > 1 THEN concat('charged ', charges, ' times')
+            WHEN charges < 1 AND (intent.captured > 0 OR intent.status = 'authorized') THEN
+                concat(intent.status, ', but never charged')
+       END AS problem
+FROM payments_sandboxintent intent LEFT JOIN payments_payment USING (reference)"""
+
+_PROVIDER_REFUNDS_SQL = """
+SELECT coalesce(ours.order_id::text, theirs.key) AS subject,
+       CASE WHEN ours.id IS NULL THEN concat('the provider refunded ', theirs.amount, ' without a refund of ours')
+            WHEN theirs.key IS NULL AND ours.status = 'done' THEN
+                concat(ours.amount, ' refunded, but the provider has no such refund')
+            WHEN ours.status = 'refused' AND theirs.key IS NOT NULL THEN 'refused, but the provider made the refund'
+            WHEN theirs.amount <> ours.amount THEN concat(ours.amount, ' requested, ', theirs.amount, ' refunded')
+       END AS problem
+FROM (SELECT order_id, refund.* FROM payments_refund refund JOIN payments_payment payment ON payment.id = payment_id
+      WHERE starts_with(reference, 'sb_')) ours
+FULL JOIN payments_sandboxrefund theirs ON theirs.key = ours.id::text"""
+
+_UNRESOLVED_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN due_at IS NULL THEN concat(status, ', but no timer is set')
+            WHEN due_at < now() - %(late)s AND (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE THEN
+                concat(status, ', overdue since ', due_at)
+            WHEN status <> 'requires_action' AND (%(is_idle)s
+                 OR (status IN ('processing', 'unknown') AND created_at < now() - %(grace)s)
+                 OR EXISTS (SELECT FROM payments_refund WHERE id = refund_id AND at < now() - %(grace)s)) THEN
+                concat(status, ' after ', attempt, ' attempts')
+       END AS problem
+FROM payments_payment
+WHERE status IN ('processing', 'unknown', 'requires_action', 'capturing', 'voiding', 'refunding')"""
+
+_AUDIT_SQL = """
+SELECT payment_id AS subject,
+       CASE WHEN coalesce(refunds, 0) <> coalesce(audited, 0) THEN
+           concat(coalesce(refunds, 0), ' refunds by staff, but ', coalesce(audited, 0), ' audited') END AS problem
+FROM (SELECT payment_id::text, count(*) AS refunds FROM payments_refund WHERE actor <> '' GROUP BY payment_id) refund
+FULL JOIN (SELECT object_id AS payment_id, count(*) AS audited FROM shop_auditentry
+           WHERE object_type = 'payment' AND action = 'refund' AND actor <> ''
+           GROUP BY object_id) entry USING (payment_id)"""
+
+_PAYMENTS_EXTRACT_SQL = """
+SELECT order_id::text, id::text, provider, status, amount, currency, authorized, captured, refunded,
+       created_at < now() - %(grace)s
+FROM payments_payment"""
+
+DECLARATION = ContextInvariants(
+    invariants=(
+        Invariant(
+            number=9,
+            name="amounts_in_bounds",
+            description="For every payment, 0 ≤ refunded ≤ captured ≤ authorized ≤ amount, and the amounts fit its status.",
+            sql=_AMOUNTS_SQL,
+        ),
+        Invariant(
+            number=10,
+            name="refunds_add_up",
+            description="The refunded amount of a payment is the sum of its completed refunds; at most one refund is "
+            "running, and it is the pending one.",
+            sql=_REFUND_SUMS_SQL,
+        ),
+        Invariant(
+            number=11,
+            name="ledger_balances",
+            description="The two sides of every booking sum to 0 in the payment's currency, and the ledger agrees with "
+            "the captured and refunded amount of every payment.",
+            sql=_LEDGER_SQL,
+        ),
+        Invariant(
+            number=12,
+            name="provider_agrees",
+            description="The provider has captured and refunded the same amounts as we have, except for running "
+            "operations, and each of its intents belongs to a payment.",
+            sql=_PROVIDER_SQL,
+        ),
+        Invariant(
+            number=13,
+            name="charged_once",
+            description="The provider authorized a payment at most once, and captured only what it had authorized.",
+            sql=_CHARGES_SQL,
+        ),
+        Invariant(
+            number=14,
+            name="given_back_once",
+            description="The provider made every completed refund exactly once and with the same amount, and no others.",
+            sql=_PROVIDER_REFUNDS_SQL,
+        ),
+        Invariant(
+            number=15,
+            name="payment_is_looked_at",
+            description="No payment remains with an unknown outcome or in the middle of an operation.",
+            sql=_UNRESOLVED_SQL,
+            holds_always=False,
+        ),
+        Invariant(
+            number=16,
+            name="refunds_audited",
+            description="Every refund by staff has its audit entry, and every such entry has its refund.",
+            sql=_AUDIT_SQL,
+        ),
+    ),
+    required_constraints=(
+        "payments_payment_order_id_key",
+        "one_payment_per_reference",
+        "one_running_refund",
+        "payments_refund_key_key",
+        "refunds_within_captured",
+        "captured_within_authorized",
+        "booked_once",
+        "append_only",
+        "amounts_only_grow",
+    ),
+    event_counters=(EventCounter(stream="payments.payment", table="payments_payment", key="order_id"),),
+    extracts=(
+        Extract(
+            table="payments",
+            columns="order_id, id, provider, status, amount, currency, authorized, captured, refunded, past_grace_period",
+            key="order_id",
+            sql=_PAYMENTS_EXTRACT_SQL,
+        ),
+    ),
+)

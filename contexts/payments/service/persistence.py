@@ -1,0 +1,218 @@
+"""The row of a payment: statements that start an operation on it, and the one that writes a transition.
+
+A conditional UPDATE starts an operation and takes the lease: it raises `attempt`, which fences the previous holder. A
+transition is written on condition that `attempt` and `version` are still the ones that were read. So the database
+decides every race.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from contexts.payments.interface import PaymentStatus
+from contexts.payments.models import ALIAS, Payment, Refund
+from contexts.payments.service.ledger import insert_booking, update_refunds
+from contexts.payments.service.transitions import FINAL_STATUSES, RECONCILED_STATUSES, Transition
+from shop.db.database import (
+    NoRowChanged,
+    PreparedStatement,
+    build_column_list,
+    execute,
+    execute_or_abort,
+    fetch_instances,
+    transaction,
+)
+from shop.db.leases import LEASE_DURATION, backoff
+from shop.messaging.outbox import publish
+from shop.money import Money
+
+# A payment that waits for its customer is polled this many times less often than one with an unknown outcome, because
+# the provider's page triggers a check when the customer has decided.
+CUSTOMER_ACTION_DELAY_FACTOR = 15
+
+_NEW_ROW_COLUMNS = (
+    "id",
+    "order_id",
+    "customer_id",
+    "provider",
+    "token",
+    "status",
+    "amount",
+    "currency",
+    "reason",
+    "reference",
+    "cancel_wanted",
+    "sequence",
+)
+_INSERT_VALUES = {
+    **{column: f"%({column})s" for column in _NEW_ROW_COLUMNS},
+    **dict.fromkeys(("authorized", "captured", "refunded", "pending"), "0"),
+    "action_url": "''",
+    "version": "1",
+    "attempt": "1",
+    "lease_until": "now() + %(lease)s::interval",
+    "due_at": "now() + %(delay)s::interval",
+}
+_INSERT_SQL = PreparedStatement(f"""
+INSERT INTO payments_payment ({", ".join(_INSERT_VALUES)}) VALUES ({", ".join(_INSERT_VALUES.values())})
+ON CONFLICT (order_id) DO NOTHING""")
+
+_BEGIN_OPERATION_SQL = f"""
+UPDATE payments_payment SET {{assignments}}, version = version + 1, attempt = attempt + 1, lease_until = now() + %s,
+    due_at = now(), woken = false
+WHERE {{condition}} RETURNING {build_column_list(Payment)}"""
+_BEGIN_CAPTURE_SQL = PreparedStatement(
+    _BEGIN_OPERATION_SQL.format(
+        assignments="status = 'capturing'", condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted"
+    )
+)
+_BEGIN_REFUND_SQL = _BEGIN_OPERATION_SQL.format(
+    assignments="status = 'refunding', refund_id = %s, pending = coalesce(%s, captured - refunded)",
+    condition="""id = %s AND status = 'captured' AND NOT cancel_wanted AND refunded < captured
+             AND refunded + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",
+)
+
+# A running capture or refund is not interrupted: the lease holder continues with the cancel when it has the outcome.
+_IS_BUSY_SQL = "(status IN ('capturing', 'refunding') AND coalesce(lease_until > now(), false))"
+_REQUEST_CANCEL_SQL = f"""
+UPDATE payments_payment SET cancel_wanted = true, version = version + 1, due_at = now(), woken = {_IS_BUSY_SQL},
+    attempt = attempt + (NOT {_IS_BUSY_SQL})::int, lease_until = CASE WHEN {_IS_BUSY_SQL} THEN lease_until ELSE now() + %s END
+WHERE order_id = %s AND NOT cancel_wanted AND NOT status = ANY(%s) RETURNING {build_column_list(Payment)}"""
+
+_STATE_COLUMNS = (
+    "status",
+    "token",
+    "authorized",
+    "captured",
+    "refunded",
+    "pending",
+    "refund_id",
+    "reason",
+    "action_url",
+    "cancel_wanted",
+    "sequence",
+)
+# Each takes one value of `_to_saved_values`.
+_SAVED_VALUES = {
+    **dict.fromkeys(_STATE_COLUMNS, "%s"),
+    "lease_until": "CASE WHEN %s THEN lease_until END",
+    "due_at": "CASE WHEN woken THEN now() ELSE now() + %s::interval END",
+}
+_SAVE_SQL = f"""
+UPDATE payments_payment SET {", ".join(f"{column} = {value}" for column, value in _SAVED_VALUES.items())},
+    version = version + 1, woken = false
+WHERE id = %s AND attempt = %s AND version = %s"""
+
+
+def insert_payment(row: Payment) -> bool:
+    """Insert a new payment. Returns False if its order already has one."""
+    is_leased = row.status == PaymentStatus.PROCESSING
+    lease, delay = (LEASE_DURATION, timedelta(0)) if is_leased else (None, None)
+    return execute(ALIAS, _INSERT_SQL, {**vars(row), "lease": lease, "delay": delay}) == 1
+
+
+def find_payment(payment_id: UUID) -> Payment | None:
+    """Return the current row of a payment."""
+    return Payment.objects.filter(id=payment_id).first()
+
+
+def find_payment_of_order(order_id: UUID) -> Payment | None:
+    """Return the current row of an order's payment."""
+    return Payment.objects.filter(order_id=order_id).first()
+
+
+def find_payment_by_reference(reference: str) -> Payment | None:
+    """Return the current row of the payment with this reference at its provider."""
+    return Payment.objects.filter(reference=reference).first()
+
+
+def reload_if_held(row: Payment) -> Payment | None:
+    """Return the current row. Returns None if another worker has taken the lease."""
+    return Payment.objects.filter(id=row.id, attempt=row.attempt).first()
+
+
+def begin_capture(order_id: UUID) -> Payment | None:
+    """Start the capture of an authorized payment and take its lease.
+
+    Returns None if no payment is authorized or a cancel was requested.
+    """
+    return _fetch_first(_BEGIN_CAPTURE_SQL, [LEASE_DURATION, order_id])
+
+
+def begin_refund(refund: Refund, amount: Money | None) -> Payment | None:
+    """Start a refund of a captured payment and take its lease. Sets the amount of `refund` and inserts it.
+
+    amount: None refunds all that remains.
+    Returns None if the payment is not captured, its cancel was requested, or less remains.
+    """
+    requested, currency = (amount.amount, amount.currency) if amount else (None, None)
+    row = _fetch_first(
+        _BEGIN_REFUND_SQL, [refund.id, requested, LEASE_DURATION, refund.payment_id, requested, currency]
+    )
+    if row:
+        refund.amount = row.pending
+        refund.save(force_insert=True)
+    return row
+
+
+def request_cancel(order_id: UUID) -> Payment | None:
+    """Request the cancel of an order's payment and take its lease.
+
+    A running capture or refund keeps its lease: then `woken` of the returned row is set.
+    Returns None if there is nothing to cancel, or the cancel was requested before.
+    """
+    return _fetch_first(_REQUEST_CANCEL_SQL, [LEASE_DURATION, order_id, list(FINAL_STATUSES)])
+
+
+def save_transition(row: Payment, transition: Transition) -> Payment | None:
+    """Write a transition with its events, booking and refunds. Returns None if the payment has changed."""
+    after = _apply_transition(row, transition)
+    values = _to_saved_values(after, transition)
+    try:
+        with transaction(ALIAS):
+            execute_or_abort(ALIAS, "payment", _SAVE_SQL, [*values, row.id, row.attempt, row.version])
+            if transition.booking:
+                insert_booking(row, transition.booking)
+            update_refunds(row, after, transition)
+            publish(*transition.events, row=after)
+    except NoRowChanged:
+        return None
+    return after
+
+
+def _fetch_first(sql: str, parameters: Sequence[object]) -> Payment | None:
+    return next(iter(fetch_instances(Payment, ALIAS, sql, parameters)), None)
+
+
+def _apply_transition(row: Payment, transition: Transition) -> Payment:
+    after = Payment()
+    vars(after).update(
+        vars(row),
+        **transition.changes,
+        status=transition.status.value,  # a plain string, as a row from the database has: psycopg adapts it faster
+        version=row.version + 1,
+        sequence=row.sequence + len(transition.events),
+    )
+    return after
+
+
+def _to_saved_values(after: Payment, transition: Transition) -> list[object]:
+    """Return the values of _SAVED_VALUES, in its order."""
+    values = {
+        **vars(after),
+        "reason": after.reason[:200],
+        "lease_until": transition.continues,
+        "due_at": timedelta(0) if transition.continues else _get_retry_delay(after),
+    }
+    return [values[column] for column in _SAVED_VALUES]
+
+
+def _get_retry_delay(row: Payment) -> timedelta | None:
+    """Return the time until the reconciler processes the payment. Returns None if no reconciliation is needed."""
+    if row.status == PaymentStatus.REQUIRES_ACTION:
+        return timedelta(seconds=CUSTOMER_ACTION_DELAY_FACTOR * settings.RECONCILE_SECONDS)
+    if row.status in RECONCILED_STATUSES:
+        return backoff(row.attempt - 1, first=settings.RECONCILE_SECONDS)
+    return None

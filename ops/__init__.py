@@ -1,0 +1,1 @@
+"""Operate a deployment: launch, deploy, move databases, verify, and show how it is put together."""

@@ -1,0 +1,1 @@
+"""Show what all contexts know about one order."""

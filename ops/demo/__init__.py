@@ -1,0 +1,1 @@
+"""Place orders in a running shop over HTTP, as its customers do."""

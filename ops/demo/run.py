@@ -1,0 +1,290 @@
+"""Run the demo: let customers place orders, show the progress, and print a table of the outcomes."""
+
+import argparse
+import http.client
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from ops.demo.client import Client, ShopUnavailable, UnexpectedResponse
+from ops.demo.scenarios import SCENARIOS, Customer, PlacedOrder, Scenario, describe_problem
+from ops.launch.data_folder import get_data_folder, read_address
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+SETTLE_TIMEOUT_SECONDS = 30.0  # how long to wait for the orders that are not final yet
+MAX_CATALOGUE_PAGES = 5  # of 100 products each
+MIN_AVAILABLE_UNITS = 10  # SKUs with this or less are not ordered
+BAR_WIDTH_CHARACTERS = 30
+CONNECTION_ERRORS = (OSError, http.client.HTTPException)
+
+T = TypeVar("T")
+
+
+class Output(Protocol):
+    """A text stream: sys.stdout, or the one of a management command."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+    def isatty(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """The orders to place, and the address of the shop."""
+
+    orders: int
+    url: str
+    clients: int
+    seed: int
+
+
+@dataclass
+class DemoResult:
+    """The outcomes of the customers' orders."""
+
+    placed: list[PlacedOrder] = field(default_factory=list)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # by scenario and outcome
+    errors: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def integer_between(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return an argparse type for whole numbers in a range."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not minimum <= int(text) <= maximum:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {minimum} to {maximum}")
+        return int(text)
+
+    return parse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    count = integer_between(1, 1_000_000)
+    parser.add_argument(
+        "--orders", type=count, default=100, metavar="N", help="number of orders (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--url", help=f"address of the shop (default: the one that `make up` started, or else {DEFAULT_URL})"
+    )
+    parser.add_argument(
+        "--clients", type=integer_between(1, 256), default=4, metavar="N",
+        help="number of customers at the same time (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=1, help="the same seed gives the same customers and carts (default: %(default)s)"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="manage.py demo", description="Place orders in a running shop over HTTP.")
+    add_arguments(parser)
+    return run_demo(**vars(parser.parse_args(arguments)))
+
+
+def run_demo(
+    *, orders: int, url: str | None, clients: int, seed: int, out: Output | None = None, err: Output | None = None
+) -> int:
+    """Place orders and print the outcomes. Returns the exit status: 1 if the shop is unavailable or misbehaved."""
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        options = DemoOptions(orders, find_site_url(url), clients, seed)
+        skus = find_available_skus(options.url)
+    except ShopUnavailable as error:
+        _write_line(err, str(error))
+        return 1
+    result = _run_customers(options, skus, out)
+    print_report(result, options.url, out)
+    for text, count in Counter(result.errors).most_common(5):
+        _write_line(err, f"{text}{f' ({count} times)' if count > 1 else ''}")
+    return 1 if result.errors else 0
+
+
+def _run_customers(options: DemoOptions, skus: list[str], out: Output) -> DemoResult:
+    result = DemoResult()
+    try:
+        _write_line(out, f"{options.orders} orders by {options.clients} customers at a time, at {options.url}")
+        with show_progress(options.orders, out) as step:
+            place_orders(result, options, skus, step)
+        await_outcomes(result, Client(options.url))
+    except KeyboardInterrupt:
+        result.errors.append("The demo was interrupted.")
+    return result
+
+
+def _write_line(output: Output, text: str = "") -> None:
+    output.write(f"{text}\n")
+    output.flush()
+
+
+def find_site_url(url: str | None) -> str:
+    """Return the address of the shop: the given one, the one that `make up` started, or the default.
+
+    Raises ShopUnavailable, with what to do, if no shop answers at an address that was not given.
+    """
+    if url:
+        return url.rstrip("/")
+    recorded = read_address()
+    site_url = recorded or DEFAULT_URL
+    client = Client(site_url)
+    try:
+        client.send("GET", "/health")
+    except CONNECTION_ERRORS as error:
+        launcher = f"`make up` with its data in {get_data_folder()}"
+        state = f"{launcher} has ended:" if recorded else f"{launcher} is not running, and"
+        raise ShopUnavailable(
+            f"No shop found: {state} nothing answers at {site_url} ({_describe_error(error)}). "
+            "Start one with `make up`, or give its address with --url."
+        ) from None
+    finally:
+        client.close()
+    return site_url
+
+
+def find_available_skus(url: str) -> list[str]:
+    """Find SKUs with enough stock. Raises ShopUnavailable, also if the address is not that of a shop."""
+    client, path = Client(url), "products?in_stock=true&page_size=100"
+    found: list[str] = []
+    try:
+        for _ in range(MAX_CATALOGUE_PAGES):
+            status, page = client.send("GET", path)
+            if status != 200 or not isinstance(page, dict) or "results" not in page:
+                raise ShopUnavailable(f"The server at {url} is not Satsuma: GET /api/v1/products returned {status}.")
+            variants = [variant for product in page["results"] for variant in product["variants"]]
+            found += [variant["sku"] for variant in variants if variant["available"] > MIN_AVAILABLE_UNITS]
+            if not page["next"]:
+                break
+            path = "products?" + page["next"].partition("?")[2]
+    except CONNECTION_ERRORS as error:
+        raise ShopUnavailable(
+            f"No shop answers at {url} ({_describe_error(error)}). Start one with `make up`, or give its address with --url."
+        ) from None
+    finally:
+        client.close()
+    if not found:
+        raise ShopUnavailable(
+            f"The shop at {url} has nothing left in stock. Receive stock in {url}/admin/, then run the demo again."
+        )
+    return found
+
+
+def _describe_error(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
+
+
+def place_orders(result: DemoResult, options: DemoOptions, skus: list[str], step: Callable[[], None]) -> None:
+    """Run the customers, who share the scenarios between them, and collect their orders; `step` counts each one."""
+    scenarios = iter(_choose_scenarios(options.orders, random.Random(options.seed)))
+    lock = threading.Lock()
+
+    def run_customer(number: int) -> None:
+        customer = Customer(Client(options.url), skus, random.Random(f"{options.seed} {number}"))
+        while True:
+            with lock:
+                scenario = next(scenarios, None)
+            if scenario is None:
+                return customer.client.close()
+            placed = run_action(scenario.run, customer, scenario)
+            with lock:
+                if isinstance(placed, str):
+                    result.errors.append(placed)
+                else:
+                    result.placed.append(placed)
+                step()
+
+    started_at = time.monotonic()
+    with ThreadPoolExecutor(options.clients) as pool:
+        list(pool.map(run_customer, range(options.clients)))
+    result.seconds = time.monotonic() - started_at
+
+
+def _choose_scenarios(count: int, rng: random.Random) -> list[Scenario]:
+    """Shuffle all scenarios again and again, so that each one comes once in twenty orders."""
+    rounds = [rng.sample(SCENARIOS, len(SCENARIOS)) for _ in range(0, count, len(SCENARIOS))]
+    return [scenario for scenarios in rounds for scenario in scenarios][:count]
+
+
+def run_action(action: Callable[..., T], *arguments: object) -> T | str:
+    """Return the result of an action, or a sentence that describes what went wrong."""
+    try:
+        return action(*arguments)
+    except UnexpectedResponse as error:
+        return str(error)
+    except CONNECTION_ERRORS as error:
+        return f"The shop did not respond ({_describe_error(error)})."
+    except (KeyError, TypeError, ValueError) as error:
+        return f"The response is not what the API documents ({error!r})."
+
+
+def await_outcomes(result: DemoResult, client: Client) -> None:
+    """Wait for orders that are not final yet, and count the outcome of every order."""
+    reader = Customer(client, [], random.Random())
+    deadline = time.monotonic() + SETTLE_TIMEOUT_SECONDS
+    for placed in result.placed:
+        outcome = run_action(await_outcome, reader, placed, deadline)
+        if outcome in placed.scenario.expected_outcomes:
+            result.outcomes[placed.scenario.name, outcome] += 1
+        else:
+            result.errors.append(f"An order of the scenario '{placed.scenario.name}' has the outcome: {outcome}")
+
+
+def await_outcome(reader: Customer, placed: PlacedOrder, deadline: float) -> str:
+    """Wait until an order has one of the outcomes of its scenario; return its outcome at the latest at the deadline."""
+    if placed.status == 402:
+        return "declined"
+    if placed.status == 409:
+        return "out of stock" if placed.body["code"] == "inventory.out_of_stock" else describe_problem(placed.body)
+    outcome = str(placed.body["status"])
+    while outcome not in placed.scenario.expected_outcomes and time.monotonic() < deadline:
+        time.sleep(0.1)
+        status = reader.get_order_status(placed)
+        outcome = {"rejected": "declined"}.get(status, status)
+    return outcome
+
+
+@contextmanager
+def show_progress(total: int, out: Output) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal; elsewhere a line for each tenth, without control codes. Yields what counts one more."""
+    done, is_terminal = 0, out.isatty()
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if is_terminal:
+            filled = BAR_WIDTH_CHARACTERS * done // total
+            out.write(f"\r  [{'#' * filled}{'.' * (BAR_WIDTH_CHARACTERS - filled)}] {done}/{total}")
+            out.flush()
+        elif done * 10 // total > (done - 1) * 10 // total:
+            _write_line(out, f"  {done} of {total}")
+
+    try:
+        yield step
+    finally:
+        if is_terminal:
+            _write_line(out)
+
+
+def print_report(result: DemoResult, url: str, out: Output) -> None:
+    """Print the outcomes, how long placing an order took, and where to see the orders."""
+    lines = [""]
+    for (scenario, outcome), count in sorted(result.outcomes.items()):
+        lines.append(f"  {count:>6}  {outcome:<14} {scenario}")
+    if result.placed and result.seconds:
+        times = sorted(placed.seconds * 1000 for placed in result.placed)
+        p50, p95 = (times[min(len(times) - 1, len(times) * percent // 100)] for percent in (50, 95))
+        rate = len(times) / result.seconds
+        lines.append(
+            f"\n{len(times)} orders in {result.seconds:.1f} s: {rate:.1f} orders/s, "
+            f"placing one took {p50:.0f} ms (p50), {p95:.0f} ms (p95)"
+        )
+    last = next((placed.body["number"] for placed in reversed(result.placed) if placed.is_accepted), "")
+    lines.append(f"\nOrders:   {url}/admin/orders/order/{f' (the last one is {last})' if last else ''}")
+    lines.append(f"API docs: {url}/api/docs/")
+    _write_line(out, "\n".join(lines))

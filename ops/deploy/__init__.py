@@ -1,0 +1,1 @@
+"""Write the configuration of a deployment: the gateway and the Kubernetes manifests."""

@@ -1,0 +1,29 @@
+"""Find the data folder of `make up`, and the address of the shop that runs from it. Standard library only."""
+
+import os
+from pathlib import Path
+
+ADDRESS_FILE_NAME = "address"
+
+
+def get_data_folder() -> Path:
+    """Return the folder of DATA_DIR, by default `.data` in the working folder."""
+    return Path(os.environ.get("DATA_DIR") or ".data").resolve()
+
+
+def write_address(site_url: str) -> None:
+    """Record the address of a shop that is ready, for commands such as `manage.py demo`."""
+    (get_data_folder() / ADDRESS_FILE_NAME).write_text(f"{site_url}\n")
+
+
+def read_address() -> str | None:
+    """Return the recorded address; None if no shop was started from the data folder.
+
+    After a kill of the launcher the address may be that of a shop that does not run any more.
+    """
+    file = get_data_folder() / ADDRESS_FILE_NAME
+    return file.read_text().strip() if file.is_file() else None
+
+
+def delete_address() -> None:
+    (get_data_folder() / ADDRESS_FILE_NAME).unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""Start the shop of `make up` as five processes with one database each, behind a gateway: `make split`.
+
+Standard library only. The processes have the same environment except for CONTEXTS and their ports. The gateway is the nginx
+on the PATH, with the routes of `manage.py gateway`.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from config.contexts import ALL_CONTEXTS
+from ops.launch import data_folder, serve, up
+from ops.launch.serve import LaunchError
+
+# The ports of the process with index i are the gateway's port plus offset plus i.
+PUBLIC_PORT_OFFSET, INTERNAL_PORT_OFFSET = 10, 20
+
+NGINX_TEMPLATE = """\
+pid {folder}/nginx.pid;
+daemon off;
+error_log stderr warn;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/satsuma.conf;
+}}
+"""
+
+
+def main() -> int:
+    if not shutil.which("nginx"):
+        print(
+            "make split needs nginx on the PATH as its gateway. Install it: apt install nginx, or brew install nginx.",
+            file=sys.stderr,
+        )
+        return 1
+    return up.launch(_serve)
+
+
+def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> int:
+    shared = environment | {"WEB_HOST": up.HOST, "WEB_WORKERS": "1", "TRUSTED_PROXIES": up.HOST}
+    for index, context in enumerate(ALL_CONTEXTS):
+        shared[f"{context.upper()}_URL"] = f"http://{up.HOST}:{port + INTERNAL_PORT_OFFSET + index}"
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        with up.report_step("Starting five processes and the gateway"):
+            for index, context in enumerate(ALL_CONTEXTS):
+                running.append(_start_host(context, port, index, shared))
+            for index, host in enumerate(running):
+                up.await_ready(host, port + PUBLIC_PORT_OFFSET + index)
+            running.append(_start_gateway(port, shared))
+            up.await_ready(running[-1], port)
+        up.announce_ready(port, prepared)
+        pid, status = os.wait()
+        commands = [process.args for process in running if process.pid == pid]
+        print(f"A process has exited, so the others are stopped: {commands}", file=sys.stderr)
+        return os.waitstatus_to_exitcode(status) or 1
+    finally:
+        for process in reversed(running):
+            up.stop(process)
+
+
+def _start_host(context: str, port: int, index: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    own = {
+        "CONTEXTS": context,
+        "PORT": str(port + PUBLIC_PORT_OFFSET + index),
+        "INTERNAL_PORT": str(port + INTERNAL_PORT_OFFSET + index),
+    }
+    command = [sys.executable, "-m", "ops.launch.serve"]
+    return subprocess.Popen(command, env=environment | own, preexec_fn=serve.prepare_child_process)
+
+
+def _start_gateway(port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    folder = data_folder.get_data_folder() / "gateway"
+    folder.mkdir(exist_ok=True)
+    upstreams = [
+        f"{context}={up.HOST}:{port + PUBLIC_PORT_OFFSET + index}" for index, context in enumerate(ALL_CONTEXTS)
+    ]
+    command = [sys.executable, "manage.py", "gateway", "--listen", f"{up.HOST}:{port}", *upstreams]
+    routes = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if routes.returncode:
+        raise LaunchError(routes.stderr.strip())
+    (folder / "satsuma.conf").write_text(routes.stdout)
+    (folder / "nginx.conf").write_text(NGINX_TEMPLATE.format(folder=folder))
+    command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    return subprocess.Popen(command, env=environment, preexec_fn=serve.prepare_child_process)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

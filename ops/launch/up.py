@@ -1,0 +1,215 @@
+"""Start a shop that sells, from an empty folder: `make up`. Standard library only, so that the launcher uses little memory.
+
+It starts PostgreSQL unless DATABASE_URL names a server, prepares databases and data, runs the shop, and stops everything on
+Ctrl-C or SIGTERM. It may be killed at any point: the next start continues with the same data.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.launch import data_folder, keys, serve
+from ops.launch.postgres import PostgresServer, PostgresUnavailable
+from ops.launch.serve import LaunchError
+
+HOST = "127.0.0.1"
+START_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 20.0
+ENVIRONMENT_FILE_NAMES = (
+    "DATABASE_URL", "SECRET_KEY", "JWT_SIGNING_KEY", "SITE_URL", "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL",
+)  # fmt: skip
+
+# Run the servers until they exit: (environment, port, output of `ops.launch.prepare`) -> exit status
+ServeFunction = Callable[[dict[str, str], int, dict[str, str]], int]
+
+
+@contextmanager
+def report_step(text: str) -> Iterator[None]:
+    """Print what is being done, and how long it took."""
+    print(f"  {text} ... ", end="", flush=True)
+    started_at = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f"{time.monotonic() - started_at:.1f} s", flush=True)
+
+
+def main() -> int:
+    return launch(_serve)
+
+
+def launch(run_server: ServeFunction) -> int:
+    """Prepare database, data and secrets, run the server, and stop everything in order. Returns the exit status."""
+    for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts its background jobs with it ignored
+        signal.signal(stop, _interrupt)
+    folder = data_folder.get_data_folder()
+    try:
+        port = _read_port()
+        print(f"Starting Satsuma with its data in {folder}", flush=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _run(folder, port, run_server)
+    except (LaunchError, PostgresUnavailable) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _read_port() -> int:
+    port = serve.read_integer("PORT", 8000, 65535)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise LaunchError(
+                f"Port {port} cannot be used ({error.strerror}). "
+                "Stop the program that uses it, or choose another port: PORT=8001 make up"
+            ) from None
+    return port
+
+
+def _run(folder: Path, port: int, run_server: ServeFunction) -> int:
+    environment = build_environment(folder, port)
+    server = None
+    if "DATABASE_URL" not in os.environ:
+        server = PostgresServer(folder)
+        with report_step("Starting PostgreSQL"):
+            server.start()
+        environment["DATABASE_URL"] = server.url
+    _write_environment_file(environment, folder / "env")
+    try:
+        with report_step("Preparing five databases, a catalogue and a staff account"):
+            prepared = _prepare(environment)
+        return run_server(environment, port, prepared)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave the database running
+        data_folder.delete_address()
+        if server:
+            with report_step("Stopping PostgreSQL"):
+                server.stop()
+
+
+def build_environment(folder: Path, port: int) -> dict[str, str]:
+    """Build the environment of the shop: variables that are set win, missing secrets are generated once and stored."""
+    secrets_file = folder / "secrets.json"
+    if not secrets_file.exists():
+        secrets = {"SECRET_KEY": keys.generate_secret_key(), "JWT_SIGNING_KEY": keys.generate_signing_key()}
+        keys.write_private_file(secrets_file, json.dumps(secrets))
+    mail = {
+        "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "EMAIL_FILE_PATH": str(folder / "mail"),
+    }
+    return {
+        "SITE_URL": f"http://{HOST}:{port}",
+        "LOG_LEVEL": "WARNING",
+        **({} if "EMAIL_HOST" in os.environ else mail),
+        **json.loads(secrets_file.read_text()),
+        **os.environ,
+    }
+
+
+def _write_environment_file(environment: dict[str, str], file: Path) -> None:
+    """Write the settings that commands for this shop need, to be read by a shell: `set -a; . .data/env`."""
+    values = {name: environment[name].replace("\n", "\\n") for name in ENVIRONMENT_FILE_NAMES if name in environment}
+    keys.write_private_file(file, keys.format_settings(values))
+
+
+def _prepare(environment: dict[str, str]) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.launch.prepare"], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise LaunchError(done.stderr.strip() or done.stdout.strip())
+    prepared: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return prepared
+
+
+def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> int:
+    web = {"PORT": str(port), "WEB_HOST": HOST, "WEB_WORKERS": "1"}
+    command = [sys.executable, "-m", "ops.launch.serve"]
+    server = subprocess.Popen(command, env=environment | web, preexec_fn=serve.prepare_child_process)
+    try:
+        with report_step("Starting the shop"):
+            await_ready(server, port)
+        announce_ready(port, prepared)
+        return server.wait()
+    finally:
+        stop(server)
+
+
+def await_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until GET /ready succeeds. Raises LaunchError if the server exits or is not ready in time."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise LaunchError("The server exited while it was starting; its messages above say why.")
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/ready", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise LaunchError(
+        f"The server was not ready within {START_TIMEOUT_SECONDS:.0f} s; GET http://{HOST}:{port}/ready says why."
+    )
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """Stop the server; kill it if it does not exit in time."""
+    if server.poll() is None:
+        with report_step("Stopping the shop"):
+            server.terminate()
+            try:
+                server.wait(STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _find_available_sku(site_url: str) -> str:
+    with urllib.request.urlopen(f"{site_url}/api/v1/products?in_stock=true", timeout=10) as response:
+        variants = [variant for product in json.load(response)["results"] for variant in product["variants"]]
+    return next((variant["sku"] for variant in variants if variant["available"]), "SKU")
+
+
+def announce_ready(port: int, prepared: dict[str, str]) -> None:
+    """Record the address of the shop in the data folder, and print what a visitor can do now."""
+    site_url = f"http://{HOST}:{port}"
+    data_folder.write_address(site_url)
+    sku = _find_available_sku(site_url) if "inventory" in os.environ.get("CONTEXTS", "inventory") else "SKU"
+    password = prepared.get("password") or "as shown at the first start (a new one: manage.py create_staff)"
+    print(
+        f"""
+  API docs   {site_url}/api/docs/
+  Admin      {site_url}/admin/   {prepared["email"]}   password: {password}
+  Catalogue  {site_url}/api/v1/products
+
+Buy something:
+
+  curl -s {site_url}/api/v1/orders -H 'Content-Type: application/json' -H "Idempotency-Key: my-order-$(date +%s%N)" -d '{{
+    "email": "you@example.com", "items": [{{"sku": "{sku}", "quantity": 1}}],
+    "shipping_address": {{"name": "You", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}},
+    "payment_method": {{"provider": "sandbox", "token": "tok_ok"}}}}'
+
+Press Ctrl-C to stop.""",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""manage.py engine: run relay, handlers and timers in a separate process, beside web processes with ENGINE=none."""
+
+import signal
+
+from django.core.management.base import BaseCommand
+
+from shop.calls.call_metrics import CallRecorder
+from shop.messaging.engine import Engine
+
+
+class Command(BaseCommand):
+    help = "Run the engine of the hosted contexts until SIGTERM or Ctrl-C."
+
+    def handle(self, **_: object) -> None:
+        stop = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # awaited below, so that a second signal changes nothing
+        engine, recorder = Engine(), CallRecorder()
+        engine.start()
+        recorder.start()
+        signal.sigwait(stop)
+        engine.stop()
+        recorder.stop()

@@ -1,0 +1,44 @@
+"""manage.py migrate: Django's command, for the database of every hosted context unless --database names one."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.commands import migrate
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from shop.db.database import hosted_contexts
+
+MIGRATION_LOCK_ID = 6_382_475  # advisory lock that serializes migrations of a database
+
+
+@contextmanager
+def hold_migration_lock(alias: str) -> Iterator[None]:
+    """Hold the lock that lets one process migrate a database at a time, since several containers may start at once.
+
+    A migration may run for any time, but keeps the lock_timeout, so that others do not queue up behind it.
+    """
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0")
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK_ID])
+        cursor.execute("RESET lock_timeout")
+    try:
+        yield
+    finally:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK_ID])
+            cursor.execute("RESET statement_timeout; RESET idle_in_transaction_session_timeout")
+
+
+class Command(migrate.Command):
+    help = "Bring the database of every hosted context up to date."
+
+    def handle(self, *args: Any, **options: Any) -> None:  # Django's own signature, passed on
+        database = options["database"]
+        for alias in hosted_contexts() if database == DEFAULT_DB_ALIAS else (database,):
+            if options["verbosity"]:
+                self.stdout.write(self.style.MIGRATE_HEADING(alias))
+            with hold_migration_lock(alias):
+                super().handle(*args, **{**options, "database": alias, "skip_checks": True})
+        sys.stdout.flush()

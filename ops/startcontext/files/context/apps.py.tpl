@@ -1,0 +1,5 @@
+from shop.contexts import ContextConfig
+
+
+class ${Context}Config(ContextConfig):
+    name = "contexts.$context"

@@ -1,0 +1,1 @@
+"""Calls between contexts: local, through the wire format, or to another process."""

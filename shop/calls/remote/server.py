@@ -1,0 +1,79 @@
+"""The server of the remote transport: a WSGI application that verifies a request and calls the implementation."""
+
+from collections.abc import Callable, Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import msgspec
+import structlog
+from django.db import close_old_connections
+
+from shop.calls import tracing
+from shop.calls.deadline import deadline
+from shop.calls.remote.signature import InvalidSignature, NonceReused, verify_signature
+from shop.calls.remote.wire import OUTCOME_FAILED, OUTCOME_HEADER, OUTCOME_REFUSED, build_path
+from shop.calls.services import InvalidArguments
+
+MAX_REQUEST_BYTES = 4_000_000
+
+ServedMethod = Callable[[bytes], bytes]  # takes the request body, returns the response body
+
+log = structlog.get_logger(__name__)
+_trace_decoder = msgspec.json.Decoder(tracing.Trace)
+
+
+class CallRefused(Exception):
+    """The request was refused before anything was done. The argument is the HTTP status line."""
+
+
+def create_application(methods: dict[str, ServedMethod]) -> WSGIApplication:
+    """Return the WSGI application that serves these methods, by their names (`inventory.reserve`)."""
+    methods_by_path = {build_path(name): serve for name, serve in methods.items()}
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status, outcome, body = "200 OK", "", b""
+        try:
+            body = _serve_request(methods_by_path, environ)
+        except CallRefused as error:
+            log.warning("call_refused", path=environ["PATH_INFO"], status=str(error))
+            status, outcome = str(error), OUTCOME_REFUSED
+        except NonceReused:
+            log.warning("call_replayed", path=environ["PATH_INFO"])
+            status = "409 Conflict"
+        except Exception:
+            log.exception("call_failed", path=environ["PATH_INFO"])
+            status, outcome = "500 Internal Server Error", OUTCOME_FAILED
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response(status, [*headers, (OUTCOME_HEADER, outcome)] if outcome else headers)
+        return [body]
+
+    return application
+
+
+def _serve_request(methods_by_path: dict[str, ServedMethod], environ: WSGIEnvironment) -> bytes:
+    path = environ["PATH_INFO"]
+    serve = methods_by_path.get(path)
+    if serve is None or environ["REQUEST_METHOD"] != "POST":
+        raise CallRefused("404 Not Found")
+    body, trace = _read_body(environ), environ.get("HTTP_SATSUMA_TRACE", "")
+    try:
+        seconds = verify_signature(path, environ.get("HTTP_AUTHORIZATION", ""), trace, body)
+    except InvalidSignature:
+        raise CallRefused("401 Unauthorized") from None
+    if seconds <= 0:
+        raise CallRefused("504 Gateway Timeout")
+    try:
+        with tracing.use_trace(_trace_decoder.decode(trace)), deadline(seconds):
+            return serve(body)
+    except InvalidArguments as error:
+        log.error("call_arguments_invalid", path=path, error=str(error))
+        raise CallRefused("400 Bad Request") from None
+    finally:
+        close_old_connections()
+
+
+def _read_body(environ: WSGIEnvironment) -> bytes:
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or int(length) > MAX_REQUEST_BYTES:
+        raise CallRefused("413 Content Too Large")
+    body: bytes = environ["wsgi.input"].read(int(length))
+    return body

@@ -1,0 +1,1 @@
+"""Databases: one alias per context, one transaction at a time, leases on rows."""

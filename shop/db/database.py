@@ -1,0 +1,173 @@
+"""Databases of the contexts: transactions, connections and statements. Each context has one alias."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+from django.db import transaction as django_transaction
+from django.db.models import Field, JSONField, Model
+from psycopg.types.json import Jsonb
+
+from shop.db.postgres.cursor import Parameters
+from shop.db.postgres.cursor import PreparedStatement as PreparedStatement  # for modules that write statements
+from shop.db.postgres.errors import NoRowChanged as NoRowChanged
+from shop.db.transactions import assert_no_open_transaction, transaction_state
+from shop.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+# Temporary failures that are not caused by the request: connection lost, deadlock, serialization failure, lock timeout,
+# pool exhausted, disk full, read-only server.
+OUTAGE_ERRORS = (Unavailable, OperationalError, InterfaceError)
+
+M = TypeVar("M", bound=Model)
+
+
+@contextmanager
+def transaction(alias: str) -> Iterator[None]:
+    """Run the block in one transaction on a context's database.
+
+    It joins the transaction that the kernel opened for a handler or an idempotent request of the same context. Raises
+    InTransaction inside any other, whose rollback would undo this work unexpectedly.
+    """
+    if transaction_state.open_aliases and transaction_state.joinable_alias == alias:
+        with django_transaction.atomic(
+            using=alias, savepoint=False
+        ):  # an error that the caller catches still rolls back all
+            yield
+        return
+    assert_no_open_transaction(f"a transaction on {alias} was begun")
+    with django_transaction.atomic(using=alias):
+        yield
+
+
+@contextmanager
+def joinable_transaction(alias: str) -> Iterator[None]:
+    """Run the block in a transaction that use cases of the same context join."""
+    with transaction(alias):
+        outer, transaction_state.joinable_alias = transaction_state.joinable_alias, alias
+        try:
+            yield
+        finally:
+            transaction_state.joinable_alias = outer
+
+
+def close_broken_connections() -> None:
+    """Close this thread's connections that had an error outside a transaction. The next statement opens a new one."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred and not connection.in_atomic_block:
+            connection.close()
+
+
+def close_all_connections() -> None:
+    """Close this thread's connections. Those that cannot be closed are logged, so that the thread can continue."""
+    for connection in connections.all(initialized_only=True):
+        try:
+            connection.close()
+        except Exception as error:
+            log.warning("connection_not_closed", context=connection.alias, error=str(error))
+
+
+def fetch_rows(alias: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+    """Run one statement and return its rows, or an empty list if it returns none."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.pgresult.nfields else []  # psycopg would build `description` for each call
+
+
+def execute(alias: str, sql: str, parameters: Parameters = ()) -> int:
+    """Run one statement and return the number of changed rows. Of a conditional UPDATE, 0 means a lost race."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        changed: int = cursor.rowcount
+        return changed
+
+
+def execute_deferred(alias: str, sql: str, parameters: Parameters = ()) -> None:
+    """Run one statement of the open transaction together with the next one, or with COMMIT.
+
+    It saves a round trip for a statement whose result is not needed. Its errors are raised when it is sent.
+    """
+    connections[alias].defer_statement(sql, parameters)  # type: ignore[attr-defined]  # of our own backend
+
+
+def execute_or_abort(alias: str, label: str, sql: str, parameters: Sequence[object] = ()) -> None:
+    """Run an UPDATE or INSERT like `execute_deferred`, and abort the transaction unless it changes a row.
+
+    Nothing of an aborted transaction happens. NoRowChanged(label) is raised when the statement is sent.
+    """
+    execute_deferred(alias, _abort_unless_changed(sql), [*parameters, label])
+
+
+@lru_cache(maxsize=200)
+def _abort_unless_changed(sql: str) -> PreparedStatement:
+    condition = "SELECT CASE WHEN count(*) = 0 THEN shop_nothing_changed(%s) END FROM changed"
+    return PreparedStatement(f"WITH changed AS ({sql} RETURNING 1) {condition}")
+
+
+class FromNow(NamedTuple):
+    """A time by the database's clock: a delay from now, but not later than a column. None means never (NULL)."""
+
+    delay: timedelta | None
+    at_latest: str = "NULL"  # an SQL expression
+
+
+def build_set_clause(changes: Mapping[str, object]) -> tuple[str, list[object]]:
+    """Return the SET list of an UPDATE and its parameters. Dicts and lists become jsonb, FromNow a time."""
+    assignments: list[str] = []
+    values: list[object] = []
+    for column, value in changes.items():
+        if isinstance(value, FromNow) and value.delay is not None:
+            assignments.append(f"{column} = least(now() + %s, {value.at_latest})")  # least() ignores NULL
+            values.append(value.delay)
+        else:
+            assignments.append(f"{column} = %s")
+            values.append(_encode_value(value))
+    return ", ".join(assignments), values
+
+
+def _encode_value(value: object) -> object:
+    if isinstance(value, FromNow):
+        return None
+    return Jsonb(value) if isinstance(value, dict | list) else value
+
+
+@cache
+def build_column_list(model: type[Model]) -> str:
+    """Return a model's columns for the SELECT or RETURNING list of a statement that `fetch_instances` runs."""
+    return ", ".join(str(field.column) for field in model._meta.concrete_fields)
+
+
+def fetch_instances(
+    model: type[M],
+    alias: str,
+    sql: str,
+    parameters: Parameters = (),
+    extra_attributes: tuple[str, ...] = (),
+) -> list[M]:
+    """Run a statement that returns `build_column_list(model)` and return its rows as instances.
+
+    extra_attributes: names of attributes for the columns that the statement returns after those of the model.
+    """
+    fields = model._meta.concrete_fields
+    instances = []
+    for values in fetch_rows(alias, sql, parameters):
+        instance = model.from_db(alias, (), [_decode_value(*pair) for pair in zip(fields, values, strict=False)])
+        vars(instance).update(zip(extra_attributes, values[len(fields) :], strict=True))
+        instances.append(instance)
+    return instances
+
+
+def _decode_value(field: "Field[Any, Any]", value: Any) -> Any:  # of any column
+    return json.loads(value) if isinstance(field, JSONField) and value is not None else value
+
+
+def hosted_contexts() -> tuple[str, ...]:
+    """Return the names of the contexts that this process hosts, which are also their database aliases."""
+    return tuple(settings.CONTEXTS)

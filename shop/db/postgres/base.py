@@ -1,0 +1,183 @@
+"""The database backend: a thread that holds a transaction on one alias can neither begin nor read on another.
+
+The transaction of a test (django.test.TestCase) does not count. Django requires the module name `base` for a database backend.
+"""
+
+import select
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import psycopg
+from django.db import DEFAULT_DB_ALIAS
+from django.db.backends.postgresql import base
+from django.db.backends.utils import debug_transaction
+from django.db.transaction import Atomic, TransactionManagementError
+from django.utils.functional import cached_property
+from psycopg_pool import ConnectionPool
+
+from shop import chaos
+from shop.db.postgres.cursor import Connection, Cursor, Parameters
+from shop.db.postgres.errors import ErrorWrapper
+from shop.db.transactions import assert_no_other_transaction, transaction_state
+
+RECONNECT_TIMEOUT_SECONDS = 1.0  # max. background reconnect time of a pool; after it, each request tries
+
+if TYPE_CHECKING:
+
+    class DjangoWrapper(base.DatabaseWrapper):
+        """Declare the members of Django's class that django-stubs leaves out."""
+
+        _connection_pools: dict[str, ConnectionPool[Connection]]
+
+        def _configure_connection(self, connection: psycopg.Connection[Any]) -> None: ...
+        def _commit(self) -> None: ...
+        def _rollback(self) -> None: ...
+        def _close(self) -> None: ...
+        def _cursor(self, name: str | None = None) -> object: ...
+
+else:
+    DjangoWrapper = base.DatabaseWrapper
+
+
+class _AtomicBlocks(list[Atomic]):
+    """The open atomic blocks of a connection.
+
+    The alias counts as open while at least one block does not belong to a TestCase.
+    """
+
+    def __init__(self, alias: str) -> None:
+        super().__init__()
+        self.alias = alias
+
+    def append(self, block: Atomic) -> None:
+        super().append(block)
+        if not _belongs_to_testcase(block) and self.alias not in transaction_state.open_aliases:
+            transaction_state.open_aliases.append(self.alias)
+
+    def pop(self, index: SupportsIndex = -1, /) -> Atomic:
+        block = super().pop(index)
+        if all(_belongs_to_testcase(outer) for outer in self):
+            self.unmark_alias()
+        return block
+
+    def unmark_alias(self) -> None:
+        if self.alias in transaction_state.open_aliases:
+            transaction_state.open_aliases.remove(self.alias)
+
+
+def _belongs_to_testcase(block: Atomic) -> bool:
+    is_from_testcase: bool = block._from_testcase  # type: ignore[attr-defined]  # not in django-stubs
+    return is_from_testcase
+
+
+class DatabaseWrapper(DjangoWrapper):
+    """Enforce one transaction per thread, and send BEGIN and deferred statements with the statement after them."""
+
+    _blocks: _AtomicBlocks
+
+    def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
+        super().__init__(settings_dict, alias)
+        self.pending_statements: list[bytes] = []
+
+    @cached_property
+    def wrap_database_errors(self) -> ErrorWrapper:
+        return ErrorWrapper(self)
+
+    @property
+    def atomic_blocks(self) -> _AtomicBlocks:
+        return self._blocks
+
+    @atomic_blocks.setter
+    def atomic_blocks(self, blocks: list[Atomic]) -> None:
+        """Start with no open blocks. Django assigns [] when the wrapper is created and at each new connection."""
+        if hasattr(self, "_blocks"):
+            self._blocks.unmark_alias()
+        self._blocks = _AtomicBlocks(self.alias)
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        """Leave psycopg in autocommit mode and put BEGIN into the pending statements."""
+        if not autocommit:
+            assert_no_other_transaction(self.alias)
+            self.pending_statements.append(b"BEGIN")
+
+    def defer_statement(self, sql: str, parameters: Parameters) -> None:
+        """Run a statement of the open transaction in one message with the next one, or with COMMIT."""
+        if not self.in_atomic_block:
+            raise TransactionManagementError("only a statement inside a transaction can be deferred")
+        with self.wrap_database_errors:
+            self.pending_statements.append(self.create_cursor().render_statement(sql, parameters))
+        if self.queries_logged:
+            self.queries_log.append({"sql": sql, "time": "0"})
+
+    def _commit(self) -> None:
+        if chaos.on_point_reached and self._has_written():
+            chaos.call_with_points(f"{self.alias}.commit", self._send_commit)
+        else:
+            self._send_commit()
+
+    def _has_written(self) -> bool:
+        """Return whether there is anything to commit. PostgreSQL assigns an id to a transaction when it writes."""
+        if self.pending_statements:
+            return self.pending_statements != [b"BEGIN"]
+        with self.wrap_database_errors:
+            [has_id] = self.connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()
+        return bool(has_id)
+
+    def _send_commit(self) -> None:
+        unsent, self.pending_statements[:] = self.pending_statements[:], []
+        if unsent in ([], [b"BEGIN"]):
+            return super()._commit()
+        with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
+            self.connection.execute(b";".join([*unsent, b"COMMIT"]))
+
+    def _rollback(self) -> None:
+        self.pending_statements.clear()
+        super()._rollback()
+
+    def _close(self) -> None:
+        self.pending_statements.clear()
+        super()._close()
+
+    def get_connection_params(self) -> dict[str, Any]:
+        return super().get_connection_params() | {"cursor_factory": Cursor}
+
+    def create_cursor(self, name: str | None = None) -> Any:  # a Cursor, or Django's server-side cursor for a name
+        if name:
+            self.create_cursor().send_pending_statements()
+        cursor = super().create_cursor(name)
+        cursor.pending_statements = self.pending_statements
+        return cursor
+
+    @property
+    def pool(self) -> ConnectionPool[Connection] | None:
+        """Return the alias's pool, like Django's. It opens our connections, and recovers at once after an outage."""
+        if self.alias not in self._connection_pools and self.settings_dict["OPTIONS"].get("pool"):
+            pool = ConnectionPool(
+                connection_class=Connection,
+                kwargs=self.get_connection_params() | {"autocommit": True, "alias": self.alias},
+                configure=self._configure_connection,
+                check=self._check_connection,
+                reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
+                open=False,
+                **self.settings_dict["OPTIONS"]["pool"],
+            )
+            self._connection_pools.setdefault(self.alias, pool)
+        return self._connection_pools.get(self.alias)
+
+    def _check_connection(self, connection: Connection) -> None:
+        """Raise psycopg.OperationalError if the server has closed an idle connection.
+
+        An idle connection has no data to read. If one has, the server may have closed it and others: all are replaced.
+        """
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if not poll.poll(0):
+            return
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            self._connection_pools[self.alias].drain()
+            raise
+
+    def _cursor(self, name: str | None = None) -> object:
+        assert_no_other_transaction(self.alias)
+        return super()._cursor(name)

@@ -1,0 +1,1 @@
+"""HTTP: REST conventions, problem details, idempotency keys, access tokens, health checks."""

@@ -1,0 +1,53 @@
+"""Request middleware: request ids, trace, request log, and problem responses for unhandled errors."""
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+
+from shop.calls import tracing
+from shop.http import problems
+from shop.ids import uuid7
+
+log = structlog.get_logger("shop.requests")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class RequestContextMiddleware:
+    """Give each request an id and a trace, return the id as X-Request-ID, and log the request.
+
+    The caller's X-Request-ID and traceparent are kept if they are valid.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        requested_id = request.headers.get("X-Request-ID", "")
+        request_id = requested_id if _ID.fullmatch(requested_id) else str(uuid7())
+        parent = request.headers.get("traceparent", "")
+        trace = tracing.Trace(
+            correlation_id=request_id,
+            causation_id=request_id,
+            traceparent=parent if _TRACEPARENT.fullmatch(parent) else "",
+        )
+        with tracing.use_trace(trace), structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+            response.headers["X-Request-ID"] = request_id
+            milliseconds = round((time.perf_counter() - started) * 1000, 1)
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                ms=milliseconds,
+            )
+            return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Turn an error of a view outside of DRF into a problem. The admin shows errors on its own pages."""
+        return None if request.path.startswith("/admin") else problems.handle_exception(error)

@@ -1,0 +1,133 @@
+"""Problem details (RFC 9457): turn every error into a response with a stable code and without internal details."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework.exceptions import APIException
+
+from shop.calls import tracing
+from shop.errors import DomainError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    facts: dict[str, Any]  # msgspec has no schema for object
+    request_id: str
+
+
+class BadBody(Invalid):
+    """{why}"""
+
+    why: str
+
+
+class BadQuery(Invalid):
+    """{why}"""
+
+    why: str
+
+
+class TooLarge(DomainError):
+    """The request body is too large."""
+
+    status = 413
+
+
+class MethodNotAllowed(DomainError):
+    """The method {method} is not allowed here."""
+
+    status = 405
+    method: str
+
+
+class InternalError(DomainError):
+    """An internal error occurred. The request id identifies it in the server log."""
+
+    status = 500
+
+
+def build_problem_response(error: DomainError, *, status: int | None = None, **extra_facts: object) -> HttpResponse:
+    """Build the problem response of a domain error, with Retry-After if a retry can succeed."""
+    headers = {}
+    status = status or error.status
+    facts = error.facts | extra_facts
+    if isinstance(error, Unavailable) or "retry_after" in facts:
+        headers["Retry-After"] = str(facts.get("retry_after", 1))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    body = Problem(
+        type=f"https://satsuma.example/problems/{error.code}",
+        title=error.title,
+        status=status,
+        detail=str(error),
+        code=error.code,
+        facts=facts,
+        request_id=tracing.get_current_trace().causation_id,
+    )
+    content = msgspec.json.encode(body)
+    return HttpResponse(content, status=status, content_type="application/problem+json", headers=headers)
+
+
+def handle_exception(error: Exception, context: Mapping[str, object] | None = None) -> HttpResponse:
+    """Build the problem response of any exception. Set as DRF's exception handler."""
+    return build_problem_response(as_domain_error(error))
+
+
+def as_domain_error(error: Exception) -> DomainError:
+    """Convert any exception to the domain error that a client may see."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, OperationalError | InterfaceError):
+        log.warning("database_unavailable", error=str(error))
+        return Unavailable(what="The database")
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge()
+    if isinstance(error, Http404):
+        return NotFound()
+    if isinstance(error, PermissionDenied):
+        return Forbidden()
+    if isinstance(error, SuspiciousOperation | BadRequest):
+        return Invalid()
+    if isinstance(error, APIException):
+        return _convert_drf_error(error)
+    log.exception("request_failed", exc_info=error)
+    return InternalError()
+
+
+def _convert_drf_error(error: APIException) -> DomainError:
+    if error.status_code == MethodNotAllowed.status:
+        return MethodNotAllowed(method=str(error.detail).split('"')[1])
+    known = {401: Unauthenticated, 403: Forbidden, 404: NotFound}.get(error.status_code)
+    return known() if known else BadBody(why=str(error.detail))
+
+
+# Django's handler400, handler403, handler404 and handler500.
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return build_problem_response(NotFound())
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return handle_exception(exception or BadRequest())
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return build_problem_response(Forbidden())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return build_problem_response(InternalError())

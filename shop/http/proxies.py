@@ -1,0 +1,54 @@
+"""Determine the client's address behind trusted proxies. No other module reads the X-Forwarded headers."""
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+Address = IPv4Address | IPv6Address
+
+
+class TrustedProxies:
+    """Set REMOTE_ADDR to the client's address, and drop forwarded headers that no proxy of `TRUSTED_PROXIES` has set.
+
+    Each proxy appends the address of its peer to X-Forwarded-For. Read from the right, everything beyond the first
+    address that is not a trusted proxy may be forged by the client. X-Forwarded-Proto is kept only from a trusted proxy.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        forwarded_for = request.META.pop("HTTP_X_FORWARDED_FOR", "")
+        peer = request.META.get("REMOTE_ADDR", "")
+        if _is_trusted(peer):
+            request.META["REMOTE_ADDR"] = find_client_address(peer, forwarded_for.split(","))
+        else:
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)
+        return self.get_response(request)
+
+
+def find_client_address(peer: str, forwarded_for: Iterable[str]) -> str:
+    """Return the nearest address that is not a trusted proxy.
+
+    If an entry is not an IP address, return the address of the proxy that added it.
+    """
+    for name in reversed([*forwarded_for]):
+        if not _is_trusted(peer) or (address := _parse_address(name.strip())) is None:
+            break
+        peer = str(address)
+    return peer
+
+
+def _is_trusted(name: str) -> bool:
+    address = _parse_address(name)
+    return address is not None and any(address in network for network in settings.TRUSTED_PROXIES)
+
+
+def _parse_address(name: str) -> Address | None:
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

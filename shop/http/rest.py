@@ -1,0 +1,293 @@
+"""REST conventions: JSON in, service call, JSON out; errors as RFC 9457 problems; every type a msgspec struct.
+
+    class OrderList(View):
+        @endpoint(access=ANYONE, body=PlaceOrder, responses={201: OrderView, 202: OrderView}, idempotency="required")
+        def post(self, request, body, key): ...
+
+The structs that are decoded and encoded are also the schemas of the OpenAPI document.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+
+import msgspec
+from django.core.exceptions import ValidationError
+from django.db import DataError
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import NotFound as PageNotFound
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from shop.decoders import warm_up_decoders
+from shop.errors import Forbidden, Unauthenticated
+from shop.http import idempotency, tokens
+from shop.http.openapi import describe_endpoint
+from shop.http.problems import BadBody, BadQuery, Problem
+
+T = TypeVar("T")
+
+# Reusable field types. In Python a bare $ also matches before a newline at the end, hence the look-ahead.
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Sku = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
+# Invisible characters (controls, marks of width and direction) could make two different addresses look the same.
+_INVISIBLE = r"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_EMAIL_CHARACTER = rf"[^@\s<>,;\"{_INVISIBLE}]"
+Email = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=rf"^{_EMAIL_CHARACTER}{{1,64}}@{_EMAIL_CHARACTER}{{1,185}}\.[^@\s<>,;\".{_INVISIBLE}]{{2,63}}$(?!\n)"
+    ),
+]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+PageCursor = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """One page of a list, with the URLs of the next and the previous page."""
+
+    results: list[T]
+    next: str | None = None
+    previous: str | None = None
+
+
+class PageQuery(msgspec.Struct, kw_only=True):
+    """The query parameters that select a page of a list."""
+
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000, description="Values above 100 are reduced to 100.")] = 20
+    cursor: Annotated[PageCursor, msgspec.Meta(description="From `next` or `previous` of another page.")] = ""
+
+
+class Anyone:
+    """Access for every caller, signed in or not."""
+
+    permission = ""
+
+    def check(self, request: Request) -> None:
+        """Raise Unauthenticated or Forbidden if the caller has no access."""
+
+
+class SignedIn(Anyone):
+    """Access for callers with a valid access token."""
+
+    def check(self, request: Request) -> None:
+        if not request.user.is_authenticated:
+            raise Unauthenticated
+
+
+class Staff(SignedIn):
+    """Access for callers whose token grants a permission."""
+
+    def __init__(self, permission: str) -> None:
+        self.permission = permission
+
+    def check(self, request: Request) -> None:
+        super().check(request)
+        if not cast(tokens.Caller, request.user).has_perm(self.permission):
+            raise Forbidden
+
+
+ANYONE, CUSTOMER = Anyone(), SignedIn()
+
+
+class AnonymousCaller:
+    """A caller without an access token."""
+
+    id = None
+    is_authenticated = is_staff = is_active = False
+
+    def has_perm(self, permission: str) -> bool:
+        return False
+
+    def has_module_perms(self, context: str) -> bool:
+        return False
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <access token>` (RFC 6750)."""
+
+    def authenticate(self, request: Request) -> tuple[tokens.Caller, None] | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        if scheme.lower() != "bearer":
+            raise Unauthenticated
+        return tokens.verify(token.strip()), None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class JsonOnlyNegotiation(BaseContentNegotiation):
+    """Respond in JSON, whatever the Accept header requests."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> None:
+        return None
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return JSONRenderer(), "application/json"
+
+
+class View(APIView):
+    """Base class of every API view. Declare its methods with `endpoint`."""
+
+    authentication_classes = [BearerAuthentication]
+    permission_classes = []  # `endpoint` checks access: it has a required argument for it
+    content_negotiation_class = JsonOnlyNegotiation
+    metadata_class = None  # no OPTIONS: the OpenAPI document describes the API
+    context = ""  # the database of the idempotency keys; set by the base view of each context
+
+
+IdempotencyMode = Literal["none", "local", "handled_by_use_case", "required"]
+ApiMethod = Callable[..., object]
+
+
+def endpoint(
+    *,
+    access: Anyone,
+    responses: Mapping[int, object],
+    body: Any = None,  # any type that msgspec decodes, which includes unions and Any
+    query: type[msgspec.Struct] | None = None,
+    idempotency: IdempotencyMode = "local",
+    headers: Mapping[str, str] | None = None,
+) -> Callable[[ApiMethod], Callable[..., HttpResponse]]:
+    """Declare an API method: its access, what it reads, and its responses.
+
+    responses: body type by status, None for an empty body. The first status is used unless the method returns an
+    HttpResponse.
+    idempotency: how a POST uses an Idempotency-Key. `local`: the key is stored in the transaction of the effect, so the
+    method must not call other contexts. `handled_by_use_case`, `required`: the method receives it as
+    `key` and passes it to the use case.
+    headers: descriptions of other request headers that the method reads, for the OpenAPI document.
+    """
+
+    def decorate(method: ApiMethod) -> Callable[..., HttpResponse]:
+        warm_up_decoders(body, query)
+        mode = idempotency if method.__name__ == "post" else "none"
+        declared = _Endpoint(method, access, next(iter(responses)), body, query, mode)
+        description = describe_endpoint(
+            method,
+            public=type(access) is Anyone,
+            responses=responses,
+            problem=Problem,
+            body=body,
+            query=query,
+            idempotency=mode,
+            headers=headers or {},
+        )
+
+        @extend_schema(**description)
+        @wraps(method)
+        def run(view: View, request: Request, **arguments: object) -> HttpResponse:
+            return declared.run(view, request, arguments)
+
+        run.access = access  # type: ignore[attr-defined]  # read by the tests that list all routes
+        return run
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    """Run an API method: check access, read the request, apply the idempotency key, build the response."""
+
+    method: ApiMethod
+    access: Anyone
+    status: int
+    body: Any  # as in `endpoint`
+    query: type[msgspec.Struct] | None
+    idempotency: IdempotencyMode
+
+    def run(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
+        self.access.check(request)
+        if self.query is not None:
+            arguments["query"] = read_query(request, self.query)
+        if self.body is not None:
+            arguments["body"] = read_body(request, self.body)
+        if self.idempotency == "none":
+            return self._respond(view, request, arguments)
+        key = idempotency.read_key(request, arguments.get("body"), required=self.idempotency == "required")
+        if self.idempotency != "local":
+            return self._respond(view, request, arguments | {"key": key})
+        if key is None:
+            return self._respond(view, request, arguments)
+        return idempotency.respond_once(view.context, key, partial(self._respond, view, request, arguments))
+
+    def _respond(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
+        result = self.method(view, request, **arguments)
+        return result if isinstance(result, HttpResponse) else respond(result, self.status)
+
+
+def respond(result: object, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """Build a JSON response. None is an empty body."""
+    content = b"" if result is None else msgspec.json.encode(result)
+    return HttpResponse(content, status=status, content_type="application/json", headers=headers)
+
+
+def replay_response(outcome: idempotency.Outcome) -> HttpResponse:
+    """Build the stored final response of an idempotency key, byte for byte."""
+    content_type = "application/json" if outcome.status < 400 else "application/problem+json"
+    return HttpResponse(outcome.body, status=outcome.status, content_type=content_type)
+
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def read_body(request: Request, type_: type[T]) -> T:
+    """Decode the JSON body of a request. Raises BadBody with the place of the error, and TooLarge."""
+    data = request._request.body
+    if _NUL.search(data):
+        raise BadBody(why="Text must not contain a NUL character.")
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except RecursionError:
+        raise BadBody(why="The JSON is nested too deeply.") from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise BadBody(why=str(error)) from None
+
+
+def read_query(request: Request, type_: type[T]) -> T:
+    """Decode the query string. Empty values count as absent. Raises BadQuery."""
+    values = {name: value for name, value in request.query_params.items() if value != ""}
+    if any("\0" in value for value in values.values()):
+        raise BadQuery(why="Text must not contain a NUL character.")
+    try:
+        return msgspec.convert(values, type=type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadQuery(why=str(error)) from None
+
+
+class KeysetPagination(CursorPagination):
+    """Keyset pages: the last page of a long list is as fast as the first, and there is no COUNT."""
+
+    page_size = 20
+    page_size_query_param = "page_size"
+    max_page_size = 100
+
+
+def paginate(
+    request: Request,
+    queryset: QuerySet[Any, Any],
+    *,
+    ordering: tuple[str, ...],
+    to_view: Callable[[list[Any]], list[T]],
+) -> Page[T]:
+    """Return one page of a queryset (or its `.values()`), converted by `to_view`. Raises BadQuery for a bad cursor."""
+    pagination = KeysetPagination()
+    pagination.ordering = ordering
+    try:
+        rows = pagination.paginate_queryset(queryset.order_by(*ordering), request) or []
+    except (PageNotFound, ValueError, TypeError, ValidationError, DataError):
+        raise BadQuery(why="The cursor is invalid. Use the `next` or `previous` URL of a page.") from None
+    return Page(results=to_view(rows), next=pagination.get_next_link(), previous=pagination.get_previous_link())

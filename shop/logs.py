@@ -1,0 +1,82 @@
+"""Structured logs: one JSON object per line, with correlation and causation id. No secrets and no request bodies."""
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+SECRET_NAME_PARTS = ("password", "token", "secret", "authorization", "cookie", "key_material")
+
+
+def redact(_: object, __: str, event: EventDict) -> EventDict:
+    """Replace values whose names contain one of SECRET_NAME_PARTS. A processor of structlog."""
+    for name in event:
+        if any(word in name.lower() for word in SECRET_NAME_PARTS):
+            event[name] = "[redacted]"
+    return event
+
+
+def build_logging_config(level: str, as_json: bool) -> dict[str, Any]:
+    """Return Django's LOGGING, and configure structlog so that both kinds of loggers write the same format."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+    ]
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "lines": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": [*shared, structlog.processors.format_exc_info],
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            }
+        },
+        "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stdout"}},
+        "root": {"handlers": ["out"], "level": level},
+        "loggers": {
+            "django.server": {"level": "WARNING"},
+            "django.request": {"level": "CRITICAL"},  # `shop.http.rest` logs these with their trace
+            "psycopg.pool": {"level": "ERROR"},
+        },
+    }
+
+
+class MessageBodyFilter(logging.Filter):
+    """Remove message bodies from the records of Celery's consumer, which logs unreadable messages whole."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "body" in record.msg:
+            record.msg, record.args = re.split(r"\n| \[", record.getMessage(), maxsplit=1)[0][:300], ()
+            record.exc_info = None
+        return True
+
+
+class ServerLogFormatter(logging.Formatter):
+    """Format the records of the HTTP server's own process as JSON, too (ops/launch/granian.json)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        fields = {"event": record.getMessage(), "logger": "server", "level": record.levelname.lower(), "timestamp": at}
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)

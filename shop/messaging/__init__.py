@@ -1,0 +1,1 @@
+"""Events between contexts: outbox, relay, inbox, and the engine that runs them."""

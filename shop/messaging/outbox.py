@@ -1,0 +1,87 @@
+"""Outbox: store an event in the transaction of the change that it reports, with one delivery per subscribing context."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import msgspec
+from django.conf import settings
+from django.db import transaction as django_transaction
+
+from shop import clock
+from shop.calls import tracing
+from shop.db.database import PreparedStatement, execute_deferred
+from shop.db.transactions import transaction_state
+from shop.errors import InTransaction
+from shop.ids import uuid7
+from shop.messaging.events import Event
+
+_INSERT = PreparedStatement("""
+WITH event AS (
+    INSERT INTO shop_outboxevent (id, name, version, stream, sequence, occurred_at, hops,
+                                  correlation_id, causation_id, traceparent, payload)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    RETURNING id, stream, sequence)
+INSERT INTO shop_delivery (event_id, subscriber, stream, sequence)
+SELECT id, unnest(%s::text[]), stream, sequence FROM event""")
+
+# Called after the commit, with the context whose outbox has deliveries.
+wake_callbacks: list[Callable[[str], None]] = []
+
+
+class Sequenced(Protocol):
+    """A row that numbers the events of its stream."""
+
+    @property
+    def sequence(self) -> int: ...
+
+
+class Revision(NamedTuple):
+    """The sequence that an INSERT or UPDATE returned, where no row was loaded; 1 for a new row."""
+
+    sequence: int = 1
+
+
+def publish(*events: Event, row: Sequenced) -> None:
+    """Publish events in the transaction of the change that they report.
+
+    row: the changed aggregate. The statement that changed it raised its sequence by one for each of these events, so
+    that the row lock makes the order of sequences the order of commits, without a gap.
+    Raises InTransaction outside of a transaction of the publishing context.
+    """
+    for sequence, event in enumerate(events, row.sequence - len(events) + 1):
+        _insert(event, sequence)
+
+
+def _insert(event: Event, sequence: int) -> None:
+    alias = event.context()
+    if transaction_state.open_aliases != [alias]:
+        raise InTransaction(
+            f"{event.name} must be published inside a transaction on {alias}; "
+            f"open transactions: {', '.join(transaction_state.open_aliases) or 'none'}"
+        )
+    trace = tracing.get_current_trace()
+    subscribers = settings.SUBSCRIPTIONS[event.name]
+    payload = msgspec.to_builtins(event)
+    values = (
+        uuid7(),
+        event.name,
+        event.version,
+        event.stream.format_map(payload),
+        sequence,
+        clock.now(),
+        trace.hops,
+        trace.correlation_id,
+        trace.causation_id,
+        trace.traceparent,
+        msgspec.json.encode(payload).decode(),
+        subscribers,
+    )
+    execute_deferred(alias, _INSERT, values)
+    if subscribers:
+        django_transaction.on_commit(partial(_wake, alias), using=alias)
+
+
+def _wake(publisher: str) -> None:
+    for wake in wake_callbacks:
+        wake(publisher)

@@ -1,1 +1,0 @@
-"""Django's PostgreSQL backend, made to know which transactions a thread holds."""

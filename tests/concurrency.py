@@ -1,0 +1,58 @@
+"""Run actions at the same moment in threads, and wait for conditions."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from django.db import connections
+
+
+def run_concurrently(*actions: Callable[[], Any]) -> list[Any]:
+    """Run all actions at the same moment. Return their results in order, with the exception of an action that raised."""
+    barrier = threading.Barrier(len(actions))
+    with ThreadPoolExecutor(len(actions)) as pool:
+        futures = [pool.submit(_run, action, barrier) for action in actions]
+        return [future.result() for future in futures]
+
+
+def repeat_concurrently(count: int, do: Callable[[int], Any]) -> list[Any]:
+    """Run `do(0)` to `do(count - 1)` at the same moment."""
+    return run_concurrently(*(partial(do, number) for number in range(count)))
+
+
+def eventually(check: Callable[[], Any], *meanwhile: Callable[[], Any], timeout: float = 60.0) -> Any:
+    """Repeat `check` until its result is true, and return the result.
+
+    Each round runs the actions in `meanwhile` before the check. AssertionError after `timeout` seconds: these only limit how
+    long a broken test takes, so there is no reason to make them short.
+    """
+    deadline = time.monotonic() + timeout
+    for action in meanwhile:
+        action()
+    while not (result := check()):
+        assert time.monotonic() < deadline, f"not within {timeout} s"
+        for action in meanwhile:
+            action()
+        time.sleep(0.02)  # the condition depends on another process or on the clock of the database
+    return result
+
+
+def run_in_thread(action: Callable[[], Any]) -> Any:
+    """Run one action in another thread, which has its own database connections, and return its result."""
+    [result] = run_concurrently(action)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _run(action: Callable[[], Any], barrier: threading.Barrier) -> Any:
+    barrier.wait()
+    try:
+        return action()
+    except BaseException as error:  # a result like any other: the test judges it
+        return error
+    finally:
+        connections.close_all()

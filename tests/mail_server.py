@@ -1,0 +1,57 @@
+"""A mail server on loopback that a test can make fail, with a record of the messages that it received."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from tests.ports import reserve_port
+
+
+class FakeMailServer:
+    """A mail server that can refuse a recipient, lose a connection, or be stopped."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []  # received in full, accepted or not
+        self.refusals: dict[str, list[str]] = {}  # by recipient: the replies to its next messages
+        self.connections_to_abort = 0  # how many of the next messages lose their connection once they are received
+        self.before_accept: Callable[[], None] | None = None  # called once, between receiving and accepting a message
+        self.port = reserve_port()
+        self.server: Controller | None = None
+
+    def start(self) -> None:
+        self.server = Controller(self, hostname="127.0.0.1", port=self.port)
+        self.server.start()
+
+    def stop(self) -> None:
+        if self.server:
+            self.server.stop()
+        self.server = None
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if self.refusals.get(address):
+            return self.refusals[address].pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        callback, self.before_accept = self.before_accept, None
+        if callback:
+            await asyncio.to_thread(callback)
+        if self.connections_to_abort:
+            self.connections_to_abort -= 1
+            server.transport.abort()
+        return "250 OK"
+
+    def mails_to(self, address: str) -> list[EmailMessage]:
+        """Return the messages that were received for an address."""
+        return [mail for mail in self.mails if mail["To"] == address]
+
+    def message_id_counts(self) -> Counter[str]:
+        """Count how often each Message-ID was received."""
+        return Counter(mail["Message-ID"] for mail in self.mails)

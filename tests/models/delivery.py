@@ -1,0 +1,242 @@
+"""Model of event delivery: two events of one stream, from the outbox to two handlers.
+
+Two transactions change the same aggregate and publish one event each. Two relays hand the events over; the claim of a
+relay may expire at any time, so both may work on the same delivery. The network delays, loses and repeats. The subscriber
+starts on an old release that has no handler for the event, and is deployed at some moment. Its inbox stores one row per
+handler; each handler runs once per row; old rows are purged.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
+
+from tests.models.explorer import Model
+
+EVENTS = (0, 1)  # event n is published by transaction n
+RELAYS = (0, 1)
+HANDLERS = (0, 1)
+
+TransactionState = Literal["new", "open", "committed"]
+DeliveryState = Literal["none", "due", "acknowledged"]
+RowState = Literal["none", "stored", "handled", "purged"]
+
+T = TypeVar("T")
+Pair: TypeAlias = tuple[T, T]
+
+
+@dataclass(frozen=True)
+class Guards:
+    """The rules of delivery (docs/protocol.md, section 2). Each can be switched off alone."""
+
+    key_lock: bool = True  # the row lock of the aggregate is held from taking the sequence until the commit
+    prefix: bool = True  # a delivery waits for the earlier ones of its stream
+    handler_order: bool = True  # an inbox row waits for the earlier ones of its handler and stream
+    refuse_unknown: bool = True  # a release without a handler refuses the event
+    inbox_atomic: bool = True  # the rows of all handlers are stored before the event is acknowledged
+    inbox_unique: bool = True  # an event that is delivered again adds no second row
+    purge_after_ack: bool = True  # a row is kept while a copy of its event may still arrive
+
+
+class Claim(NamedTuple):
+    """A delivery that a relay is working on."""
+
+    event: int
+    phase: Literal["claimed", "sent", "acknowledged"]
+
+
+class State(NamedTuple):
+    """The publisher, the relays, the network and the subscriber at one moment."""
+
+    transactions: Pair[TransactionState]
+    sequences: Pair[int]
+    commit_order: tuple[int, ...]
+    deliveries: Pair[DeliveryState]
+    relays: Pair[Claim | None]
+    network: frozenset[int]  # events of which a copy is in flight
+    inbox: Pair[Pair[RowState]]  # by event, then by handler
+    handled: Pair[tuple[int, ...]]  # by handler: the events whose effect has happened, in order
+    is_old_release: bool
+
+
+Steps: TypeAlias = Iterator[tuple[str, State]]
+NO_ROWS: Pair[RowState] = ("none", "none")
+
+START = State(
+    transactions=("new", "new"),
+    sequences=(0, 0),
+    commit_order=(),
+    deliveries=("none", "none"),
+    relays=(None, None),
+    network=frozenset(),
+    inbox=(NO_ROWS, NO_ROWS),
+    handled=((), ()),
+    is_old_release=True,
+)
+
+
+def put(pair: Pair[T], index: int, value: T) -> Pair[T]:
+    """Return the pair with one of its two values replaced."""
+    return (value, pair[1]) if index == 0 else (pair[0], value)
+
+
+def steps(state: State, guards: Guards) -> Steps:
+    """Yield everything that may happen next."""
+    for event in EVENTS:
+        yield from transaction_steps(state, event, guards)
+    for relay in RELAYS:
+        yield from relay_steps(state, relay, guards)
+    for event in sorted(state.network):
+        yield from network_steps(state, event, guards)
+    if state.is_old_release:
+        yield "the subscriber is deployed with the new release", state._replace(is_old_release=False)
+    for event in EVENTS:
+        yield from handler_steps(state, event, guards)
+        yield from purge_steps(state, event, guards)
+
+
+def transaction_steps(state: State, event: int, guards: Guards) -> Steps:
+    """Take the next sequence of the stream, then commit."""
+    if state.transactions[event] == "new" and not (guards.key_lock and "open" in state.transactions):
+        sequence = max(state.sequences) + 1
+        yield (
+            f"transaction {event} takes sequence {sequence}",
+            state._replace(
+                transactions=put(state.transactions, event, "open"), sequences=put(state.sequences, event, sequence)
+            ),
+        )
+    elif state.transactions[event] == "open":
+        yield (
+            f"transaction {event} commits sequence {state.sequences[event]}",
+            state._replace(
+                transactions=put(state.transactions, event, "committed"),
+                commit_order=(*state.commit_order, event),
+                deliveries=put(state.deliveries, event, "due"),
+            ),
+        )
+
+
+def relay_steps(state: State, relay: int, guards: Guards) -> Steps:
+    """Claim a delivery, send it, record the acknowledgement; or die, or lose the reply, at any moment."""
+    claim = state.relays[relay]
+    if claim is None:
+        for event in EVENTS:
+            if can_be_claimed(state, event, guards):
+                yield f"relay {relay} claims event {event}", set_claim(state, relay, Claim(event, "claimed"))
+        return
+    yield f"relay {relay} dies, or loses the reply", set_claim(state, relay, None)
+    if claim.phase == "claimed":
+        sent = set_claim(state, relay, Claim(claim.event, "sent"))
+        yield f"relay {relay} sends event {claim.event}", sent._replace(network=state.network | {claim.event})
+    elif claim.phase == "acknowledged":
+        deliveries = put(state.deliveries, claim.event, "acknowledged")
+        yield (
+            f"relay {relay} records that event {claim.event} is acknowledged",
+            set_claim(state, relay, None)._replace(deliveries=deliveries),
+        )
+
+
+def can_be_claimed(state: State, event: int, guards: Guards) -> bool:
+    """Return whether a delivery is due. An expired claim does not prevent a second one."""
+    other = 1 - event
+    is_blocked = state.deliveries[other] == "due" and state.sequences[other] < state.sequences[event]
+    return state.deliveries[event] == "due" and not (guards.prefix and is_blocked)
+
+
+def set_claim(state: State, relay: int, claim: Claim | None) -> State:
+    """Return the state with another claim of one relay."""
+    return state._replace(relays=put(state.relays, relay, claim))
+
+
+def network_steps(state: State, event: int, guards: Guards) -> Steps:
+    """Deliver a copy of an event; another copy may stay in flight and arrive later."""
+    without = state._replace(network=state.network - {event})
+    is_first_copy = state.inbox[event] == NO_ROWS
+    for arrived in (without, state) if is_first_copy else (without,):
+        if arrived.is_old_release:
+            yield from old_release_steps(arrived, event, guards)
+        else:
+            yield from inbox_steps(arrived, event, guards)
+
+
+def old_release_steps(state: State, event: int, guards: Guards) -> Steps:
+    """Meet an event for which this release has no handler."""
+    if guards.refuse_unknown:
+        yield f"the old release refuses event {event}", state
+    else:
+        yield from acknowledgements(state, event, f"the old release acknowledges event {event} without a handler")
+
+
+def inbox_steps(state: State, event: int, guards: Guards) -> Steps:
+    """Store one row per handler, then acknowledge; the acknowledgement may be lost."""
+    rows = state.inbox[event]
+    new_rows = (row_after_delivery(rows[0], guards), row_after_delivery(rows[1], guards))
+    stored = state._replace(inbox=put(state.inbox, event, new_rows))
+    yield f"the inbox stores event {event}, the acknowledgement is lost", stored
+    if not guards.inbox_atomic:
+        half = state._replace(inbox=put(state.inbox, event, (new_rows[0], rows[1])))
+        yield from acknowledgements(
+            half, event, f"the inbox stores event {event} for handler 0 only and acknowledges it"
+        )
+    yield from acknowledgements(stored, event, f"the inbox stores event {event} and acknowledges it")
+
+
+def row_after_delivery(row: RowState, guards: Guards) -> RowState:
+    """Return a handler's row after its event arrived. After a purge, nothing is left to recognise a copy by."""
+    is_forgotten = row in ("none", "purged") or (row == "handled" and not guards.inbox_unique)
+    return "stored" if is_forgotten else row
+
+
+def acknowledgements(state: State, event: int, label: str) -> Steps:
+    """Answer each relay that waits for a reply about this event."""
+    for relay in RELAYS:
+        if state.relays[relay] == Claim(event, "sent"):
+            yield f"{label}, relay {relay} receives that", set_claim(state, relay, Claim(event, "acknowledged"))
+
+
+def handler_steps(state: State, event: int, guards: Guards) -> Steps:
+    """Run a handler on its stored row: effect and row in one transaction."""
+    other = 1 - event
+    for handler in HANDLERS:
+        is_blocked = state.inbox[other][handler] == "stored" and state.sequences[other] < state.sequences[event]
+        if state.inbox[event][handler] == "stored" and not (guards.handler_order and is_blocked):
+            yield (
+                f"handler {handler} handles event {event}",
+                state._replace(
+                    inbox=put(state.inbox, event, put(state.inbox[event], handler, "handled")),
+                    handled=put(state.handled, handler, (*state.handled[handler], event)),
+                ),
+            )
+
+
+def purge_steps(state: State, event: int, guards: Guards) -> Steps:
+    """Delete the rows of an event that every handler has handled."""
+    is_claimed = any(claim is not None and claim.event == event for claim in state.relays)
+    may_come_again = state.deliveries[event] != "acknowledged" or event in state.network or is_claimed
+    if state.inbox[event] == ("handled", "handled") and not (guards.purge_after_ack and may_come_again):
+        rows = put(state.inbox, event, ("purged", "purged"))
+        yield f"the inbox purges the rows of event {event}", state._replace(inbox=rows)
+
+
+def is_delivered(state: State) -> bool:
+    """Return whether both events are acknowledged and nothing is in flight."""
+    everything_acknowledged = state.deliveries == ("acknowledged", "acknowledged")
+    return everything_acknowledged and not state.network and state.relays == (None, None)
+
+
+def violation(state: State) -> str:
+    """Return what is wrong with the state, if anything."""
+    if any(len(set(events)) < len(events) for events in state.handled):
+        return "an effect happened twice"
+    if any(len(events) == 2 and events != state.commit_order for events in state.handled):
+        return "a handler saw the events out of commit order"
+    if is_delivered(state) and any("none" in rows for rows in state.inbox):
+        return "an acknowledged event has no inbox row"
+    return ""
+
+
+def is_settled(state: State) -> bool:
+    """Return whether both events are delivered and every handler has handled both."""
+    return is_delivered(state) and all(len(events) == 2 for events in state.handled)
+
+
+MODEL = Model("delivery", START, Guards(), steps, violation, is_settled)

@@ -1,0 +1,64 @@
+"""The gateway routes each path of the API to its context, and to no other."""
+
+import re
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.urls import URLPattern
+
+from config.urls import build_api_urlpatterns
+from ops.deploy import gateway
+
+
+def hosts(path):
+    """Return the contexts whose routes match."""
+    return [
+        context
+        for context, found in gateway.build_routes().items()
+        if any(re.search(pattern, path) for pattern in found)
+    ]
+
+
+def paths(context):
+    """Generate an example of each path of a context."""
+    for entry in build_api_urlpatterns((context,)):
+        inside = [""] if isinstance(entry, URLPattern) else [one.pattern for one in entry.url_patterns]
+        yield from (re.sub("<[^>]*>", "x1", f"/{entry.pattern}{pattern}") for pattern in inside)
+
+
+@pytest.mark.parametrize("context", settings.ALL_CONTEXTS)
+def test_every_path_is_routed_to_its_context_only(context):
+    found = {path: hosts(path) for path in paths(context)}
+    assert found
+    assert {path: where for path, where in found.items() if where != [context]} == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [("/admin/inventory/stock/", ["inventory"]), ("/admin/", []), ("/api/docs/", []), ("/api/v1/ordersandmore", []),
+     ("/inventory/reserve", []), ("/api/v1/products/mug", ["inventory"])],
+)  # fmt: skip
+def test_paths_of_no_context_are_routed_to_the_front(path, where):
+    assert hosts(path) == where
+
+
+def test_the_configuration_names_every_upstream_and_route(capsys):
+    call_command("gateway", "payments=10.0.0.3:9000", listen="127.0.0.1:80")
+    configuration = capsys.readouterr().out
+    assert "upstream payments { server 10.0.0.3:9000;" in configuration
+    assert "upstream users { server users:8000;" in configuration
+    assert "listen 127.0.0.1:80;" in configuration
+    assert configuration.count("proxy_pass") == sum(map(len, gateway.build_routes().values())) + 1
+
+
+@pytest.mark.parametrize("given", ["shipping=a:1", "orders", "orders="])
+def test_an_invalid_upstream_is_refused(given):
+    with pytest.raises(CommandError, match="use <context>=<host>:<port>"):
+        call_command("gateway", given)
+
+
+def test_the_forwarded_scheme_is_passed_on_and_nothing_else():
+    configuration = gateway.render_nginx({context: f"{context}:8000" for context in settings.ALL_CONTEXTS}, "8080")
+    assert "map $http_x_forwarded_proto $forwarded_scheme { default $scheme; https https; }" in configuration
+    assert "proxy_set_header X-Forwarded-Proto $forwarded_scheme;" in configuration

@@ -1,0 +1,307 @@
+"""The Kubernetes manifests are valid, and their references to each other and to the shop resolve, checked offline.
+
+There is no renderer on PyPI, so every file is complete by itself: a kustomization only lists them.
+"""
+
+import copy
+import re
+
+import kubernetes_validate
+import pytest
+import yaml
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import resolve
+
+from ops.deploy import manifests
+from ops.launch.serve import ORPHAN_STOP_TIMEOUT_SECONDS, WORKER_STOP_TIMEOUT_SECONDS
+from tests.ops.deploy.test_container import all_settings_read
+
+FOLDER = manifests.KUBERNETES_FOLDER
+TOPOLOGIES = ("monolith", "split")
+CREATED_SECRETS = {
+    "satsuma-keys",
+    "satsuma-superuser",
+    "satsuma-settings",
+    "satsuma-gateway",
+}  # by kustomize, from files
+KEYS = "secrets/"  # of `python -m ops.launch.keys`, never committed
+
+
+def kustomization(name):
+    return yaml.safe_load((FOLDER / name / "kustomization.yaml").read_text())
+
+
+def resources(name):
+    """Return the resources that `kubectl apply -k` would apply, without the generated ones."""
+    found = []
+    for entry in kustomization(name)["resources"]:
+        if entry.endswith(".yaml"):
+            found += yaml.safe_load_all((FOLDER / name / entry).read_text())
+        else:
+            found += resources((FOLDER / name / entry).resolve().name)
+    return found
+
+
+@pytest.fixture(params=TOPOLOGIES)
+def shop(request):
+    return copy.deepcopy(resources(request.param))
+
+
+def kinds(shop, kind):
+    return {one["metadata"]["name"]: one for one in shop if one["kind"] == kind}
+
+
+def pods(shop):
+    """Return labels and spec of all pods, by the name of their deployment or job."""
+    running = kinds(shop, "Deployment") | kinds(shop, "Job")
+    templates = {name: one["spec"]["template"] for name, one in running.items()}
+    return {name: (template["metadata"]["labels"], template["spec"]) for name, template in templates.items()}
+
+
+def containers(spec):
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def matches(selector, labels):
+    wanted = selector.get("matchLabels", {}).items() <= labels.items()
+    return wanted and all(labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", []))
+
+
+def invalid(shop):
+    found = []
+    for one in shop:
+        try:
+            kubernetes_validate.validate(one, "1.37", strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"{one['kind']} {one['metadata']['name']}: {error.message}")
+    return found
+
+
+def problems(shop):
+    """Find references to missing resources."""
+    found = []
+    running = pods(shop)
+    for name, service in kinds(shop, "Service").items():
+        behind = [spec for labels, spec in running.values() if service["spec"]["selector"].items() <= labels.items()]
+        ports = {port["name"] for spec in behind for one in spec["containers"] for port in one.get("ports", [])}
+        wanted = {port["targetPort"] for port in service["spec"]["ports"]}
+        found += [f"service {name} leads to {len(behind)} deployments"] if len(behind) != 1 else []
+        found += [f"service {name} leads to port {port}" for port in wanted - ports]
+    for kind in ("PodDisruptionBudget", "NetworkPolicy"):
+        for name, one in kinds(shop, kind).items():
+            selector = one["spec"].get("selector") or one["spec"]["podSelector"]
+            found += (
+                []
+                if any(matches(selector, labels) for labels, _ in running.values())
+                else [f"{kind} {name} selects no pod"]
+            )
+    for name, one in kinds(shop, "HorizontalPodAutoscaler").items():
+        found += [] if one["spec"]["scaleTargetRef"]["name"] in kinds(shop, "Deployment") else [f"{name} has no target"]
+    return found + [problem for name, (_, spec) in running.items() for problem in _problems_of_a_pod(name, spec)]
+
+
+def _problems_of_a_pod(name, spec):
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    for volume in volumes.values():
+        source = volume.get("secret", {}).get("secretName") or volume.get("configMap", {}).get("name")
+        if source and source not in CREATED_SECRETS:
+            yield f"{name} mounts {source}"
+    for one in containers(spec):
+        mounts = {mount["name"]: mount["mountPath"] for mount in one["volumeMounts"]}
+        yield from (f"{name} mounts {volume}" for volume in mounts.keys() - volumes.keys())
+        files = {entry["name"]: entry["value"] for entry in one.get("env", []) if entry["name"].endswith("_FILE")}
+        yield from (f"{name} reads {file}" for file in files.values() if file.rpartition("/")[0] not in mounts.values())
+        ports = {port["name"] for port in one.get("ports", [])}
+        probes = [one[probe] for probe in ("startupProbe", "livenessProbe", "readinessProbe") if probe in one]
+        targets = [probe.get("httpGet") or probe["tcpSocket"] for probe in probes]
+        yield from (f"{name} is probed at {target['port']}" for target in targets if target["port"] not in ports)
+
+
+def test_every_manifest_is_valid(shop):
+    assert invalid(shop) == []
+
+
+def test_every_reference_resolves(shop):
+    assert problems(shop) == []
+
+
+def plant(shop, kind, change):
+    planted = copy.deepcopy(shop)
+    change(next(iter(kinds(planted, kind).values())))
+    return planted
+
+
+MISTAKES = {
+    "a misspelt key": ("Deployment", lambda one: one["spec"].update(replica=2), invalid),
+    "a wrong type": ("PodDisruptionBudget", lambda one: one["spec"].update(maxUnavailable=[1]), invalid),
+    "another selector": ("Service", lambda one: one["spec"]["selector"].update({"satsuma/host": "unknown"}), problems),
+    "another port": ("Service", lambda one: one["spec"]["ports"][0].update(targetPort="pubic"), problems),
+    "another secret": (
+        "Deployment",
+        lambda one: one["spec"]["template"]["spec"]["volumes"][0]["secret"].update(secretName="keys"), problems,
+    ),
+    "a budget without pods": (
+        "PodDisruptionBudget", lambda one: one["spec"]["selector"]["matchLabels"].update({"satsuma/host": "x"}), problems,
+    ),
+    "a scaler without a target": (
+        "HorizontalPodAutoscaler", lambda one: one["spec"]["scaleTargetRef"].update(name="x"), problems,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "change", "check"), MISTAKES.values(), ids=MISTAKES)
+def test_a_planted_mistake_in_the_manifests_is_found(kind, change, check):
+    shop = resources("monolith")
+    assert check(plant(shop, kind, change)) != []
+
+
+def test_the_committed_files_match_the_command():
+    call_command("manifests", check=True)
+
+
+def test_negative_control_another_template_is_noticed(monkeypatch):
+    monkeypatch.setattr(manifests, "INGRESS_FROM_ANYWHERE", "    - ports: [{port: 8000}]")
+    with pytest.raises(CommandError, match=r"^Out of date: monolith/shop\.yaml\. Run"):
+        call_command("manifests", check=True)
+
+
+@pytest.mark.parametrize("name", ["base", *TOPOLOGIES, "example"])
+def test_every_kustomization_entry_exists(name):
+    entries = kustomization(name)
+    generators = entries.get("configMapGenerator", []) + entries.get("secretGenerator", [])
+    named = [
+        *entries["resources"],
+        *(file for one in generators for file in one.get("files", []) + one.get("envs", [])),
+    ]
+    missing = [entry for entry in named if not entry.startswith(KEYS) and not (FOLDER / name / entry).exists()]
+    assert (missing, {one["name"] for one in generators} - CREATED_SECRETS) == ([], set())
+
+
+def test_the_secrets_are_created_by_our_command_and_not_committed(tmp_path):
+    from ops.launch.keys import write_missing_secrets
+
+    write_missing_secrets(tmp_path, "database:5432")
+    named = [file for one in kustomization("base")["secretGenerator"] for file in one["files"]]
+    assert [file for file in named if not (tmp_path / file.removeprefix(KEYS)).is_file()] == []
+    assert "/deploy/kubernetes/base/secrets/" in (settings.BASE_DIR / ".gitignore").read_text().splitlines()
+
+
+def test_the_example_patches_apply():
+    shop = resources("split")
+    for patch in kustomization("example")["patches"]:
+        one = kinds(shop, patch["target"]["kind"])[patch["target"]["name"]]
+        for operation in yaml.safe_load(patch["patch"]):
+            for part in operation["path"].split("/")[1:]:
+                one = one[int(part) if part.isdecimal() else part]
+
+
+def test_every_setting_in_the_manifests_is_read(shop):
+    given = re.findall("^([A-Z_]+)=", (FOLDER / "base" / "settings.env").read_text(), re.MULTILINE)
+    given += [
+        entry["name"] for _, spec in pods(shop).values() for one in containers(spec) for entry in one.get("env", [])
+    ]
+    assert {name.removesuffix("_FILE") for name in given} <= all_settings_read()
+
+
+def test_no_setting_is_a_secret():
+    assert not re.search("KEY|PASSWORD|//.*:.*@", (FOLDER / "base" / "settings.env").read_text())
+
+
+def test_each_context_is_hosted_once_and_all_pods_have_its_address(shop):
+    hosts = {
+        name: spec for name, (labels, spec) in pods(shop).items() if labels["app.kubernetes.io/component"] == "host"
+    }
+    environments = {
+        name: {one["name"]: one.get("value") for one in spec["containers"][0]["env"]} for name, spec in hosts.items()
+    }
+    host_of = {context: name for name, env in environments.items() for context in env["CONTEXTS"].split(",")}
+    assert sorted(host_of) == sorted(settings.ALL_CONTEXTS)
+    assert sum(len(env["CONTEXTS"].split(",")) for env in environments.values()) == len(settings.ALL_CONTEXTS)
+    services = kinds(shop, "Service")
+    for env in environments.values() if len(hosts) > 1 else []:
+        for context, host in host_of.items():
+            name, port = env[f"{context.upper()}_URL"].removeprefix("http://").split(":")
+            assert services[name]["spec"]["selector"]["satsuma/host"] == host
+            assert int(port) == services[name]["spec"]["ports"][0]["port"] == int(env["INTERNAL_PORT"])
+
+
+def test_probes_are_answered_behind_https(shop, settings):
+    settings.SECURE_SSL_REDIRECT, settings.ALLOWED_HOSTS = True, ["shop.example", "localhost"]
+    probes = [one[probe]["httpGet"] for _, spec in pods(shop).values() for one in spec["containers"]
+              for probe in ("startupProbe", "livenessProbe", "readinessProbe") if "httpGet" in one.get(probe, {})]  # fmt: skip
+    assert {probe["path"] for probe in probes} == {"/health", "/ready"}
+    for probe in probes:
+        [host] = probe["httpHeaders"]
+        assert resolve(probe["path"])
+        assert Client().get(probe["path"], headers={"host": host["value"]}).status_code == 200
+
+
+def test_a_pod_has_time_to_drain_and_stop(shop):
+    for labels, spec in pods(shop).values():
+        if labels["app.kubernetes.io/component"] == "host":
+            drain = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}["DRAIN_SECONDS"]
+            ready = spec["containers"][0]["readinessProbe"]
+            assert (
+                int(drain) + max(WORKER_STOP_TIMEOUT_SECONDS, ORPHAN_STOP_TIMEOUT_SECONDS) + 5
+                <= spec["terminationGracePeriodSeconds"]
+            )
+            assert ready["periodSeconds"] * ready["failureThreshold"] < int(drain)
+
+
+def test_every_container_runs_unprivileged_and_read_only(shop):
+    user = re.search(r"^USER (\d+):(\d+)$", (settings.BASE_DIR / "Dockerfile").read_text(), re.MULTILINE)
+    for _, spec in pods(shop).values():
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert not spec["automountServiceAccountToken"]
+        for one in containers(spec):
+            assert one["securityContext"]["readOnlyRootFilesystem"]
+            assert not one["securityContext"]["allowPrivilegeEscalation"]
+            assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            if one["image"] == "satsuma":
+                assert spec["securityContext"]["runAsUser"] == int(user[1])
+                assert spec["securityContext"]["fsGroup"] == int(user[2])
+
+
+def reached(shop, port):
+    """Return the peers that may connect to a port of a host: selectors, or "everybody"."""
+    policies = [one["spec"] for one in kinds(shop, "NetworkPolicy").values() if "Ingress" in one["spec"]["policyTypes"]]
+    rules = [rule for policy in policies for rule in policy.get("ingress", []) if {"port": port} in rule["ports"]]
+    return [rule.get("from", "everybody") for rule in rules]
+
+
+def test_internal_addresses_are_reachable_from_context_hosts_only():
+    own_hosts = {"app.kubernetes.io/name": "satsuma", "app.kubernetes.io/component": "host"}
+    assert reached(resources("split"), "internal") == [[{"podSelector": {"matchLabels": own_hosts}}]] * len(
+        settings.ALL_CONTEXTS
+    )
+    assert reached(resources("monolith"), "internal") == []
+    assert reached(resources("split"), "public").count("everybody") == 1  # the gateway
+
+
+def test_network_policies_deny_everything_else(shop):
+    default_policy = kinds(shop, "NetworkPolicy")["satsuma"]["spec"]
+    assert default_policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in default_policy
+    assert all(matches(default_policy["podSelector"], labels) for labels, _ in pods(shop).values())
+
+
+def test_only_the_job_has_the_superuser(shop):
+    mounted = {name for name, (_, spec) in pods(shop).items() if "satsuma-superuser" in str(spec["volumes"])}
+    assert mounted == {"prepare"}
+
+
+def test_manifests_can_be_written_for_any_arrangement(tmp_path):
+    others = ",".join(context for context in settings.ALL_CONTEXTS if context != "payments")
+    call_command("manifests", f"shop={others}", "payments=payments", folder=tmp_path)
+    texts = [(tmp_path / f"{name}.yaml").read_text() for name in ("shop", "payments", "gateway")]
+    found = [one for text in texts for one in yaml.safe_load_all(text)]
+    assert (invalid(found), problems(found)) == ([], [])
+    assert "upstream users { server shop:8000" in (tmp_path / "gateway.conf").read_text()
+
+
+@pytest.mark.parametrize("given", [["shop=orders"], [f"a={','.join(settings.ALL_CONTEXTS)}", "b=users"]])
+def test_an_arrangement_hosts_each_context_once(given, tmp_path):
+    with pytest.raises(CommandError, match="once"):
+        call_command("manifests", *given, folder=tmp_path)

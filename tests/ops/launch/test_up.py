@@ -1,0 +1,119 @@
+"""`make up` starts a shop that sells from an empty folder, and leaves nothing running when it stops."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+
+import pytest
+from django.conf import settings
+
+from ops.launch.data_folder import ADDRESS_FILE_NAME
+from ops.launch.postgres import PostgresServer
+from tests.concurrency import eventually
+from tests.shopper import Shopper
+
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+class LaunchedShop:
+    """Run the launcher in its own folder, with the environment of a new user."""
+
+    def __init__(self, folder, **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log = folder / f"log-{uuid.uuid4().hex}"
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ops.launch.up"],
+            env=kept | {"DATA_DIR": str(folder), "PORT": str(self.port)} | environment,
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def read_output(self) -> str:
+        return self.log.read_text()
+
+    def await_ready(self) -> Shopper:
+        """Wait until the shop is ready, and return a client of it."""
+        eventually(lambda: "Ctrl-C" in self.read_output() or self.process.poll() is not None, timeout=60)
+        assert self.process.poll() is None, self.read_output()
+        return Shopper(f"http://127.0.0.1:{self.port}")
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(30)
+
+
+def find_available_sku(shopper: Shopper) -> str:
+    found = shopper.get("products?in_stock=true").body["results"]
+    return next(v["sku"] for p in found for v in p["variants"] if v["available"] > 3)
+
+
+def test_a_new_shop_keeps_its_data_after_a_stop_and_a_kill(tmp_path):
+    first = LaunchedShop(tmp_path)
+    shopper = first.await_ready()
+    output = first.read_output()
+    assert re.search(r"/api/docs/\n.*/admin/ .* password: \S{10,}", output)
+    assert "Starting PostgreSQL ... " in output
+    assert len(shopper.get("categories").body["results"]) >= 8
+    order = shopper.order(find_available_sku(shopper)).body
+    assert order["status"] == "confirmed"
+    assert run_demo(tmp_path, f"1 orders by 1 customers at a time, at http://127.0.0.1:{first.port}\n")
+    assert first.stop() == 0
+    assert not (tmp_path / ADDRESS_FILE_NAME).exists()
+    assert not PostgresServer(tmp_path).is_running()
+
+    second = LaunchedShop(tmp_path)
+    shopper = second.await_ready()
+    assert "as shown at the first start" in second.read_output()
+    assert shopper.get_order(order)["number"] == order["number"]
+    killed = shopper.order(find_available_sku(shopper)).body
+    os.kill(second.process.pid, signal.SIGKILL)
+    second.process.wait()
+    PostgresServer(tmp_path).kill()
+
+    third = LaunchedShop(tmp_path)
+    shopper = third.await_ready()
+    assert shopper.get_order(killed)["status"] == "confirmed"
+    assert third.stop(signal.SIGINT) == 0
+    assert not PostgresServer(tmp_path).is_running()
+
+
+def run_demo(data_folder, expected: str) -> bool:
+    """Run `manage.py demo` without --url and return whether it prints the expected text and succeeds."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "demo", "--orders", "1", "--clients", "1"], cwd=settings.BASE_DIR,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(data_folder)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode == 0 and expected in done.stdout
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "eighty"])
+def test_an_invalid_port_is_refused(tmp_path, port):
+    launched = LaunchedShop(tmp_path, PORT=port)
+    assert launched.process.wait(30) == 1
+    assert f"PORT is {port!r}" in launched.read_output()
+
+
+def test_a_port_in_use_is_reported(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        launched = LaunchedShop(tmp_path, PORT=str(taken.getsockname()[1]))
+        assert launched.process.wait(30) == 1
+    assert "cannot be used" in launched.read_output()
+    assert "PORT=" in launched.read_output()
+
+
+def test_an_invalid_setting_stops_it_with_its_name(tmp_path):
+    launched = LaunchedShop(tmp_path, CURRENCY="EUR", RESERVATION_HOLD_SECONDS="soon")
+    assert launched.process.wait(60) == 1
+    assert "RESERVATION_HOLD_SECONDS" in launched.read_output()
+    assert "Traceback" not in launched.read_output()
+    assert not PostgresServer(tmp_path).is_running()

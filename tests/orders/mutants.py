@@ -1,0 +1,164 @@
+"""Bugs that the tests of this folder catch: `make mutants`."""
+
+from tests.mutants.planted import Mutant
+
+MUTANTS = (
+    Mutant(
+        name="cancel_does_not_wake_lease_holder",
+        what="a cancel whose requester dies is not seen by the worker that holds the lease",
+        rule="protocol 3.4: cancel sets its flag and wakes the saga",
+        module="contexts.orders.service.orders",
+        replace="cancel_requested_at=Now(), due_at=Now(), woken=True",
+        by="cancel_requested_at=Now(), due_at=Now()",
+        caught_by="tests/orders/test_races.py::test_a_cancel_whose_requester_died_is_carried_out_by_the_holder",
+    ),
+    Mutant(
+        name="cancel_writes_status_without_lease",
+        what="a cancel changes an order while another worker holds its lease",
+        rule="protocol 3.4: only the lease holder changes step or status",
+        module="contexts.orders.service.orders",
+        replace="cancel_requested_at=Now(), due_at=Now(), woken=True",
+        by='cancel_requested_at=Now(), due_at=Now(), woken=True, status="cancelled", step="undo_money"',
+        caught_by="tests/orders/test_interleavings.py::test_a_cancel_only_records_the_request_while_a_worker_holds_the_lease",
+    ),
+    Mutant(
+        name="key_stored_outside_order_transaction",
+        what="an order that could not be placed has used up its key",
+        rule="protocol 5: the key row is written in the transaction of its effect",
+        module="contexts.orders.service.orders",
+        replace="""\
+        with transaction("orders"):
+            idempotency.record("orders", key, resource=new.order.id)""",
+        by="""\
+        idempotency.record("orders", key, resource=new.order.id)
+        with transaction("orders"):""",
+        caught_by="tests/orders/test_carts.py::test_an_order_that_could_not_be_placed_keeps_no_key",
+    ),
+    Mutant(
+        name="order_response_after_rollback",
+        what="a response is sent although the transaction that stores it was rolled back",
+        rule="protocol 5: a final response is stored and does not change",
+        module="contexts.orders.service.orders",
+        replace="""\
+            except NoRowChanged:
+                reload_cancel_request(order)""",
+        by="""\
+            except NoRowChanged:
+                return build_outcome(order)""",
+        caught_by="tests/orders/test_interleavings.py::test_a_worker_that_lost_its_lease_returns_the_result_of_its_successor",
+    ),
+    Mutant(
+        name="saga_cancel_skips_undo_of_running_step",
+        what="a cancelled order keeps the authorization of an authorize call whose response was lost",
+        rule="protocol 3.3: undo starts with the step that was named before it was called",
+        module="contexts.orders.checkout.runner",
+        replace='cancel(order, "requested", "The order was cancelled.", undo_step=UNDO_EVERYTHING)',
+        by="""\
+cancel(
+            order,
+            "requested",
+            "The order was cancelled.",
+            undo_step=UNDO_EVERYTHING if order.payment_id else Step.UNDO_STOCK,
+        )""",
+        caught_by="tests/orders/test_interleavings.py::test_a_cancel_voids_a_payment_unknown_to_the_order",
+    ),
+    Mutant(
+        name="saga_confirms_despite_cancel",
+        what="an order is confirmed though its cancel was requested before",
+        rule="protocol 3.4: confirm says AND cancel_requested_at IS NULL",
+        module="contexts.orders.checkout.steps.confirm",
+        replace='if not save_if(order, event, changes, condition="cancel_requested_at IS NULL"):',
+        by="if not save_if(order, event, changes):",
+        caught_by="tests/orders/test_interleavings.py::test_a_cancel_before_the_confirmation_wins",
+    ),
+    Mutant(
+        name="saga_expiry_skips_undo_of_running_step",
+        what="an order that was not paid in time leaves its payment open",
+        rule="protocol 3.3: undo starts with the step that was named before it was called",
+        module="contexts.orders.checkout.steps.authorize",
+        replace="reject(order, Expired(), undo_step=undo_step)",
+        by='reject(order, Expired(), undo_step="undo_stock")',
+        caught_by="tests/orders/test_checkout.py::test_an_unpaid_order_expires_money_first_stock_second",
+    ),
+    Mutant(
+        name="saga_expires_paid_order",
+        what="an order that was paid in time is rejected as expired",
+        rule="protocol 3.5: look at the payment, then confirm, or cancel the payment and after that release",
+        module="contexts.orders.checkout.steps.authorize",
+        replace="""\
+        if payment.status in AUTHORIZED_STATUSES:
+            record_payment(order, payment)
+            order.step = next_step
+            return""",
+        by="        record_payment(order, payment)",
+        caught_by="tests/orders/test_races.py::test_an_order_paid_before_expiry_is_confirmed",
+    ),
+    Mutant(
+        name="saga_releases_stock_before_payment_is_final",
+        what="stock is sold to another customer while the money for it may still be taken",
+        rule="protocol 3.6: money first, stock second; undo is retried without limit",
+        module="contexts.orders.checkout.steps.authorize",
+        replace="""\
+        if payment.status not in FINAL_PAYMENT_STATUSES:
+            return schedule_retry(order, f"payment is {payment.status}")
+""",
+        by="",
+        caught_by="tests/orders/test_interleavings.py::test_stock_is_kept_until_the_money_is_settled",
+    ),
+    Mutant(
+        name="saga_gives_up_on_an_outage",
+        what="an order is rejected because a context could not be reached",
+        rule="protocol 1.2: Unavailable is neither success nor failure: stay on the step, try again",
+        module="contexts.orders.checkout.runner",
+        replace="    except Unavailable as error:",
+        by="""\
+    except Unavailable as error:
+        reserve.on_refused(order, error, UNDO_EVERYTHING)""",
+        caught_by="tests/orders/test_races.py::test_an_order_waits_while_the_inventory_database_is_down",
+    ),
+    Mutant(
+        name="lease_released_despite_wake_up",
+        what="the holder releases its lease without reading what was requested meanwhile",
+        rule="protocol 3.2: the holder releases its lease only WHERE NOT woken",
+        module="contexts.orders.checkout.persistence",
+        replace='only_if="NOT woken"',
+        by='only_if="true"',
+        caught_by="tests/orders/test_races.py::test_a_cancel_whose_requester_died_is_carried_out_by_the_holder",
+    ),
+    Mutant(
+        name="saga_is_not_fenced",
+        what="a worker that lost its lease writes its old state over the order",
+        rule="protocol 3.1: every write of saga and order says WHERE attempt = mine",
+        module="contexts.orders.checkout.persistence",
+        replace='sql = f"UPDATE orders_order SET {names} WHERE id = %s AND attempt = %s AND {only_if}"',
+        by='sql = f"UPDATE orders_order SET {names} WHERE id = %s AND attempt >= %s AND {only_if}"',
+        caught_by="tests/orders/test_interleavings.py::test_a_worker_paused_while_others_continued_does_not_write_stale_data",
+    ),
+    Mutant(
+        name="saga_keeps_stock_after_decline",
+        what="the stock of an order stays reserved after its payment was declined",
+        rule="protocol 7: authorizing, on a definite decline, rejected via undo_stock",
+        module="contexts.orders.checkout.steps.authorize",
+        replace="reject(order, refusal, undo_step=undo_step)",
+        by='reject(order, refusal, undo_step="closed")',
+        caught_by="tests/orders/test_checkout.py::test_a_declined_payment_releases_the_stock",
+    ),
+    Mutant(
+        name="saga_rejects_unknown_payment_outcome",
+        what="an order is rejected because the payment provider did not answer",
+        rule="protocol 1.2: Unavailable is neither success nor failure",
+        module="contexts.orders.checkout.steps.authorize",
+        replace='if payment.status in ("processing", "unknown", "requires_action"):',
+        by='if payment.status in ("processing", "requires_action"):',
+        caught_by="tests/orders/test_checkout.py::test_an_unknown_outcome_waits_and_is_never_charged_twice",
+    ),
+    Mutant(
+        name="sweep_waits_for_locked_rows",
+        what="one locked order stops the sweep of all others",
+        rule="protocol 3.2: timers and sweepers only try to take the lease",
+        module="shop.db.leases",
+        replace='ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"""',
+        by='ORDER BY due_at LIMIT %s FOR UPDATE"""',
+        caught_by="tests/orders/test_races.py::test_a_locked_order_does_not_block_the_sweep",
+    ),
+)

@@ -1,0 +1,179 @@
+"""Planted bugs that the tests of this folder catch. `make mutants` runs them."""
+
+from tests.mutants.planted import Change, Mutant
+
+MUTANTS = (
+    Mutant(
+        name="payment_cancel_keeps_captured_money",
+        what="the captured money of a cancelled order is not refunded",
+        rule="protocol 3.6: cancel voids, refunds or leaves a tombstone, according to the row of payments",
+        module="contexts.payments.service.transitions",
+        replace="if transition.status == PaymentStatus.CAPTURED:",
+        by="if transition.status == PaymentStatus.CAPTURED and transition.booking:",
+        caught_by="tests/payments/test_cancel.py::test_captured_money_is_refunded_in_full",
+    ),
+    Mutant(
+        name="payment_cancel_leaves_no_tombstone",
+        what="an authorize that arrives after its cancel takes money",
+        rule="protocol 1.1: undo of an unknown key leaves a tombstone",
+        module="contexts.payments.service.operations",
+        replace="""\
+    if persistence.insert_payment(_build_tombstone(order_id)):
+        return None
+    row = Payment.objects.get(order_id=order_id)""",
+        by="""\
+    row = persistence.find_payment_of_order(order_id)
+    if row is None:
+        return None""",
+        caught_by="tests/payments/test_authorize.py::test_authorize_that_arrives_after_its_cancel_is_closed",
+    ),
+    Mutant(
+        name="payment_captured_after_cancel_request",
+        what="money is captured after its cancel was requested",
+        rule="protocol 4.3: one operation at a time; a payment to be cancelled is not captured",
+        module="contexts.payments.service.persistence",
+        replace="""\
+    _BEGIN_OPERATION_SQL.format(
+        assignments="status = 'capturing'", condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted"
+    )""",
+        by="""\
+    _BEGIN_OPERATION_SQL.format(
+        assignments="status = 'capturing'", condition="order_id = %s AND status = 'authorized'"
+    )""",
+        caught_by="tests/payments/test_reconciler.py::test_a_cancel_that_died_after_its_first_write_is_resumed_and_captures_nothing",
+    ),
+    Mutant(
+        name="payment_keeps_unexpected_funds",
+        what="money that the provider captured for a final payment is not refunded",
+        rule="protocol 3.8, 7.2: money found later is refunded automatically",
+        module="contexts.payments.service.transitions",
+        replace="""\
+    PaymentStatus.VOIDED: _FINAL_RULES,
+""",
+        by="",
+        caught_by="tests/payments/test_reconciler.py::test_a_late_capture_is_refunded_and_raises_an_alarm",
+    ),
+    Mutant(
+        name="payment_creates_new_intent_per_attempt",
+        what="an unanswered authorize is confirmed again without a check, and charges a second time",
+        rule="protocol 4.1: one intent per order prevents a second charge",
+        module="contexts.payments.service.processing",
+        replace="""\
+    response = _retrieve(provider, row)
+    return confirm(provider, row) if response.status == ProviderStatus.NOT_FOUND else response""",
+        by="    return confirm(provider, row)",
+        caught_by="tests/payments/test_authorize.py::test_a_timeout_after_the_charge_is_reconciled_and_charged_once",
+    ),
+    Mutant(
+        name="payment_uses_new_refund_key_per_attempt",
+        what="an unanswered refund is repeated under another key, and refunds twice",
+        rule="protocol 4.2: a call is repeated with the same key",
+        module="contexts.payments.service.processing",
+        replace="return provider.refund(reference=row.reference, amount=amount, key=str(row.refund_id))",
+        by='return provider.refund(reference=row.reference, amount=amount, key=f"{row.refund_id} {row.attempt}")',
+        caught_by="tests/payments/test_refunds.py::test_a_refund_without_response_is_pending_and_completed_later",
+    ),
+    Mutant(
+        name="payment_runs_concurrent_captures",
+        what="a capture starts while another one is running",
+        rule="protocol 4.3: one operation at a time per payment, started by a conditional UPDATE",
+        module="contexts.payments.service.persistence",
+        replace="        assignments=\"status = 'capturing'\", condition=\"order_id = %s AND status = 'authorized' AND NOT cancel_wanted\"",
+        by="""\
+        assignments="status = 'capturing'",
+        condition="order_id = %s AND status IN ('authorized', 'capturing') AND NOT cancel_wanted",""",
+        caught_by="tests/payments/test_capture.py::test_a_repeat_during_the_provider_call_returns_capturing",
+    ),
+    Mutant(
+        name="payment_save_ignores_version",
+        what="an outcome overwrites the cancel that was requested while it was fetched",
+        rule="protocol 4.3: a fetched state is written only if the version is the one read before the fetch",
+        module="contexts.payments.service.persistence",
+        replace='WHERE id = %s AND attempt = %s AND version = %s"""',
+        by='WHERE id = %s AND attempt = %s AND version >= %s"""',
+        caught_by="tests/payments/test_cancel.py::test_a_cancel_during_a_capture_refunds_it_afterwards",
+    ),
+    Mutant(
+        name="payment_save_is_not_fenced",
+        what="a reconciler that lost its lease writes the state that it fetched",
+        rule="protocol 4.2: the reconciler writes under lease and fence",
+        module="contexts.payments.service.persistence",
+        replace='WHERE id = %s AND attempt = %s AND version = %s"""',
+        by='WHERE id = %s AND attempt >= %s AND version = %s"""',
+        caught_by="tests/payments/test_reconciler.py::test_a_reconciler_writes_nothing_while_another_holds_the_lease",
+    ),
+    Mutant(
+        name="payment_treats_capture_timeout_as_refused",
+        what="a capture that timed out counts as refused, although the money may have been captured",
+        rule="protocol 4.2: a timeout is unknown; the call is repeated with the same key",
+        module="contexts.payments.service.transitions",
+        replace="ProviderStatus.CANCELLED: _on_capture_refused,",
+        by="ProviderStatus.UNKNOWN: _on_capture_refused,",
+        caught_by="tests/payments/test_capture.py::test_unknown_capture_stays_capturing_until_the_same_key_is_answered",
+    ),
+    Mutant(
+        name="payment_treats_timeout_as_decline",
+        what="a provider that does not respond counts as declined",
+        rule="protocol 4.2: a timeout is unknown, never a decline",
+        module="contexts.payments.service.processing",
+        replace="""\
+        log_method("payment_unanswered", payment=str(row.id), status=row.status, attempt=row.attempt, why=str(error))
+        return UNKNOWN_RESPONSE""",
+        by="""\
+        log_method("payment_unanswered", payment=str(row.id), status=row.status, attempt=row.attempt, why=str(error))
+        return ProviderResponse(ProviderStatus.DECLINED, "no_answer")""",
+        caught_by="tests/payments/test_authorize.py::test_no_response_is_unknown_and_never_a_decline",
+    ),
+    Mutant(
+        name="payment_treats_not_found_as_decline",
+        what="an intent that has not arrived yet counts as declined",
+        rule="protocol 4.1: 'not found' is inconclusive",
+        module="contexts.payments.service.processing",
+        replace="return confirm(provider, row) if response.status == ProviderStatus.NOT_FOUND else response",
+        by="""\
+if response.status == ProviderStatus.NOT_FOUND:
+        return ProviderResponse(ProviderStatus.DECLINED, "not_found")
+    return response""",
+        caught_by="tests/payments/test_reconciler.py::test_intent_that_never_arrived_is_confirmed_under_the_same_reference",
+    ),
+    Mutant(
+        name="payment_treats_not_found_as_voided",
+        what="a void whose intent the provider does not know yet counts as cancelled, and the delayed intent takes money",
+        rule="protocol 4.1: 'not found' is inconclusive; cancelling the intent is the tombstone at the provider",
+        module="contexts.payments.service.processing",
+        replace="    return provider.cancel(reference=row.reference)",
+        by="""\
+    if _retrieve(provider, row).status == ProviderStatus.NOT_FOUND:
+        return ProviderResponse(ProviderStatus.CANCELLED)
+    return provider.cancel(reference=row.reference)""",
+        caught_by="tests/payments/test_cancel.py::test_cancel_overtakes_an_authorize_that_is_in_flight[False]",
+    ),
+    Mutant(
+        name="provider_called_inside_transaction",
+        what="the payment provider is called while a transaction is open",
+        rule="protocol 1.3: no call while a transaction is open, also not to a provider",
+        module="contexts.payments.providers.sandbox",
+        replace="""\
+def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # columns of any type
+    assert_no_open_transaction("the payment provider was called")""",
+        by="def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:",
+        caught_by="tests/payments/test_port.py::test_provider_is_not_called_inside_a_transaction",
+    ),
+    Mutant(
+        name="refund_exceeds_capture",
+        what="more is refunded than was captured: neither the condition nor the CHECK prevents it",
+        rule="protocol 7.2: a CHECK keeps the sum of refunds within the captured amount",
+        module="contexts.payments.service.persistence",
+        replace='AND refunded + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",',
+        by='AND coalesce(%s, 0) <= amount AND currency = coalesce(%s, currency)""",',
+        caught_by="tests/payments/test_refunds.py::test_a_refund_above_the_remainder_is_refused",
+        fails_with="contexts.payments.service.refunds.RefundRefused",
+        also=(
+            Change(
+                "contexts.payments.migrations.0001_initial",
+                "'constraints': [models.CheckConstraint(condition=models.Q(('captured__gte', django.db.models.expressions.CombinedExpression(models.F('refunded'), '+', models.F('pending'))), ('pending__gte', 0), ('refunded__gte', 0)), name='refunds_within_captured'), models.CheckConstraint(condition=models.Q(('authorized__lte', models.F('amount')), ('captured__lte', models.F('authorized'))), name='captured_within_authorized'), models.UniqueConstraint(condition=models.Q(('reference', ''), _negated=True), fields=('reference',), name='one_payment_per_reference')],",
+                "'constraints': [models.CheckConstraint(condition=models.Q(('amount__gte', models.F('pending')), ('pending__gte', 0), ('refunded__gte', 0)), name='refunds_within_captured'), models.CheckConstraint(condition=models.Q(('authorized__lte', models.F('amount')), ('captured__lte', models.F('authorized'))), name='captured_within_authorized'), models.UniqueConstraint(condition=models.Q(('reference', ''), _negated=True), fields=('reference',), name='one_payment_per_reference')],",
+            ),
+        ),
+    ),
+)

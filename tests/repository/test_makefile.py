@@ -1,0 +1,86 @@
+"""`make help` lists every target, `make test` begins with `make lint`, and documents name targets that exist."""
+
+import re
+import shutil
+
+import pytest
+
+from tests.repository.makefile import ROOT, commands, copy_with, make, targets
+
+LINT = ["ruff check", "ruff format --check", "lint-imports", "python -m tests.architecture.vocabulary", "mypy"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", ".github/PULL_REQUEST_TEMPLATE.md"]
+
+
+def listed(folder=ROOT):
+    return set(re.findall(r"^  make ([a-z-]+)", make("help", folder=folder), re.MULTILINE))
+
+
+def test_help_lists_every_target():
+    assert listed() == targets()
+
+
+def test_a_target_without_a_help_text_is_found(tmp_path):
+    copy = copy_with(tmp_path, "\nplanted:\n\t@true\n")
+    assert targets(copy) - listed(copy) == {"planted"}
+
+
+def test_help_is_the_default():
+    assert make() == make("help")
+
+
+def test_no_file_can_shadow_a_target():
+    phony = re.search(r"^\.PHONY:(.*?[^\\])$", (ROOT / "Makefile").read_text(), re.MULTILINE | re.DOTALL)[1]
+    assert set(phony.replace("\\\n", " ").split()) == targets()
+
+
+def test_lint_runs_each_static_check():
+    found = commands("lint")
+    assert len(found) == len(LINT)
+    assert all(f".venv/bin/{check}" in command for check, command in zip(LINT, found, strict=True))
+
+
+def test_lint_installs_the_test_tools_and_nothing_else(tmp_path):
+    copy = copy_with(tmp_path, "")
+    shutil.copytree(ROOT / "requirements", copy / "requirements")
+    installed = [line for line in make("--dry-run", "lint", folder=copy).splitlines() if "pip install" in line]
+    assert len(installed) == 1
+    assert installed[0].endswith("--require-hashes -r requirements/dev.txt")
+
+
+def test_the_suite_begins_with_lint_and_runs_in_every_topology():
+    lint, suite = commands("lint"), commands("test")
+    assert suite[: len(lint)] == lint
+    assert [re.findall(r"TRANSPORT=(\w+)", line) for line in suite if "pytest" in line] == [
+        ["local", "loopback"],
+        ["remote"],
+    ]
+
+
+def test_with_pytest_options_both_bindings_run_and_the_part_in_five_processes_does_not():
+    suite = commands("test", "ARGS=tests/orders -x")
+    assert [line.count("pytest tests/orders -x") for line in suite if "pytest" in line] == [2]
+    assert not any("TRANSPORT=remote" in line for line in suite)
+
+
+def test_one_folder_runs_with_local_binding_and_without_lint():
+    found = commands("test", "C=orders", "ARGS=-x")
+    assert not any(check in line for check in LINT for line in found)
+    assert any(line.startswith("TRANSPORT=local .venv/bin/python -m pytest tests/orders -x") for line in found)
+
+
+def test_one_folder_runs_with_the_binding_that_is_asked_for():
+    found = commands("test", "C=orders", "TRANSPORT=loopback")
+    assert any(line.startswith("TRANSPORT=loopback .venv/bin/python -m pytest tests/orders") for line in found)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_document_names_only_targets_that_exist(document):
+    assert named((ROOT / document).read_text()) <= targets()
+
+
+def test_a_document_that_names_a_missing_target_is_found():
+    assert named("Run `make planted`, then:\n\n```sh\nmake other ARGS=-x\n```\n") == {"planted", "other"}
+
+
+def named(document):
+    return set(re.findall(r"(?:^|`)make ([a-z-]+)", document, re.MULTILINE))

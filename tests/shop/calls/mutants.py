@@ -1,0 +1,120 @@
+"""Bugs that the tests of this folder catch: `make mutants`."""
+
+from tests.mutants.planted import Change, Mutant
+
+MUTANTS = (
+    Mutant(
+        name="local_call_inside_transaction",
+        what="another context is called inside a transaction, by a plain call",
+        rule="protocol 1.3: no call, not even a read, while a transaction is open on any alias",
+        module="shop.calls.services",
+        replace="if transaction_state.open_aliases:",
+        by='if transaction_state.open_aliases and method.retry_policy != "read":',
+        caught_by="tests/shop/calls/test_services.py::test_every_call_is_refused_while_a_transaction_is_open",
+    ),
+    Mutant(
+        name="loopback_call_inside_transaction",
+        what="another context is called inside a transaction, through the wire format",
+        rule="protocol 1.3: no call, not even a read, while a transaction is open on any alias",
+        module="shop.calls.services",
+        replace="""\
+        assert_no_open_transaction(f"{method.name} was called")
+""",
+        by="",
+        caught_by="tests/shop/calls/test_services.py::test_every_call_is_refused_while_a_transaction_is_open",
+    ),
+    Mutant(
+        name="remote_executes_expired_call",
+        what="the server executes a call whose caller has stopped waiting",
+        rule="design 3: the deadline is passed along the call chain",
+        module="shop.calls.remote.server",
+        replace="""\
+    if seconds <= 0:
+        raise CallRefused("504 Gateway Timeout")
+""",
+        by="",
+        caught_by="tests/shop/calls/remote/test_server.py::test_a_request_past_its_deadline_is_504",
+    ),
+    Mutant(
+        name="remote_retries_unrepeatable_call",
+        what="a call that may not be repeated is sent again after its reply was lost",
+        rule="design 3: the transport never repeats @once",
+        module="shop.calls.remote.client",
+        replace="""\
+                if method.retry_policy == "once":
+                    break
+""",
+        by="",
+        caught_by="tests/shop/calls/remote/test_client.py::test_an_uncertain_call_is_retried_only_if_it_is_idempotent",
+    ),
+    Mutant(
+        name="remote_accepts_expired_signature",
+        what="a signature never expires",
+        rule="reliability S21: the signature of an internal call is valid for a short time",
+        module="shop.calls.remote.signature",
+        replace="is_fresh = abs(time.time() - int(at)) <= SIGNATURE_WINDOW_SECONDS",
+        by="is_fresh = bool(int(at))",
+        caught_by="tests/shop/calls/remote/test_signature.py::test_a_signature_outside_the_time_window_is_refused",
+    ),
+    Mutant(
+        name="remote_ignores_caller_deadline",
+        what="the callee's own calls may take longer than the caller waits",
+        rule="design 3: the deadline is passed along the call chain",
+        module="shop.calls.remote.server",
+        replace="with tracing.use_trace(_trace_decoder.decode(trace)), deadline(seconds):",
+        by="with tracing.use_trace(_trace_decoder.decode(trace)):",
+        caught_by="tests/shop/calls/remote/test_server.py::test_the_deadline_is_passed_to_the_callee",
+    ),
+    Mutant(
+        name="remote_accepts_replayed_request",
+        what="a recorded request can be replayed",
+        rule="protocol 1, reliability S21: an internal call cannot be replayed",
+        module="shop.calls.remote.signature",
+        replace="""\
+    if not _nonce_store.add(nonce):
+        raise NonceReused
+""",
+        by="",
+        caught_by="tests/shop/calls/remote/test_signature.py::test_a_replayed_request_is_refused",
+    ),
+    Mutant(
+        name="remote_signature_omits_body",
+        what="the signature does not cover the request body",
+        rule="reliability S21: a forged internal call is refused",
+        module="shop.calls.remote.signature",
+        replace="(path.encode(), signed_fields.encode(), trace.encode(), body)",
+        by="(path.encode(), signed_fields.encode(), trace.encode())",
+        caught_by="tests/shop/calls/remote/test_signature.py::test_a_signature_for_another_body_or_method_is_refused",
+    ),
+    Mutant(
+        name="remote_has_no_concurrency_limit",
+        what="one slow context occupies every thread of its callers",
+        rule="design 3: the number of concurrent calls to one callee is limited",
+        module="shop.calls.remote.client",
+        replace="self.slots = threading.BoundedSemaphore(MAX_CONCURRENT_CALLS)",
+        by="self.slots = threading.BoundedSemaphore(1_000)",
+        caught_by="tests/shop/calls/remote/test_client.py::test_calls_to_a_slow_context_are_limited_in_number",
+    ),
+    Mutant(
+        name="call_metrics_overwrite_other_processes",
+        what="the counts of one process overwrite those of another",
+        rule="design 1: one process or five, the same figures: the database adds up the counts",
+        module="shop.calls.call_metrics",
+        replace='''\
+    """Return the caller's name for a module: `contexts.orders.checkout` is orders, `config.admin_site` is admin."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "contexts" else parts[-1].removesuffix("_site")''',
+        by='''\
+    """Return the caller's name for a module: `contexts.orders.checkout` is orders, `config.admin_site` is admin."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "contexts" else parts[-1]''',
+        caught_by="tests/shop/calls/test_call_metrics.py::test_counts_of_two_processes_are_added_up",
+        also=(
+            Change(
+                "shop.calls.call_metrics",
+                "calls = before.calls + excluded.calls, failed = before.failed + excluded.failed,",
+                "calls = excluded.calls, failed = excluded.failed,",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,118 @@
+"""The client's address behind proxies: forwarded headers count only from a trusted proxy."""
+
+import uuid
+from ipaddress import ip_network
+
+import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from contexts.users.service import sign_in_throttle
+from shop.db.database import fetch_rows
+from shop.http.proxies import TrustedProxies, find_client_address
+from tests.users.accounts import Person, send, sign_in, unique_email, unique_ip_address
+
+PROXY, INNER = "172.18.0.2", "172.18.0.3"
+STRANGER = "203.0.113.9"
+
+# the peer's address, X-Forwarded-For, and the expected client address
+CHAINS = {
+    "no header": (PROXY, "", PROXY),
+    "one proxy": (PROXY, "198.51.100.7", "198.51.100.7"),
+    "two proxies": (PROXY, f"198.51.100.7, {INNER}", "198.51.100.7"),
+    "the client sent a header": (PROXY, "6.6.6.6, 198.51.100.7", "198.51.100.7"),
+    "the client forges the address of a trusted proxy": (PROXY, f"6.6.6.6, {INNER}, 198.51.100.7", "198.51.100.7"),
+    "the client sent garbage": (PROXY, "<script>, 198.51.100.7", "198.51.100.7"),
+    "the proxy sent garbage": (PROXY, "6.6.6.6, unknown", PROXY),
+    "IPv6": (PROXY, "2001:db8::7", "2001:db8::7"),
+    "IPv4 in IPv6": (f"::ffff:{PROXY}", "198.51.100.7", "198.51.100.7"),
+    "only proxies": (PROXY, INNER, INNER),
+    "the peer is not a trusted proxy": (STRANGER, "6.6.6.6", STRANGER),
+    "a socket without an address": ("", "6.6.6.6", ""),
+}
+
+
+@pytest.fixture
+def behind_a_proxy(settings):
+    settings.TRUSTED_PROXIES = (ip_network("172.18.0.0/16"),)
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_the_client_is_the_nearest_address_that_is_not_a_trusted_proxy(behind_a_proxy, case):
+    peer, forwarded_for, expected = CHAINS[case]
+    assert meta_after_middleware(REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded_for)["REMOTE_ADDR"] == expected
+
+
+def test_without_a_trusted_proxy_forwarded_headers_are_ignored():
+    meta = meta_after_middleware(REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR="6.6.6.6", HTTP_X_FORWARDED_PROTO="https")
+    assert meta["REMOTE_ADDR"] == PROXY
+    assert not {"HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO"} & set(meta)
+
+
+def test_control_trusting_every_network_accepts_forged_addresses(settings):
+    """A start-up check refuses a network that contains every address, for this reason."""
+    settings.TRUSTED_PROXIES = (ip_network("0.0.0.0/0"),)
+    assert find_client_address(STRANGER, ["6.6.6.6", "198.51.100.7"]) == "6.6.6.6"
+
+
+def meta_after_middleware(**meta: str) -> dict:
+    """Return the META that a view sees."""
+    requests = []
+    TrustedProxies(lambda request: requests.append(request) or HttpResponse())(RequestFactory().get("/", **meta))
+    return requests[0].META
+
+
+def count_failures(address: str) -> int:
+    subject = sign_in_throttle.build_throttle_keys(account="", address=address)["address"]
+    return sum(
+        count
+        for (count,) in fetch_rows("users", "SELECT count FROM users_signinattempts WHERE subject = %s", [subject])
+    )
+
+
+def try_to_sign_in(**headers: str) -> None:
+    person = Person(id=uuid.uuid4(), email=unique_email())
+    assert sign_in(person, "not the password", **headers).status_code == 401
+
+
+def test_clients_behind_a_gateway_are_counted_separately(behind_a_proxy):
+    one, other = unique_ip_address(), unique_ip_address()
+    before = count_failures(PROXY)
+    for address in (one, one, other):
+        try_to_sign_in(REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR=address)
+    assert (count_failures(one), count_failures(other), count_failures(PROXY) - before) == (2, 1, 0)
+
+
+def test_a_client_with_changing_headers_is_counted_once(behind_a_proxy):
+    mine, forged = unique_ip_address(), [unique_ip_address() for _ in range(3)]
+    for address in forged:
+        try_to_sign_in(REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR=f"{address}, {mine}", HTTP_FORWARDED=f"for={address}")
+    assert [count_failures(address) for address in (mine, *forged)] == [3, 0, 0, 0]
+
+
+def test_a_client_that_bypasses_the_gateway_is_counted_by_its_own_address(behind_a_proxy):
+    mine, forged = unique_ip_address(), unique_ip_address()
+    try_to_sign_in(REMOTE_ADDR=mine, HTTP_X_FORWARDED_FOR=forged)
+    assert (count_failures(mine), count_failures(forged)) == (1, 0)
+
+
+@pytest.fixture
+def https(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+
+@pytest.mark.parametrize(
+    ("peer", "scheme", "status"),
+    [(PROXY, "https", 200), (PROXY, "http", 301), (PROXY, "", 301), (STRANGER, "https", 301)],
+)
+def test_https_is_accepted_from_a_trusted_proxy_only(behind_a_proxy, https, peer, scheme, status):
+    headers = {"HTTP_X_FORWARDED_PROTO": scheme} if scheme else {}
+    assert send("get", "categories", REMOTE_ADDR=peer, **headers).status_code == status
+
+
+def test_an_unknown_host_is_refused():
+    assert send("get", "categories", HTTP_HOST="evil.example").status_code == 400
+    assert (
+        send("get", "categories", HTTP_HOST="127.0.0.1:8000", HTTP_X_FORWARDED_HOST="evil.example").status_code == 200
+    )
