@@ -13,7 +13,10 @@ problem details (RFC 9457), with the first line of the docstring as the message.
 
 import dataclasses
 import re
-from typing import Any, ClassVar, dataclass_transform
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self, dataclass_transform
+
+import msgspec
 
 _by_code: dict[str, type["DomainError"]] = {}
 
@@ -28,12 +31,27 @@ def _build_code(cls: type) -> str:
     return f"{context}.{re.sub(r'(?<!^)(?=[A-Z])', '_', cls.__name__).lower()}"
 
 
+class FieldError(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault of a request: where it is, a stable code, and what is wrong.
+
+    `pointer` is a JSON Pointer (RFC 6901) into the body; `parameter` is the name of a query parameter.
+    """
+
+    code: str
+    detail: str
+    pointer: str | msgspec.UnsetType = msgspec.UNSET
+    parameter: str | msgspec.UnsetType = msgspec.UNSET
+
+
 @dataclass_transform(kw_only_default=True)
 class DomainError(Exception):
     """The request could not be processed."""
 
     status: ClassVar[int] = 400  # of the HTTP response
     code: ClassVar[str] = "shop.domain_error"
+    # What the client can do, for the page of all errors. Inherited by subclasses.
+    remedy: ClassVar[str] = "Read `detail` and `facts`, and change the request."
+    field_errors: tuple[FieldError, ...] = ()  # the faults in the body or the query
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -51,11 +69,25 @@ class DomainError(Exception):
         """Return the class name as words. It is the same for every error of a code, unlike the message."""
         return re.sub(r"(?<!^)(?=[A-Z])", " ", type(self).__name__).capitalize()
 
+    def with_field_errors(self, field_errors: Iterable[FieldError]) -> Self:
+        """Attach the faults of the request to this error, and return it. They are not facts: no call carries them."""
+        self.field_errors = tuple(field_errors)
+        return self
+
+    def at(self, pointer: str) -> Self:
+        """Attach the place in the request's body that this error is about, and return the error."""
+        return self.with_field_errors([FieldError(pointer=pointer, code=self.code, detail=str(self))])
+
     def __str__(self) -> str:
         return (type(self).__doc__ or "").strip().split("\n")[0].format_map(self.facts)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self.facts.items())})"
+
+
+def list_error_classes() -> list[type[DomainError]]:
+    """Return all error classes that are loaded, sorted by code."""
+    return [_by_code[code] for code in sorted(_by_code)]
 
 
 def get_error_class(code: str) -> type[DomainError]:
@@ -66,40 +98,48 @@ def get_error_class(code: str) -> type[DomainError]:
 class Invalid(DomainError):
     """The request is not valid."""
 
+    remedy: ClassVar[str] = "Correct the request; `errors` says where. The same request will be refused again."
+
 
 class Unauthenticated(DomainError):
     """Sign in first: the credentials are missing, expired or not valid."""
 
+    remedy: ClassVar[str] = "Sign in, or refresh the access token, and send it as `Authorization: Bearer`."
     status: ClassVar[int] = 401
 
 
 class Forbidden(DomainError):
     """You are not allowed to do this."""
 
+    remedy: ClassVar[str] = "Use an account that has the permission. Signing in again does not help."
     status: ClassVar[int] = 403
 
 
 class NotFound(DomainError):
     """The requested resource does not exist."""
 
+    remedy: ClassVar[str] = "Check the id or the path. A resource of another customer does not exist for you."
     status: ClassVar[int] = 404
 
 
 class Conflict(DomainError):
     """The current state does not allow this."""
 
+    remedy: ClassVar[str] = "Read the current state of the resource, and decide whether the request still makes sense."
     status: ClassVar[int] = 409
 
 
 class Unprocessable(DomainError):
     """The request is well-formed but cannot be processed."""
 
+    remedy: ClassVar[str] = "Correct the request: it can be read, but what it names does not allow it."
     status: ClassVar[int] = 422
 
 
 class TooManyRequests(DomainError):
     """Too many attempts; try again in {retry_after} seconds."""
 
+    remedy: ClassVar[str] = "Wait for the seconds in `Retry-After`, then try again."
     status: ClassVar[int] = 429
     retry_after: int
 
@@ -113,6 +153,9 @@ class Closed(Conflict):
 class Unavailable(DomainError):
     """{what} did not answer: the operation may or may not have happened."""
 
+    remedy: ClassVar[str] = (
+        "Repeat the same request with the same `Idempotency-Key` after the seconds in `Retry-After`."
+    )
     status: ClassVar[int] = 503
     what: str
 

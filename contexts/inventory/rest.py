@@ -14,6 +14,7 @@ from contexts.inventory.service import catalogue, stock
 from contexts.inventory.service.catalogue import CategoryRow, ProductRow
 from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_render
 from shop.http import rest
+from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, paginate
 from shop.money import MAX_AMOUNT, Money
 
@@ -78,7 +79,7 @@ class StockView(msgspec.Struct):
     available: int
 
 
-class Receipt(msgspec.Struct):
+class Receipt(RequestBody):
     """Delivered units and the reference of the delivery."""
 
     sku: Sku
@@ -86,7 +87,7 @@ class Receipt(msgspec.Struct):
     reference: Text
 
 
-class Adjustment(msgspec.Struct):
+class Adjustment(RequestBody):
     """A signed correction of the stock and its reason."""
 
     sku: Sku

@@ -15,19 +15,20 @@ from contexts.payments.service import operations, refunds
 from contexts.payments.service.views import PaymentDetail, RefundView, to_payment_detail, to_refund_view
 from shop.errors import NotFound
 from shop.http.idempotency import Key
+from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, CUSTOMER, Staff, Text, View, endpoint, respond
 from shop.http.tokens import Caller
 from shop.money import MAX_AMOUNT, Money
 
 
-class PartialAmount(msgspec.Struct):
+class PartialAmount(RequestBody):
     """A part of the captured amount, in minor units."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 
 
-class RefundRequest(msgspec.Struct, forbid_unknown_fields=True):
+class RefundRequest(RequestBody):
     """The reason and the amount of a refund. Without an amount, all that remains is refunded."""
 
     reason: Text

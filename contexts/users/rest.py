@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from contexts.users.interface import Profile
 from contexts.users.service import accounts, sessions
 from contexts.users.service.sessions import Tokens
+from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, CUSTOMER, View, endpoint, respond
 from shop.http.tokens import Caller
 
@@ -24,7 +25,7 @@ Name = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^ *[^\x00-\x20\x7f]
 NO_STORE_HEADERS = {"Cache-Control": "no-store"}  # RFC 6749, 5.1
 
 
-class Registration(msgspec.Struct):
+class Registration(RequestBody):
     """A new account."""
 
     email: EmailAddress
@@ -32,20 +33,20 @@ class Registration(msgspec.Struct):
     full_name: Name
 
 
-class Credentials(msgspec.Struct):
+class Credentials(RequestBody):
     """E-mail address and password."""
 
     email: EmailAddress
     password: Password
 
 
-class Refresh(msgspec.Struct):
+class Refresh(RequestBody):
     """The refresh token of the current token pair."""
 
     refresh: RefreshToken
 
 
-class ProfileChange(msgspec.Struct):
+class ProfileChange(RequestBody):
     """Changes of the profile. Omitted fields keep their value."""
 
     full_name: Name | msgspec.UnsetType = msgspec.UNSET

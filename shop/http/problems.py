@@ -5,13 +5,14 @@ from typing import Any
 
 import msgspec
 import structlog
+from django.conf import settings
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
 from shop.calls import tracing
-from shop.errors import DomainError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from shop.errors import DomainError, FieldError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ class Problem(msgspec.Struct, kw_only=True):
     code: str
     facts: dict[str, Any]  # msgspec has no schema for object
     request_id: str
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET  # every fault of the body or the query
 
 
 class BadBody(Invalid):
@@ -69,13 +71,14 @@ def build_problem_response(error: DomainError, *, status: int | None = None, **e
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     body = Problem(
-        type=f"https://satsuma.example/problems/{error.code}",
+        type=f"{settings.SITE_URL}/api/docs/errors#{error.code}",
         title=error.title,
         status=status,
         detail=str(error),
         code=error.code,
         facts=facts,
         request_id=tracing.get_current_trace().causation_id,
+        errors=list(error.field_errors) or msgspec.UNSET,
     )
     content = msgspec.json.encode(body)
     return HttpResponse(content, status=status, content_type="application/problem+json", headers=headers)

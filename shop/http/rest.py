@@ -7,7 +7,6 @@
 The structs that are decoded and encoded are also the schemas of the OpenAPI document.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -31,14 +30,23 @@ from rest_framework.views import APIView
 from shop.decoders import warm_up_decoders
 from shop.errors import Forbidden, Unauthenticated
 from shop.http import idempotency, tokens
+from shop.http.field_errors import find_lenient_structs
 from shop.http.openapi import describe_endpoint
-from shop.http.problems import BadBody, BadQuery, Problem
+from shop.http.problems import BadQuery, Problem
+from shop.http.reading import read_body, read_query, refuse_body, refuse_query
 
 T = TypeVar("T")
+MAX_PAGE_SIZE = 100
 
 # Reusable field types. In Python a bare $ also matches before a newline at the end, hence the look-ahead.
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-Sku = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
+Sku = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)",
+        extra={"expected": "1 to 64 letters, digits, dots, underscores or hyphens"},
+    ),
+]
 # Invisible characters (controls, marks of width and direction) could make two different addresses look the same.
 _INVISIBLE = r"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 _EMAIL_CHARACTER = rf"[^@\s<>,;\"{_INVISIBLE}]"
@@ -60,10 +68,10 @@ class Page(msgspec.Struct, Generic[T]):
     previous: str | None = None
 
 
-class PageQuery(msgspec.Struct, kw_only=True):
+class PageQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The query parameters that select a page of a list."""
 
-    page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000, description="Values above 100 are reduced to 100.")] = 20
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE_SIZE, description="Entries of one page.")] = 20
     cursor: Annotated[PageCursor, msgspec.Meta(description="From `next` or `previous` of another page.")] = ""
 
 
@@ -161,6 +169,7 @@ def endpoint(
     query: type[msgspec.Struct] | None = None,
     idempotency: IdempotencyMode = "local",
     headers: Mapping[str, str] | None = None,
+    raw_body: bool = False,
 ) -> Callable[[ApiMethod], Callable[..., HttpResponse]]:
     """Declare an API method: its access, what it reads, and its responses.
 
@@ -169,13 +178,16 @@ def endpoint(
     idempotency: how a POST uses an Idempotency-Key. `local`: the key is stored in the transaction of the effect, so the
     method must not call other contexts. `handled_by_use_case`, `required`: the method receives it as
     `key` and passes it to the use case.
+    raw_body: the method reads the body itself, as the webhook of a provider does. Other methods without a body refuse one.
     headers: descriptions of other request headers that the method reads, for the OpenAPI document.
     """
 
     def decorate(method: ApiMethod) -> Callable[..., HttpResponse]:
+        if lenient := find_lenient_structs(body, query):
+            raise TypeError(f"{method.__qualname__} would ignore unknown members: derive {lenient} from RequestBody")
         warm_up_decoders(body, query)
         mode = idempotency if method.__name__ == "post" else "none"
-        declared = _Endpoint(method, access, next(iter(responses)), body, query, mode)
+        declared = _Endpoint(method, access, next(iter(responses)), body, query, mode, raw_body)
         description = describe_endpoint(
             method,
             public=type(access) is Anyone,
@@ -208,13 +220,11 @@ class _Endpoint:
     body: Any  # as in `endpoint`
     query: type[msgspec.Struct] | None
     idempotency: IdempotencyMode
+    raw_body: bool
 
     def run(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
         self.access.check(request)
-        if self.query is not None:
-            arguments["query"] = read_query(request, self.query)
-        if self.body is not None:
-            arguments["body"] = read_body(request, self.body)
+        self._read(request, arguments)
         if self.idempotency == "none":
             return self._respond(view, request, arguments)
         key = idempotency.read_key(request, arguments.get("body"), required=self.idempotency == "required")
@@ -223,6 +233,17 @@ class _Endpoint:
         if key is None:
             return self._respond(view, request, arguments)
         return idempotency.respond_once(view.context, key, partial(self._respond, view, request, arguments))
+
+    def _read(self, request: Request, arguments: dict[str, object]) -> None:
+        """Read query and body, and refuse what the method would ignore."""
+        if self.query is not None:
+            arguments["query"] = read_query(request, self.query)
+        elif self.access.permission:
+            refuse_query(request)
+        if self.body is not None:
+            arguments["body"] = read_body(request, self.body)
+        elif not self.raw_body and request.method not in ("GET", "HEAD"):
+            refuse_body(request)
 
     def _respond(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
         result = self.method(view, request, **arguments)
@@ -241,39 +262,12 @@ def replay_response(outcome: idempotency.Outcome) -> HttpResponse:
     return HttpResponse(outcome.body, status=outcome.status, content_type=content_type)
 
 
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-
-
-def read_body(request: Request, type_: type[T]) -> T:
-    """Decode the JSON body of a request. Raises BadBody with the place of the error, and TooLarge."""
-    data = request._request.body
-    if _NUL.search(data):
-        raise BadBody(why="Text must not contain a NUL character.")
-    try:
-        return msgspec.json.decode(data, type=type_)
-    except RecursionError:
-        raise BadBody(why="The JSON is nested too deeply.") from None
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise BadBody(why=str(error)) from None
-
-
-def read_query(request: Request, type_: type[T]) -> T:
-    """Decode the query string. Empty values count as absent. Raises BadQuery."""
-    values = {name: value for name, value in request.query_params.items() if value != ""}
-    if any("\0" in value for value in values.values()):
-        raise BadQuery(why="Text must not contain a NUL character.")
-    try:
-        return msgspec.convert(values, type=type_, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadQuery(why=str(error)) from None
-
-
 class KeysetPagination(CursorPagination):
     """Keyset pages: the last page of a long list is as fast as the first, and there is no COUNT."""
 
     page_size = 20
     page_size_query_param = "page_size"
-    max_page_size = 100
+    max_page_size = MAX_PAGE_SIZE
 
 
 def paginate(

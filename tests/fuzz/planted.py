@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
+from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, View, endpoint, respond
 
 
@@ -16,7 +17,7 @@ class Answer(msgspec.Struct):
     number: int
 
 
-class NumberRequest(msgspec.Struct):
+class NumberRequest(RequestBody):
     """A small number."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=9)]

@@ -84,12 +84,12 @@ def build_tampered_request(entry: str, value: Any) -> tuple[InProcessShopper, st
 
 @pytest.mark.parametrize("entry", WRITES)
 def test_no_field_of_a_table_can_be_set_from_outside(entry):
-    success, values = MATRIX[entry].answer(MATRIX[entry].allowed_role), canaries()
+    values = canaries()
     for kind, value in values.items():
         caller, method, request = build_tampered_request(entry, value)
         answer = caller.send(method, request.path, request.body, **request.headers)
-        assert answer.status in (success, 400), (kind, answer.body)
-        assert answer.status == 400 or text_of(value) not in answer.content.decode(), f"the answer repeats the {kind}"
+        assert (answer.status, answer.body["code"]) == (400, "shop.bad_body"), f"the {kind} is ignored"
+        assert text_of(value) not in answer.content.decode(), f"the answer repeats the {kind}"
     assert tables_containing(list(values.values())) == []
 
 
@@ -110,7 +110,7 @@ def test_boolean_fields_cannot_be_set():
     owner = create_callers("nothing.view")["owner"]
     for value in (True, False, ["*"]):
         given = {"full_name": "Ada", "is_active": value, "is_staff": value, "permissions": value}
-        assert owner.send("PATCH", "users/me", given).status == 200
+        assert owner.send("PATCH", "users/me", given).status == 400
     assert owner.post("staff/stock/receipts", {}).status == 403
     [(active, permissions)] = fetch_rows(
         "users", "SELECT is_active, permissions FROM users_user WHERE id = %s", [owner.get("users/me").body["id"]]

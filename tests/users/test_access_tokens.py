@@ -122,7 +122,7 @@ def test_every_bad_token_gets_the_same_response(kind):
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
     assert problem == {
-        "type": "https://satsuma.example/problems/shop.unauthenticated",
+        "type": f"{settings.SITE_URL}/api/docs/errors#shop.unauthenticated",
         "title": "Unauthenticated",
         "status": 401,
         "detail": str(Unauthenticated()),

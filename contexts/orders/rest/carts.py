@@ -2,15 +2,15 @@
 
 from uuid import UUID
 
-import msgspec
 from rest_framework.request import Request
 
 from contexts.orders.service import carts
 from contexts.orders.service.carts import CartView
+from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, Quantity, View, endpoint
 
 
-class ItemQuantity(msgspec.Struct):
+class ItemQuantity(RequestBody):
     """A quantity."""
 
     quantity: Quantity

@@ -11,6 +11,7 @@ from contexts.inventory.interface import Offer, UnknownSku, inventory
 from contexts.orders.models import Cart, CartItem
 from shop.db.database import transaction
 from shop.errors import Conflict, NotFound
+from shop.http.reading import RequestBody
 from shop.http.rest import Quantity, Sku
 from shop.money import Money, sum_amounts
 
@@ -27,7 +28,7 @@ class CartFull(Conflict):
     most: int = MAX_ITEMS
 
 
-class Item(msgspec.Struct, kw_only=True):
+class Item(RequestBody, kw_only=True):
     """A SKU and a quantity."""
 
     sku: Sku

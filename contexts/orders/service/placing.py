@@ -21,6 +21,7 @@ from contexts.users.interface import users
 from shop.db.database import PreparedStatement, execute_deferred
 from shop.db.leases import LEASE_DURATION
 from shop.errors import Invalid, Unauthenticated
+from shop.http.reading import RequestBody
 from shop.http.rest import Email, Text
 from shop.ids import uuid7
 from shop.messaging.events import Event
@@ -30,7 +31,7 @@ from shop.money import MAX_AMOUNT, Money, sum_amounts
 MAX_LINES = 1000
 
 
-class Address(msgspec.Struct, kw_only=True):
+class Address(RequestBody, kw_only=True):
     """A postal address. `country` is ISO 3166 alpha-2."""
 
     name: Text
@@ -42,14 +43,14 @@ class Address(msgspec.Struct, kw_only=True):
     country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$(?!\n)")]
 
 
-class PaymentMethod(msgspec.Struct, kw_only=True):
+class PaymentMethod(RequestBody, kw_only=True):
     """A payment provider, and the token that its form gave the customer's browser."""
 
     provider: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,30}$(?!\n)")]
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 
 
-class OrderRequest(msgspec.Struct, kw_only=True):
+class OrderRequest(RequestBody, kw_only=True):
     """A cart or items, where to send them, and how they are paid. A guest gives an e-mail address for the receipt."""
 
     cart_id: UUID | None = None

@@ -11,13 +11,14 @@ from shop.db.database import fetch_rows, transaction
 from shop.errors import TooManyRequests, Unavailable
 from shop.http import idempotency
 from shop.http.health import health, ready
+from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, CUSTOMER, Quantity, Sku, Staff, Text, View, endpoint, respond
 from shop.ids import uuid7
 
 executed: list[str] = []
 
 
-class Order(msgspec.Struct):
+class Order(RequestBody):
     """A request body."""
 
     sku: Sku
@@ -33,7 +34,7 @@ class Answer(msgspec.Struct):
     sku: str = ""
 
 
-class ListQuery(msgspec.Struct):
+class ListQuery(RequestBody):
     """Query parameters of a list."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
@@ -86,6 +87,12 @@ class Free(Api):
     def post(self, request: HttpRequest, body: Any) -> Any:
         """Accept any JSON."""
         return respond(None, 204)
+
+
+class Bodyless(Api):
+    @endpoint(access=ANYONE, responses={204: None}, idempotency="none")
+    def post(self, request: HttpRequest) -> None:
+        """Take no body."""
 
 
 class Bug(Api):
@@ -142,6 +149,7 @@ urlpatterns = [
     path("required", Required.as_view()),
     path("unkeyed", Unkeyed.as_view()),
     path("free", Free.as_view()),
+    path("bodyless", Bodyless.as_view()),
     path("bug", Bug.as_view()),
     path("busy", Busy.as_view()),
     path("broken", Broken.as_view()),

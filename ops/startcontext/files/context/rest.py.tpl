@@ -10,11 +10,12 @@ from rest_framework.request import Request
 from contexts.$context.interface import $Noun
 from contexts.$context.service import $context
 from shop.http import rest
+from shop.http.reading import RequestBody
 from shop.http.rest import CUSTOMER, Page, PageQuery, Text, View, endpoint
 from shop.http.tokens import Caller
 
 
-class ${Noun}Request(msgspec.Struct, forbid_unknown_fields=True):
+class ${Noun}Request(RequestBody):
     """$A_noun to create."""
 
     reference: Text

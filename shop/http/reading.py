@@ -1,0 +1,137 @@
+"""Read the body and the query of a request, or name every fault in it.
+
+msgspec decodes, as fast as it can. Only a request that it refuses is read a second time, to find all faults.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+from rest_framework.request import Request
+
+from shop.errors import FieldError
+from shop.http import field_errors, json_syntax
+from shop.http.json_pointers import quote_name, shorten
+from shop.http.problems import BadBody, BadQuery
+
+T = TypeVar("T")
+MAX_FAULTS_IN_DETAIL = 3
+IGNORED_PARAMETERS = {"gclid", "fbclid", "_"}  # of advertisements and caches, besides utm_*
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_TRUTH_VALUES = {"true": True, "1": True, "false": False, "0": False}
+
+
+class RequestBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of the types of request bodies and of their parts. An unknown member is a fault, never ignored."""
+
+
+class NoMembers(RequestBody):
+    """The body of a request that takes none: it may be empty, or an object without members."""
+
+
+class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """A request that takes no query parameter."""
+
+
+def read_body(request: Request, type_: type[T]) -> T:
+    """Decode the JSON body of a request. Raises BadBody with every fault, and TooLarge."""
+    data = request._request.body
+    try:
+        if b"\\u0000" not in data or not _NUL.search(data):
+            body = msgspec.json.decode(data, type=type_)
+            if not json_syntax.has_repeated_members(data):
+                return body
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    raise _build_bad_body(data, type_)
+
+
+def refuse_body(request: Request) -> None:
+    """Refuse members in the JSON body of a request that takes no body. Raises BadBody, TooLarge.
+
+    A form is no JSON: the button of an HTML page sends one.
+    """
+    if request.META.get("CONTENT_LENGTH") in (None, "", "0") or request._request.content_type in FORM_TYPES:
+        return
+    if request._request.body.strip():
+        read_body(request, NoMembers)
+
+
+def refuse_query(request: Request) -> None:
+    """Refuse query parameters where a request takes none. Raises BadQuery."""
+    if request.META.get("QUERY_STRING"):
+        read_query(request, NoQuery)
+
+
+def _build_bad_body(data: bytes, type_: Any) -> BadBody:
+    try:
+        faults = field_errors.find_field_errors(json_syntax.parse_strictly(data), type_)
+    except json_syntax.SyntaxFault as fault:
+        faults = (fault.field_error,)
+    except RecursionError:
+        faults = (FieldError(pointer="", code="nested_too_deeply", detail="The JSON is nested too deeply."),)
+    if not faults:  # only where any JSON is accepted
+        detail = "Contains a member that occurs twice, or a character that a text cannot have."
+        faults = (FieldError(pointer="", code="invalid", detail=detail),)
+    return BadBody(why=_summarize(faults)).with_field_errors(faults)
+
+
+def _summarize(faults: tuple[FieldError, ...]) -> str:
+    """Describe the first faults in one text."""
+    parts = [f"{place}: {fault.detail}" if (place := fault.pointer or fault.parameter) else fault.detail for fault in
+             faults[:MAX_FAULTS_IN_DETAIL]]  # fmt: skip
+    more = len(faults) - len(parts)
+    return " ".join([*parts, f"And {more} more; see `errors`."] if more else parts)
+
+
+def read_query(request: Request, type_: type[T]) -> T:
+    """Decode the query string. Empty values count as absent. Raises BadQuery with every fault."""
+    given = {name: values for name, values in request.query_params.lists() if not _is_ignored(name)}
+    values = {name: last for name, [*_, last] in given.items() if last != ""}
+    try:
+        if not any(len(all_values) > 1 for all_values in given.values()) and not any(
+            "\0" in v for v in values.values()
+        ):
+            return msgspec.convert(values, type=type_, strict=False)
+    except msgspec.ValidationError:
+        pass
+    faults = tuple(_find_query_faults(given, values, type_))
+    faults = faults or (FieldError(parameter=", ".join(values), code="invalid", detail="Is not valid."),)
+    raise BadQuery(why=_summarize(faults)).with_field_errors(faults)
+
+
+def _is_ignored(name: str) -> bool:
+    return name in IGNORED_PARAMETERS or name.startswith("utm_")
+
+
+def _find_query_faults(given: dict[str, list[str]], values: dict[str, str], type_: Any) -> Iterator[FieldError]:
+    """Yield the faults of query parameters, by parameter."""
+    for name, all_values in given.items():
+        if len(all_values) > 1:
+            detail = f"{quote_name(name)} is given more than once."
+            yield FieldError(parameter=shorten(name), code="repeated", detail=detail)
+    fields = field_errors.describe_type(type_).fields  # type: ignore[attr-defined]  # of a struct
+    types = {field.encode_name: field.type for field in fields}
+    typed = {name: _parse_parameter(value, types[name]) if name in types else value for name, value in values.items()}
+    for fault in field_errors.find_field_errors(typed, type_):
+        code, detail = fault.code.replace("_member", "_parameter"), fault.detail.replace(", not text", "")
+        yield FieldError(parameter=str(fault.pointer).removeprefix("/"), code=code, detail=detail)
+
+
+def _parse_parameter(value: str, type_: inspect.Type) -> Any:
+    """Convert the text of a parameter as its type is written in a query; the text itself if it cannot be converted."""
+    if isinstance(type_, inspect.Metadata):
+        return _parse_parameter(value, type_.type)
+    if isinstance(type_, inspect.UnionType):
+        parsed = (_parse_parameter(value, choice) for choice in type_.types)
+        return next((found for found in parsed if not isinstance(found, str)), value)
+    if isinstance(type_, inspect.BoolType):
+        return _TRUTH_VALUES.get(value.lower(), value)
+    if isinstance(type_, inspect.IntType) and re.fullmatch(r"[+-]?[0-9]{1,30}", value):
+        return int(value)
+    if isinstance(type_, inspect.FloatType) and re.fullmatch(r"[+-]?[0-9.]{1,30}([eE][+-]?[0-9]{1,3})?", value):
+        return float(value)
+    return value
