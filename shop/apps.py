@@ -4,7 +4,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from shop.calls import services
+from shop.calls import methods, services
 
 
 class ShopConfig(AppConfig):
@@ -22,7 +22,7 @@ class ShopConfig(AppConfig):
         from shop.messaging import engine
 
         services.set_remote_transport(bind_remote)
-        services.set_outage_errors((OperationalError, InterfaceError), close_broken_connections)
+        methods.set_outage_errors((OperationalError, InterfaceError), close_broken_connections)
         engine.purges["idempotency_keys"] = idempotency.purge
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from shop import clock
-from shop.calls import services
+from shop.calls import methods, services
 from shop.db.database import PreparedStatement, execute, fetch_rows, hosted_contexts
 from shop.errors import Unavailable
 from shop.messaging import events
@@ -26,9 +26,9 @@ class Inbox(Protocol):
 
 
 @cache
-def get_accept_method(context: str) -> services.Method:
+def get_accept_method(context: str) -> methods.Method:
     """Return the wire method that delivers events to a context in another process."""
-    return services.Method(f"{context}.inbox", Inbox.accept)
+    return methods.Method(f"{context}.inbox", Inbox.accept)
 
 
 def get_served_methods(contexts: Iterable[str]) -> dict[str, Callable[[bytes], bytes]]:

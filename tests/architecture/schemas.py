@@ -13,7 +13,7 @@ from django.conf import settings
 
 from shop import errors
 from shop.calls import services
-from shop.calls.services import Method
+from shop.calls.methods import Method
 from shop.messaging import events
 
 CONTEXTS_FOLDER = settings.BASE_DIR / "contexts"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from shop import errors
 from shop.calls import services
-from shop.calls.services import DTO, Method, read
+from shop.calls.methods import Method
+from shop.calls.services import DTO, read
 from shop.errors import DomainError
 from shop.messaging import events
 from tests.architecture.strategies import examples, fields

@@ -7,7 +7,7 @@ MUTANTS = (
         name="call_ignores_unknown_argument",
         what="a callee of the previous release ignores an argument that it does not know",
         rule="a call with an unknown argument is refused, never executed without it",
-        module="shop.calls.services",
+        module="shop.calls.methods",
         replace="arguments = msgspec.defstruct(function.__name__, fields, kw_only=True, forbid_unknown_fields=True)",
         by="arguments = msgspec.defstruct(function.__name__, fields, kw_only=True)",
         caught_by="tests/releases/test_rolling.py::test_a_new_argument_is_never_dropped_by_the_old_release",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from shop.calls import services
+from shop.calls import methods, services
 from shop.calls.remote.client import bind_remote
 from shop.errors import DomainError, Unavailable
 
@@ -20,7 +20,7 @@ def record_calls_to(urls: Iterable[str]) -> None:
     services.set_remote_transport(partial(_connect_recording, frozenset(urls)))
 
 
-def _connect_recording(urls: frozenset[str], method: services.Method, url: str) -> services.MethodCall:
+def _connect_recording(urls: frozenset[str], method: methods.Method, url: str) -> methods.MethodCall:
     send = bind_remote(method, url)
     if url not in urls:
         return send

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -44,15 +44,9 @@ class Command(BaseCommand):
 
 def _run_worker(contexts: tuple[str, ...]) -> int:
     """Run engine, watchdog and consumer until the process is asked to stop. Returns the exit status."""
-    from celery import signals
-
-    from shop.messaging.celery import broker, tasks
-    from shop.messaging.celery.wake_up import MIN_BATCH_INTERVAL_SECONDS, WakeUpSender
+    from shop.messaging.celery import tasks
+    from shop.messaging.celery.wake_up import WakeUpSender
     from shop.messaging.celery.watchdog import Watchdog
-
-    def send(publisher: str, subscriber: str, envelopes: Iterable[Envelope]) -> bool:
-        # Envelopes for our own contexts are stored directly, without the broker.
-        return subscriber not in contexts and broker.send_envelopes(publisher, subscriber, envelopes)
 
     def exit_process(status: int) -> None:
         """Exit without waiting for the consumer, which may hang at its broker. Keeps the lock, so that it runs once."""
@@ -61,33 +55,46 @@ def _run_worker(contexts: tuple[str, ...]) -> int:
         os._exit(status)
 
     exit_lock = threading.Lock()
-    shutdown_timer = threading.Timer(STOP_TIMEOUT_SECONDS, exit_process, [0])
-    shutdown_timer.daemon = True
-    poll = settings.POLL_SECONDS
-    engine = tasks.WorkerState.engine = Engine(
-        contexts, poll_interval=poll, timer_delay=poll, send=send, relay_interval=MIN_BATCH_INTERVAL_SECONDS
-    )
+    engine = tasks.WorkerState.engine = _build_engine(contexts)
     watchdog = tasks.WorkerState.watchdog = Watchdog(
         contexts, settings.WATCHDOG_SECONDS, lambda _: exit_process(CONSUMER_STOPPED_STATUS)
     )
     wake_up_sender, recorder = WakeUpSender(local_contexts=contexts), CallRecorder()
-    recorder.start()
-    engine.start()
-    wake_up_sender.start()
-    watchdog.start()
+    for part in (recorder, engine, wake_up_sender, watchdog):
+        part.start()
     consumer = _build_consumer(contexts)
+    _consume(consumer, at_timeout=lambda: exit_process(0))
+    watchdog.stop()
+    exit_lock.acquire()
+    for part in (engine, recorder, wake_up_sender):
+        part.stop()
+    return consumer.exitcode or 0
+
+
+def _consume(consumer: "WorkController", at_timeout: Callable[[], None]) -> None:
+    """Consume until SIGTERM or SIGINT. Calls `at_timeout` if the consumer does not stop in STOP_TIMEOUT_SECONDS."""
+    from celery import signals
+
+    shutdown_timer = threading.Timer(STOP_TIMEOUT_SECONDS, at_timeout)
+    shutdown_timer.daemon = True
     signals.worker_shutting_down.connect(
         lambda **_: shutdown_timer.start() if shutdown_timer.ident is None else None, weak=False
     )
     consumer.start()
     shutdown_timer.cancel()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a second signal changes nothing
-    watchdog.stop()
-    exit_lock.acquire()
-    engine.stop()
-    recorder.stop()
-    wake_up_sender.stop()
-    return consumer.exitcode or 0
+
+
+def _build_engine(contexts: tuple[str, ...]) -> Engine:
+    """Build the engine of a worker. It stores events for its own contexts directly, without the broker."""
+    from shop.messaging.celery import broker
+    from shop.messaging.celery.wake_up import MIN_BATCH_INTERVAL_SECONDS
+
+    def send(publisher: str, subscriber: str, envelopes: Iterable[Envelope]) -> bool:
+        return subscriber not in contexts and broker.send_envelopes(publisher, subscriber, envelopes)
+
+    poll = settings.POLL_SECONDS
+    return Engine(contexts, poll_interval=poll, timer_delay=poll, send=send, relay_interval=MIN_BATCH_INTERVAL_SECONDS)
 
 
 def _build_consumer(contexts: tuple[str, ...]) -> "WorkController":

@@ -14,9 +14,10 @@ import structlog
 
 from shop import chaos
 from shop.calls.deadline import remaining_seconds
+from shop.calls.methods import Method, MethodCall, UnreadableReply
 from shop.calls.remote.signature import build_headers
 from shop.calls.remote.wire import OUTCOME_FAILED, OUTCOME_HEADER, OUTCOME_REFUSED, build_path
-from shop.calls.services import Method, MethodCall, UnreadableReply, record_calls
+from shop.calls.services import record_calls
 from shop.errors import Unavailable
 
 REPLY_TIMEOUT_SECONDS = 3.0  # of one attempt

@@ -9,9 +9,9 @@ from django.db import close_old_connections
 
 from shop.calls import tracing
 from shop.calls.deadline import deadline
+from shop.calls.methods import InvalidArguments
 from shop.calls.remote.signature import InvalidSignature, NonceReused, verify_signature
 from shop.calls.remote.wire import OUTCOME_FAILED, OUTCOME_HEADER, OUTCOME_REFUSED, build_path
-from shop.calls.services import InvalidArguments
 
 MAX_REQUEST_BYTES = 4_000_000
 
