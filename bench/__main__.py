@@ -20,7 +20,7 @@ from bench.plan import COMPARED, SCALED_AT, Plan, make_plan
 from bench.postgres import Postgres
 from bench.processes import Failed
 from bench.report import Row
-from bench.systems import ROOT, Control, Satsuma, Split, System
+from bench.systems import ROOT, Control, Satsuma, Split, System, extract_revision
 from ops.launch.postgres import PostgresUnavailable
 from ops.launch.valkey import ValkeyUnavailable
 
@@ -76,6 +76,9 @@ def _parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--engine", choices=engines, default="embedded", help="engine of Satsuma (default: %(default)s)"
     )
+    parser.add_argument(
+        "--before", metavar="REVISION", help="measure this git revision too, in turn with the present files"
+    )
     parser.add_argument("--out", type=Path, help="folder for results.json and results.svg")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a target is missed")
     return parser.parse_args(arguments)
@@ -100,6 +103,9 @@ def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool
     port = stack.enter_context(sink())
     shared = (postgres, plan.layout, folder)
     systems: list[System] = [Satsuma("satsuma", *shared, plan.products, mail_port=port)]
+    if plan.before:
+        root = extract_revision(plan.before, folder / "before")
+        systems.append(Satsuma("before", *shared, plan.products, mail_port=port, root=root))
     systems += [Control("control", *shared, plan.products)] if plan.compares else []
     systems += [Satsuma("small", *shared, plan.small, mail_port=port)] if plan.scale else []
     systems += [Split("split", *shared, plan.products, mail_port=port)] if plan.split else []

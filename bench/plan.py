@@ -37,6 +37,7 @@ class Plan:
     out: Path | None
     check: bool
     changes: float
+    before: str | None = None  # a git revision that is measured too
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def make_plan(given: argparse.Namespace) -> Plan:
         orders=_given_or_default(given.orders, 100_000 if full or (scale and not given.quick) else 10_000 if scale else 0),
         small=100, layout=Layout(given.workers, given.threads, given.engine),
         out=given.out or (ROOT / "bench" if full else None), check=given.check,
-        changes=given.changes,
+        changes=given.changes, before=given.before,
     )  # fmt: skip
     return _validated(plan)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ MAX_SPLIT_RATIO = 2.5  # p50 in five processes, divided by that in one
 # "Towards Modern Development of Cloud Applications" (HotOS 2023) reports up to 15 times the latency and 9 times the cost.
 PUBLISHED = "published: up to 15 times the time, 9 times the CPU"
 MIN_CELERY_RATIO = 0.7  # throughput with Celery, divided by that with the embedded engine
+MIN_THROUGHPUT_OF_BEFORE = 0.97  # of the revision that --before names
 MAX_SCALE_RATIO = 1.3  # time in the large shop, divided by that in the small one
 
 
@@ -66,45 +68,75 @@ def _line(row: Row) -> str:
     )  # fmt: skip
 
 
+class Comparison:
+    """The figures of the systems at SCALED_AT clients, by operation and system."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.figures = {(row.operation, row.system): row.figures for row in rows if row.clients == SCALED_AT}
+
+    def list_operations(self, system: str) -> list[str]:
+        return [operation for operation, measured in self.figures if measured == system]
+
+    def throughput(self, operation: str, system: str, reference: str) -> float:
+        """Divide the throughput of one system by that of another."""
+        return self.figures[operation, system].per_second / self.figures[operation, reference].per_second
+
+    def cpu_note(self, operation: str, system: str, reference: str) -> str:
+        used, compared = (
+            figures.app_cpu + figures.database_cpu
+            for figures in (self.figures[operation, system], self.figures[operation, reference])
+        )
+        return f"{used / compared:.2f} times the CPU"
+
+
 def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
     """Compare the figures with each target that this run has figures for."""
-    compared = [row for row in rows if row.clients == SCALED_AT]
-    speed = {(row.operation, row.system): row.figures.per_second for row in compared}
-    cpu = {(row.operation, row.system): row.figures.app_cpu + row.figures.database_cpu for row in compared}
+    found = Comparison(rows)
+    return [
+        *_judge_control(found),
+        *_judge_before(found),
+        *_judge_topologies(found),
+        *_judge_calls(calls),
+        *_judge_scale(found),
+    ]
 
-    def format_cpu_ratio(operation: str, system: str, reference: str) -> str:
-        return f"{cpu[operation, system] / cpu[operation, reference]:.2f} times the CPU"
 
-    found = []
+def _judge_control(found: Comparison) -> Iterator[Verdict]:
+    measured = found.list_operations("control")
     for name, minimum in MIN_THROUGHPUT_RATIOS.items():
-        if (name, "control") in speed:
-            ratio, note = speed[name, "satsuma"] / speed[name, "control"], format_cpu_ratio(name, "satsuma", "control")
-            found.append(Verdict(f"{name}: throughput, of the control's", ratio, minimum, True, note))
-    if ("orders", "split") in speed:
-        latency = {row.system: row.figures.p50 for row in compared if row.operation == "orders"}
-        ratio, note = latency["split"] / latency["satsuma"], format_cpu_ratio("orders", "split", "satsuma")
-        name = "orders: p50 in five processes, of one's"
-        found.append(Verdict(name, ratio, MAX_SPLIT_RATIO, False, f"{note}; {PUBLISHED}"))
+        if name in measured:
+            ratio, note = found.throughput(name, "satsuma", "control"), found.cpu_note(name, "satsuma", "control")
+            yield Verdict(f"{name}: throughput, of the control's", ratio, minimum, True, note)
+
+
+def _judge_before(found: Comparison) -> Iterator[Verdict]:
+    for name in found.list_operations("before"):
+        ratio, note = found.throughput(name, "satsuma", "before"), found.cpu_note(name, "satsuma", "before")
+        yield Verdict(f"{name}: throughput, of before", ratio, MIN_THROUGHPUT_OF_BEFORE, True, note)
+
+
+def _judge_topologies(found: Comparison) -> Iterator[Verdict]:
+    if found.list_operations("split"):
+        ratio = found.figures["orders", "split"].p50 / found.figures["orders", "satsuma"].p50
+        note = f"{found.cpu_note('orders', 'split', 'satsuma')}; {PUBLISHED}"
+        yield Verdict("orders: p50 in five processes, of one's", ratio, MAX_SPLIT_RATIO, False, note)
+    if found.list_operations("celery"):
+        ratio, note = found.throughput("orders", "celery", "satsuma"), found.cpu_note("orders", "celery", "satsuma")
+        name = "orders: throughput with Celery, of the embedded engine's"
+        yield Verdict(name, ratio, MIN_CELERY_RATIO, True, note)
+
+
+def _judge_calls(calls: dict[str, float]) -> Iterator[Verdict]:
     if calls:
         overhead, name = calls["local"] - calls["plain"], "interface call: µs more than a plain one"
-        found.append(Verdict(name, overhead, MAX_CALL_OVERHEAD_MICROSECONDS, False))
-        name = "call to another process, p50 in µs"
-        found.append(Verdict(name, calls["remote"], MAX_REMOTE_CALL_MICROSECONDS, False))
-    if ("orders", "celery") in speed:
-        ratio, note = (
-            speed["orders", "celery"] / speed["orders", "satsuma"],
-            format_cpu_ratio("orders", "celery", "satsuma"),
-        )
-        name = "orders: throughput with Celery, of the embedded engine's"
-        found.append(Verdict(name, ratio, MIN_CELERY_RATIO, True, note))
-    for operation, system in speed:
-        if system == "small":
-            ratio, name = (
-                speed[operation, "small"] / speed[operation, "satsuma"],
-                f"{operation}: time in the large shop",
-            )
-            found.append(Verdict(f"{name}, of the small one's", ratio, MAX_SCALE_RATIO, False))
-    return found
+        yield Verdict(name, overhead, MAX_CALL_OVERHEAD_MICROSECONDS, False)
+        yield Verdict("call to another process, p50 in µs", calls["remote"], MAX_REMOTE_CALL_MICROSECONDS, False)
+
+
+def _judge_scale(found: Comparison) -> Iterator[Verdict]:
+    for operation in found.list_operations("small"):
+        name = f"{operation}: time in the large shop, of the small one's"
+        yield Verdict(name, found.throughput(operation, "small", "satsuma"), MAX_SCALE_RATIO, False)
 
 
 def verdict_lines(found: list[Verdict], calls: dict[str, float]) -> str:

@@ -51,15 +51,17 @@ class System:
     application: str
     databases: tuple[str, ...]
 
-    def __init__(self, name: str, postgres: Postgres, layout: Layout, folder: Path, products: int) -> None:
-        self.name, self.postgres, self.layout, self.products = name, postgres, layout, products
+    def __init__(
+        self, name: str, postgres: Postgres, layout: Layout, folder: Path, products: int, *, root: Path = ROOT
+    ) -> None:
+        self.name, self.postgres, self.layout, self.products, self.root = name, postgres, layout, products, root
         self.output = (folder / f"{name}.log").open("ab")
         self.port = _free_port()
         self.processes: list[Process] = []
         self.connections: dict[str, psycopg.Connection] = {}
         self.environment = {
             **{name: os.environ[name] for name in INHERITED if name in os.environ},
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(root),
             "SECRET_KEY": secrets.token_urlsafe(48),
             "DATABASE_POOL_SIZE": "16",
             "LOG_LEVEL": "WARNING",
@@ -84,7 +86,7 @@ class System:
 
     def _spawn(self, *arguments: str, program: str = sys.executable, **own: str) -> None:
         command, environment = [program, *arguments], self.environment | own
-        self.processes.append(Process(command, environment, stdout=self.output, stderr=self.output, cwd=ROOT))
+        self.processes.append(Process(command, environment, stdout=self.output, stderr=self.output, cwd=self.root))
 
     def _is_responding(self) -> bool:
         if any(process.child.poll() is not None for process in self.processes):
@@ -101,7 +103,12 @@ class System:
     def run(self, *arguments: str) -> None:
         """Run a command of this shop, in its environment. Raises Failed."""
         done = subprocess.run(
-            [sys.executable, *arguments], env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, *arguments],
+            env=self.environment,
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise Failed(f"{self.name}: {' '.join(arguments)}: {done.stdout}{done.stderr}")
@@ -188,8 +195,8 @@ class Satsuma(System):
 
     application = "config.wsgi:application"
 
-    def __init__(self, *arguments: object, mail_port: int) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
+    def __init__(self, *arguments: object, mail_port: int, root: Path = ROOT) -> None:
+        super().__init__(*arguments, root=root)  # type: ignore[arg-type]
         self.databases = tuple(map(self.name_database, ALL_CONTEXTS))
         self.environment |= {
             "DATABASE_URL": self.postgres.url("postgres"),
@@ -294,3 +301,13 @@ class Split(Satsuma):
 
     def _list_probe_urls(self) -> list[str]:
         return [f"http://127.0.0.1:{port}/ready" for port in self.public.values()]
+
+
+def extract_revision(revision: str, folder: Path) -> Path:
+    """Write the files of a git revision to a new folder, and return the folder. Raises Failed."""
+    folder.mkdir()
+    archive = subprocess.run(["git", "archive", "--format=tar", revision], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        raise Failed(f"--before {revision}: {archive.stderr.decode().strip()}")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder

@@ -8,8 +8,10 @@ A test that looks into its own process meanwhile (statements on its connections,
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIRequest
+from django.dispatch import receiver
 from django.http import HttpResponse
 from django.test import client
+from django.test.signals import setting_changed
 from django.utils.encoding import iri_to_uri
 
 from tests.topologies import five_processes
@@ -17,8 +19,23 @@ from tests.topologies import five_processes
 TOKEN = "t" * 32
 
 
+# The middleware of this process. Each new client would load it again, which lists all static files.
+_middleware: dict[str, Any] = {}
+
+
+@receiver(setting_changed)
+def _forget_middleware(**_: object) -> None:
+    _middleware.clear()
+
+
 class Handler(client.ClientHandler):
     """Process a request here, or send it to the process that hosts the path."""
+
+    def load_middleware(self, *arguments: Any, **options: Any) -> None:
+        if not _middleware:
+            super().load_middleware(*arguments, **options)
+            _middleware.update((name, value) for name, value in vars(self).items() if name != "enforce_csrf_checks")
+        vars(self).update(_middleware)
 
     def __call__(self, environ: dict[str, Any]) -> HttpResponse:
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")

@@ -43,7 +43,8 @@ class LeakCheck:
     def __init__(self) -> None:
         self.spawn_count = 0
         self.database: psycopg.Connection | None = None
-        self.has_closed_fixture = False  # one of a wider scope, which may have started processes
+        self.has_closed_fixture = False  # one of a wider scope, in whose lifetime processes were started
+        self.spawned_before: dict[object, int] = {}  # by fixture: the processes that were started before it
         self.kept_sessions: dict[object, set[int]] = {}  # by fixture: the sessions of the processes that it started
         self.kept_threads: dict[object, set[threading.Thread]] = {}
         os.environ[RUN_MARK] = str(os.getpid())
@@ -85,11 +86,13 @@ class LeakCheck:
             os.environ[OWNER_MARK] = outer
             self.kept_threads[fixturedef] = set(threading.enumerate()) - threads
             self.kept_sessions[fixturedef] = set()  # also its processes that a test starts
+            self.spawned_before[fixturedef] = spawned
             if self.spawn_count != spawned:
                 self.keep(set(find_processes()) - before, fixturedef)
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
-        self.has_closed_fixture |= self.kept_sessions.pop(fixturedef, None) is not None
+        if self.kept_sessions.pop(fixturedef, None) is not None:
+            self.has_closed_fixture |= self.spawned_before.pop(fixturedef) != self.spawn_count
         self.kept_threads.pop(fixturedef, None)
 
     def keep(self, pids: Iterable[int], owner: object) -> None:

@@ -100,6 +100,14 @@ def test_the_split_shop_is_compared_with_the_monolith(latency, reached):
     assert verdict.note.startswith("2.00 times the CPU; published: up to 15 times the time")
 
 
+@pytest.mark.parametrize(("now", "reached"), [(97, True), (96, False)])
+def test_a_revision_measured_in_the_same_run_is_compared_with_the_present_files(now, reached):
+    before = Row("orders", 8, "before", figures(per_second=100, app_cpu=13, database_cpu=5))
+    [verdict] = report.verdicts([Row("orders", 8, "satsuma", figures(per_second=now)), before], {})
+    assert (verdict.value, verdict.reached) == (now / 100, reached)
+    assert verdict.note == "0.50 times the CPU"
+
+
 def test_a_shop_that_slows_down_with_its_size_is_reported():
     slow = [Row("list", 8, "satsuma", figures(per_second=70)), Row("list", 8, "small", figures(per_second=100))]
     [verdict] = report.verdicts(slow, {})

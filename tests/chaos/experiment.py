@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos import final_states
+from tests.chaos.expiry import expire
 from tests.chaos.flows import STOCK, Purchase
 from tests.chaos.forkserver import ForkServer
 from tests.chaos.row_locks import UnfinishedRowLocks
@@ -86,9 +87,13 @@ class Experiment:
         """Wait until all orders are finished. AssertionError if they are not after `limit` seconds."""
         unfinished = {email for email, ids in final_states.order_ids_by_email(self._emails()).items() if ids}
         deadline = time.monotonic() + limit
+        self._expire()
         while unfinished := unfinished - self._update_recovered(unfinished):
             assert time.monotonic() < deadline, f"not finished after {limit} s: {self._names(unfinished)}"
             time.sleep(POLL_INTERVAL_SECONDS)  # another process is at work
+
+    def _expire(self) -> None:
+        expire(purchase.email for purchase in self.purchases if purchase.definition.expires)
 
     def _update_recovered(self, emails: Iterable[str]) -> set[str]:
         """Return those of the emails whose orders are finished, and note how long the newly finished ones took."""
@@ -115,6 +120,7 @@ class Experiment:
                 for injection, purchase in waiting.items()
                 if answers[injection] != purchase.definition.answers
             }
+            self._expire()
             assert time.monotonic() < deadline, f"answered otherwise: {[f'{i} {answers[i]}' for i in waiting]}"
             time.sleep(0.1 if waiting else 0)  # until the time to pay is over, or another process has finished
 

@@ -8,21 +8,18 @@ from dataclasses import dataclass, replace
 
 import psycopg
 from django.db import close_old_connections
-from django.test import override_settings
 
 from shop import chaos
 from shop.db.database import hosted_contexts
 from shop.messaging import engine, events, handling, relay
+from tests.chaos.expiry import expire
 from tests.chaos.final_states import FinalState, find_finished
 from tests.chaos.row_locks import connection_parameters
 from tests.context_map import list_callers_first
 from tests.shopper import InProcessShopper, Response
 
-# Long enough for a loaded machine to place the order before the time is over, which would be another flow.
-EXPIRY_HOLD_SECONDS = 1.0
 STOCK = 2  # units of each purchase's own SKU
 FLOW_TIMEOUT_SECONDS = 90.0  # for a flow without a fault
-NORMAL_HOLD_SECONDS = 900.0  # the time to pay of a flow in which it does not run out
 
 SOLD = FinalState("confirmed", "done", "captured", 1, 1, 0, 1, "committed", -1, ("order_confirmed",))
 CONFIRMED_AND_CANCELLED_MAILS = ("order_cancelled", "order_confirmed")
@@ -53,7 +50,7 @@ class Flow:
     answers: tuple[int, ...]  # the status of each request, once the order is final
     final_states: tuple[FinalState, ...]  # one of these
     quantity: int = 1
-    hold: float = NORMAL_HOLD_SECONDS  # the time to pay
+    expires: bool = False  # the time to pay ends while the order waits
     loses_a_unit: bool = False  # one unit is removed between quote and reservation
 
 
@@ -70,7 +67,7 @@ FLOWS = {
             "cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED, CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID)
         ),
         Flow("timeout", "tok_timeout_then_ok", (201,), (SOLD,)),
-        Flow("expiry", "tok_requires_action", (409,), (VOIDED, REJECTED), hold=EXPIRY_HOLD_SECONDS),
+        Flow("expiry", "tok_requires_action", (409,), (VOIDED, REJECTED), expires=True),
     )
 }
 
@@ -96,8 +93,7 @@ class Purchase:
 def send_requests(purchase: Purchase) -> list[int]:
     """Send the requests of the customer, each once, and return the statuses of the responses."""
     flow, shopper = purchase.definition, InProcessShopper()
-    with override_settings(RESERVATION_HOLD_SECONDS=flow.hold):
-        placed = _place(shopper, purchase)
+    placed = _place(shopper, purchase)
     if len(flow.answers) == 1 or placed.status != flow.answers[0]:
         return [placed.status]
     return [placed.status, _cancel(shopper, placed).status]
@@ -170,16 +166,11 @@ class SteppedEngine:
 
     def run_until_finished(self, purchase: Purchase, timeout: float = FLOW_TIMEOUT_SECONDS) -> bool:
         """Run the engine until no work is left for the purchase. Return whether that was so within `timeout` seconds."""
-        wait_for_expiry(purchase)
+        if purchase.definition.expires:  # in all contexts at once: otherwise chance decides which one notices it first
+            expire([purchase.email])
         deadline = time.monotonic() + timeout
         while True:
             if not self.run_once():
                 close_old_connections()
                 if (is_finished := bool(find_finished([purchase.email]))) or time.monotonic() > deadline:
                     return is_finished
-
-
-def wait_for_expiry(purchase: Purchase) -> None:
-    """Wait until the time to pay is over, if it is short: otherwise chance decides which context notices it first."""
-    if purchase.definition.hold < NORMAL_HOLD_SECONDS:
-        time.sleep(purchase.definition.hold)
