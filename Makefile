@@ -18,7 +18,7 @@ test test-local test-loopback test-split test-fuzz: export PYTHONHASHSEED := 0
 .DEFAULT_GOAL := help
 
 .PHONY: help up split test test-local test-loopback test-split lint style boundaries vocabulary types format \
-	test-fuzz test-brokers mutants chaos sweep crowd bench clean lock
+	test-fuzz test-brokers test-moves mutants chaos sweep crowd bench clean lock
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -92,8 +92,12 @@ chaos: $(VENV)/dev.stamp  ## buy from a shop under injected faults, then audit i
 	@$(RUN) -m tests.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
 		$(if $(findstring command,$(origin ENGINE)),--engine $(ENGINE))
 
-sweep: $(VENV)/dev.stamp  ## kill one of five processes at every fault point
-	@TRANSPORT=loopback SPLIT_EVERY=1 $(RUN) -m pytest tests/chaos/test_split_sweep.py
+sweep: $(VENV)/dev.stamp  ## kill a process at every fault point, in one process and in five
+	@TRANSPORT=local SWEEP_EVERY=1 $(RUN) -m pytest tests/chaos/test_sweep.py
+	@TRANSPORT=loopback SWEEP_EVERY=1 $(RUN) -m pytest tests/chaos/test_sweep.py tests/chaos/test_split_sweep.py
+
+test-moves: $(VENV)/dev.stamp  ## move databases between servers, interrupted at every point (ARGS)
+	@TRANSPORT=local $(RUN) -m pytest tests/ops/peel/test_interrupted_moves.py tests/ops/peel/test_tutorial.py $(ARGS)
 
 ##@ Measure
 

@@ -23,7 +23,7 @@ def repeat_concurrently(count: int, do: Callable[[int], Any]) -> list[Any]:
     return run_concurrently(*(partial(do, number) for number in range(count)))
 
 
-def eventually(check: Callable[[], Any], *meanwhile: Callable[[], Any], timeout: float = 60.0) -> Any:
+def eventually(check: Callable[[], Any], *meanwhile: Callable[[], Any], timeout: float = 180.0) -> Any:
     """Repeat `check` until its result is true, and return the result.
 
     Each round runs the actions in `meanwhile` before the check. AssertionError after `timeout` seconds: these only limit how

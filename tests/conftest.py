@@ -28,7 +28,9 @@ SINGLE_BINDING_TESTS = {
     "loopback": ("bench", "chaos/test_split_sweep.py", "journeys/test_split.py", "ops/peel", "releases", "shop"),
 }  # fmt: skip
 ALSO_REMOTE = ("journeys/test_split.py", "shop")  # of those for loopback
-collect_ignore = [
+# Tests that take minutes and have a make target of their own, which names their files.
+OWN_TARGET_TESTS = ["ops/peel/test_interrupted_moves.py", "ops/peel/test_tutorial.py"]
+collect_ignore = OWN_TARGET_TESTS + [
     path
     for binding, paths in SINGLE_BINDING_TESTS.items() if binding != settings.TRANSPORT
     for path in paths if environment.TOPOLOGY != "remote" or path not in ALSO_REMOTE

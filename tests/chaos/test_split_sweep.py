@@ -1,8 +1,8 @@
 """The sweep in five processes: at every point of every flow the process that reaches it is killed, caller or callee.
 
 The other four continue without its response. The suite tests a sample of the points, `make sweep` all of them
-(SPLIT_EVERY=1). The number of points is in points.json, as that of the other sweep. This file runs with loopback binding only
-(conftest.py): the binding makes no difference between processes, and the run with local binding has the whole other sweep.
+(SWEEP_EVERY=1). The number of points is in points.json, as that of the other sweep. This file runs with loopback binding only
+(conftest.py): the binding makes no difference between processes.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.factories import create_sku
 pytestmark = pytest.mark.usefixtures("verified")
 
 EVERY = int(
-    os.environ.get("SPLIT_EVERY") or 29
+    os.environ.get("SWEEP_EVERY") or 29
 )  # odd, so that points before and points after an action are in the sample
 
 

@@ -1,10 +1,11 @@
-"""The sweep: the process is killed once at every point of every flow, and nothing is lost, duplicated or left unfinished.
+"""The sweep: the process is killed at the points of every flow, and nothing is lost, duplicated or left unfinished.
 
 The points of a flow are those that a run without faults reaches. Their number is in points.json and may not decrease. If a
 change of the shop decreases it for a good reason, run this file with UPDATE_POINTS=1 under both transports.
 
-With local transport every point has a kill, and every third one of `buy` and `cancel` also has an outage or a dropped
-session. With loopback it is every seventh point, and a dropped session where local has an outage, and the other way round.
+The suite kills at every third point with local transport, and at every seventh with loopback; `make sweep` at every point
+(SWEEP_EVERY=1). Some points of `buy` and `cancel` also have an outage or a dropped session: where local has the one, loopback
+has the other.
 """
 
 import json
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("verified")
 
 POINT_COUNTS_FILE = Path(__file__).with_name("points.json")
 LOCAL = settings.TRANSPORT == "local"
-EVERY = 1 if LOCAL else 7  # odd, so that points before and points after an action are in the sample
+# Odd, so that points before and points after an action are in the sample.
+EVERY = int(os.environ.get("SWEEP_EVERY") or (3 if LOCAL else 7))
 EVERY_NTH_OUTAGE = 3  # the same for outages and dropped sessions; odd as well
 ACTIONS = ("raise", "drop") if LOCAL else ("drop", "raise")  # at points before an action, and after it
 DUE_CHECKOUTS_TIMER = "orders.carry_on_due_checkouts"

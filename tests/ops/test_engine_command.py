@@ -20,7 +20,7 @@ def engine(tmp_path):
             [sys.executable, "manage.py", "engine"], cwd=settings.BASE_DIR, env=os.environ | {"LOG_LEVEL": "INFO"},
             stdout=file, stderr=file,
         )  # fmt: skip
-    eventually(lambda: '"engine_started"' in log.read_text(), timeout=30)
+    eventually(lambda: '"engine_started"' in log.read_text())
     yield process, log
     process.kill()
     process.wait()

@@ -85,9 +85,10 @@ def run(tmp_path):
     def run(text: str, **environment: str) -> tuple[int, str]:
         (tmp_path / "test_it.py").write_text(text)
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:django", "-p", "no:cacheprovider", "-p", "tests.leaks",
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.leaks",
              "-c", "/dev/null", "--rootdir", tmp_path, tmp_path / "test_it.py"],
-            cwd=settings.BASE_DIR, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False,
+            cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=300, check=False,
+            env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment,  # a faster start
         )  # fmt: skip
         return done.returncode, done.stdout
 

@@ -41,7 +41,7 @@ class LaunchedShop:
 
     def await_ready(self) -> Shopper:
         """Wait until the shop is ready, and return a client of it."""
-        eventually(lambda: "Ctrl-C" in self.read_output() or self.process.poll() is not None, timeout=60)
+        eventually(lambda: "Ctrl-C" in self.read_output() or self.process.poll() is not None)
         assert self.process.poll() is None, self.read_output()
         return Shopper(f"http://127.0.0.1:{self.port}")
 

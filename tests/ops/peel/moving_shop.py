@@ -59,7 +59,7 @@ class MovingShop:
             process := start_process_tree(self.environment | {"PORT": str(port)} | environment, start_new_session=True)
         )
         customer = Shopper(f"http://127.0.0.1:{port}")
-        eventually(lambda: process.poll() is not None or _ready(customer), timeout=60)
+        eventually(lambda: process.poll() is not None or _ready(customer))
         assert process.poll() is None, "it exited while it was starting"
         return customer
 

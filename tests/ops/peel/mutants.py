@@ -57,7 +57,7 @@ MUTANTS = (
         self._record_step(RETURNING)
 """,
         by="",
-        caught_by="tests/ops/peel/test_move.py::test_a_killed_move_can_be_rolled_back[decide.after]",
+        caught_by="tests/ops/peel/test_interrupted_moves.py::test_a_killed_move_can_be_rolled_back[decide.after]",
     ),
     Mutant(
         name="move_ignores_differences",
@@ -68,7 +68,7 @@ MUTANTS = (
             self.roll_back()
 """,
         by="",
-        caught_by="tests/ops/peel/test_move.py::test_differing_copies_roll_the_move_back",
+        caught_by="tests/ops/peel/test_interrupted_moves.py::test_differing_copies_roll_the_move_back",
     ),
     Mutant(
         name="move_ignores_connecting_sessions",
@@ -88,7 +88,7 @@ MUTANTS = (
             return
 """,
         by="",
-        caught_by="tests/ops/peel/test_move.py::test_a_moved_database_is_not_recreated_at_its_old_place",
+        caught_by="tests/ops/peel/test_interrupted_moves.py::test_a_moved_database_is_not_recreated_at_its_old_place",
     ),
     Mutant(
         name="move_opens_new_database_before_cut_over",
@@ -99,6 +99,6 @@ MUTANTS = (
         self.new.fence()
 """,
         by="",
-        caught_by="tests/ops/peel/test_move.py::test_a_move_killed_repeatedly_resumes",
+        caught_by="tests/ops/peel/test_interrupted_moves.py::test_a_move_killed_repeatedly_resumes",
     ),
 )

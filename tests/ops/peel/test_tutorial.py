@@ -35,7 +35,7 @@ class Terminal:
             ["bash", "-ec", text], cwd=settings.BASE_DIR, env=environment, stdout=self.log.open("a"), stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
-        eventually(lambda: self.running.poll() is not None or is_ready(port), timeout=90)
+        eventually(lambda: self.running.poll() is not None or is_ready(port))
         assert self.running.poll() is None, self.log.read_text()
 
     def interrupt(self) -> None:

@@ -90,7 +90,7 @@ def test_an_event_of_another_process_is_found_without_a_wakeup(engines, letter):
     outbox.wake_callbacks.remove(engine.wake_relay)
     try:
         publish_letters(letter, "hello")
-        assert eventually(lambda: recorded_effects(letter) == ["hello"], timeout=2)
+        assert eventually(lambda: recorded_effects(letter) == ["hello"])
     finally:
         outbox.wake_callbacks.append(engine.wake_relay)
 

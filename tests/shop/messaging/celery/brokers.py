@@ -31,7 +31,7 @@ class Broker:
             self.process = subprocess.Popen(
                 self.command(), env=self.environment(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
-        eventually(self.is_ready, timeout=60)
+        eventually(self.is_ready)
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)

@@ -104,7 +104,7 @@ class Worker:
         return self.read_log()[self.log_offset :].count(text) >= times
 
     def await_ready(self, times=1):
-        eventually(lambda: self.has_logged(" ready.", times), timeout=60)
+        eventually(lambda: self.has_logged(" ready.", times))
 
     def signal(self, number):
         """Send a signal to all of its processes, if it runs."""

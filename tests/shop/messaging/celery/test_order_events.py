@@ -13,7 +13,6 @@ from tests.factories import create_sku, reserve_units
 from tests.shop.messaging.celery.conftest import (
     DISABLED_INTERVAL,
     LAYOUT,
-    TIMEOUT_SECONDS,
     Worker,
     count_unacknowledged,
     is_processed,
@@ -49,12 +48,12 @@ def test_timers_run_when_one_or_two_beats_schedule_them(web, server, connect_to_
     reserve_units((create_sku(1), 1), order_id=order_id, hold=timedelta(0))
     beat, second = Worker(tmp_path, web.environment, command=BEAT).start(), Scheduler(app=app)
     try:
-        eventually(lambda: is_released(order_id), timeout=TIMEOUT_SECONDS)
+        eventually(lambda: is_released(order_id))
         connect_to_broker(server.url)
         for entry in second.schedule.values():
             second.apply_async(entry)
         again = uuid.uuid4()
         reserve_units((create_sku(1), 1), order_id=again, hold=timedelta(0))
-        eventually(lambda: is_released(again), timeout=TIMEOUT_SECONDS)
+        eventually(lambda: is_released(again))
     finally:
         beat.kill()

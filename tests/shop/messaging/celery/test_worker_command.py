@@ -14,7 +14,7 @@ from shop.messaging.celery.app import app
 from tests.concurrency import eventually
 from tests.process_trees import find_child_pids
 from tests.shop.messaging.celery.brokers import BrokerProxy
-from tests.shop.messaging.celery.conftest import DISABLED_INTERVAL, TIMEOUT_SECONDS, Worker
+from tests.shop.messaging.celery.conftest import DISABLED_INTERVAL, Worker
 
 CELERY = {"ENGINE": "celery", "BROKER_URL": "redis://127.0.0.1:9/0"}
 
@@ -62,15 +62,12 @@ def test_a_worker_that_exits_is_restarted_unless_its_parent_is_stopping(tmp_path
         tmp_path, os.environ | CELERY | {"LOG_LEVEL": "INFO"}, "users", command=("-m", "ops.launch.worker")
     ).start()
     try:
-        eventually(
-            lambda: worker.has_logged("Trying again in"), timeout=TIMEOUT_SECONDS
-        )  # its signal handlers are set by now
+        eventually(lambda: worker.has_logged("Trying again in"))  # its signal handlers are set by now
         for number, status in ((signal.SIGTERM, 0), (signal.SIGKILL, 137)):
-            [child] = eventually(lambda: find_child_pids(worker.process.pid), timeout=TIMEOUT_SECONDS)
+            [child] = eventually(lambda: find_child_pids(worker.process.pid))
             os.kill(child, number)
             eventually(
                 lambda status=status: worker.has_logged(f"status {status}, and is started again"),
-                timeout=TIMEOUT_SECONDS,
             )
         assert worker.stop() == 0
         # The second worker is usually killed before its engine starts, and the third is never started.
@@ -97,7 +94,7 @@ def test_a_worker_stops_although_its_broker_does_not_respond(server, tmp_path):
     environment = os.environ | CELERY | {"BROKER_URL": url, "LOG_LEVEL": "INFO", "WATCHDOG_SECONDS": DISABLED_INTERVAL}
     worker = Worker(tmp_path, environment, "users", command=("-c", STOP_WITH_SILENT_BROKER)).start()
     try:
-        eventually(lambda: worker.has_logged('"engine_started"') and proxy.open_connections, timeout=TIMEOUT_SECONDS)
+        eventually(lambda: worker.has_logged('"engine_started"') and proxy.open_connections)
         assert worker.stop() == 0
         assert '"engine_stopped"' in worker.read_log()
     finally:

@@ -16,7 +16,6 @@ from tests.shop.messaging.celery.brokers import BrokerProxy
 from tests.shop.messaging.celery.conftest import (
     DISABLED_INTERVAL,
     LAYOUT,
-    TIMEOUT_SECONDS,
     Worker,
     count_unacknowledged,
     is_processed,
@@ -43,20 +42,19 @@ def test_a_flush_loses_nothing(shopper, server, workers):
                 server.count_undelivered(get_queue_name("inventory"))
                 and server.count_undelivered(get_queue_name("notifications"))
             ),
-            timeout=TIMEOUT_SECONDS,
         )
         server.flush()
     finally:
         workers[1].signal(signal.SIGCONT)
-    eventually(lambda: all(map(is_processed, orders)), timeout=TIMEOUT_SECONDS)
-    eventually(lambda: count_unacknowledged() == 0, timeout=TIMEOUT_SECONDS)
+    eventually(lambda: all(map(is_processed, orders)))
+    eventually(lambda: count_unacknowledged() == 0)
 
 
 def test_a_worker_cannot_be_shut_down_through_the_broker(shopper, server, connect_to_broker, workers):
     connect_to_broker(server.url)
     app.control.broadcast("shutdown")
     order = place_confirmed_order(shopper)
-    eventually(lambda: is_processed(order), timeout=TIMEOUT_SECONDS)
+    eventually(lambda: is_processed(order))
     assert not any(worker.has_logged("shutdown") for worker in workers)
 
 
@@ -76,7 +74,7 @@ def test_the_content_of_an_unreadable_message_is_not_logged(server, workers):
         publish('{"what": "swordfish"', headers={"argsrepr": "swordfish"})
         publish('["swordfish"]', headers={"task": "satsuma.relay", "id": "1"}, content_type="application/x-swordfish")
     for text in logged:
-        eventually(lambda text=text: workers[0].has_logged(text), timeout=TIMEOUT_SECONDS)
+        eventually(lambda text=text: workers[0].has_logged(text))
     assert "swordfish" not in workers[0].read_log().replace("application/x-swordfish", "")
 
 
@@ -85,7 +83,7 @@ def test_a_killed_worker_loses_nothing(shopper, workers):
     workers[0].kill()
     orders += [place_confirmed_order(shopper) for _ in range(2)]
     workers[0].start()
-    eventually(lambda: all(map(is_processed, orders)), timeout=TIMEOUT_SECONDS)
+    eventually(lambda: all(map(is_processed, orders)))
 
 
 def test_orders_and_events_are_processed_while_the_broker_is_down_and_after(shopper, server, workers):
@@ -93,19 +91,18 @@ def test_orders_and_events_are_processed_while_the_broker_is_down_and_after(shop
     server.kill()
     without, orders = measure_fastest_order(shopper)
     assert without < with_broker + 0.5
-    eventually(lambda: all(map(is_processed, orders)), timeout=TIMEOUT_SECONDS)
+    eventually(lambda: all(map(is_processed, orders)))
     for worker in workers:
         worker.log_offset = len(worker.read_log())
     server.start()
     for worker in workers:
-        eventually(lambda worker=worker: worker.has_logged("Connected to"), timeout=TIMEOUT_SECONDS)
+        eventually(lambda worker=worker: worker.has_logged("Connected to"))
     orders = [place_confirmed_order(shopper)]
     eventually(
         lambda: workers[1].has_logged('"envelopes_stored"'),
         lambda: orders.append(place_confirmed_order(shopper)),
-        timeout=TIMEOUT_SECONDS,
     )
-    eventually(lambda: all(map(is_processed, orders)), timeout=TIMEOUT_SECONDS)
+    eventually(lambda: all(map(is_processed, orders)))
 
 
 @pytest.fixture
@@ -128,15 +125,15 @@ def test_a_worker_survives_a_broker_crash_while_it_stores_envelopes(shopper, ser
     with transaction.atomic("inventory"), connections["inventory"].cursor() as cursor:
         cursor.execute(blocked_inbox)
         orders = [shopper.order(sku).body for sku in skus]
-        eventually(is_storing_blocked, timeout=TIMEOUT_SECONDS)
+        eventually(is_storing_blocked)
         server.kill()
-        eventually(lambda: worker.has_logged("Connection to broker lost"), timeout=TIMEOUT_SECONDS)
-        eventually(lambda: worker.has_logged("Cannot connect to"), timeout=TIMEOUT_SECONDS)
-    eventually(lambda: worker.has_logged('"envelopes_stored"'), timeout=TIMEOUT_SECONDS)
+        eventually(lambda: worker.has_logged("Connection to broker lost"))
+        eventually(lambda: worker.has_logged("Cannot connect to"))
+    eventually(lambda: worker.has_logged('"envelopes_stored"'))
     server.start()
-    eventually(lambda: worker.has_logged("Connected to"), timeout=TIMEOUT_SECONDS)
+    eventually(lambda: worker.has_logged("Connected to"))
     orders.append(place_confirmed_order(shopper))
-    eventually(lambda: all(map(is_processed, orders)), timeout=TIMEOUT_SECONDS)
+    eventually(lambda: all(map(is_processed, orders)))
     assert worker.process.poll() is None
 
 
@@ -166,7 +163,7 @@ def test_a_worker_with_a_half_open_connection_restarts_its_consumer(web, server,
     try:
         worker.await_ready()
         proxy.cut_open_connections()
-        eventually(lambda: worker.has_logged('"consumer_stopped"'), timeout=TIMEOUT_SECONDS)
+        eventually(lambda: worker.has_logged('"consumer_stopped"'))
         worker.await_ready(times=2)
         assert worker.stop() == 0
     finally:
