@@ -167,6 +167,8 @@ class Shop:
     def call(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
         """Send a request and return the decoded JSON. Raises HTTPError."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        if method == "POST":
+            headers["Idempotency-Key"] = uuid.uuid4().hex
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.site + path, content, headers, method=method)
         with urllib.request.urlopen(request, timeout=RESPONSE_TIMEOUT_SECONDS) as response:

@@ -104,7 +104,9 @@ class IdempotencyKey(models.Model):
     scope = models.CharField(max_length=200, help_text="Caller, method and path.")
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64, help_text="Keyed hash of the request body.")
-    resource = models.UUIDField(null=True, blank=True)
+    resource = models.UUIDField(
+        null=True, blank=True, help_text="What the request created. The key is kept as long as the resource."
+    )
     status = models.SmallIntegerField(
         null=True, blank=True, help_text="Status of the final response; empty until there is one."
     )
@@ -113,7 +115,9 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scope", "key"], name="one_row_per_idempotency_key")]
-        indexes = [models.Index(fields=["created_at"], name="idempotency_key_age")]
+        indexes = [
+            models.Index(fields=["created_at"], condition=Q(resource__isnull=True), name="idempotency_key_purge")
+        ]
 
     def __str__(self) -> str:
         return self.key

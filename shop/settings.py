@@ -51,3 +51,11 @@ def read_positive_number(name: str, default: float, read: Callable[..., Any] = e
     if not 0 < value < MAX_NUMBER:
         raise ImproperlyConfigured(f"{name} is {value}; it has to be above 0")
     return value
+
+
+def read_number(name: str, default: float, read: Callable[..., Any] = env.float) -> Any:
+    """Return zero or a number above it. Raises ImproperlyConfigured for any other value."""
+    value = read_setting(name, read, default)
+    if not 0 <= value < MAX_NUMBER:
+        raise ImproperlyConfigured(f"{name} is {value}; it has to be 0 or above")
+    return value

@@ -33,7 +33,8 @@ class Offer(DTO):
     sku: str
     name: str
     price: Money
-    available: int
+    available: int  # 0 if the SKU is not for sale
+    for_sale: bool = True
 
 
 class Reservation(DTO):
@@ -49,6 +50,10 @@ class UnknownSku(Unprocessable):
     """{sku} does not exist or is not for sale."""
 
     sku: str
+    skus: tuple[str, ...] = ()  # all SKUs of the request that are not for sale; `sku` is the first of them
+
+    def __str__(self) -> str:
+        return f"Not for sale: {', '.join(self.skus)}." if len(self.skus) > 1 else super().__str__()
 
 
 class OutOfStock(Conflict):
@@ -63,7 +68,11 @@ class Inventory(Protocol):
 
     @read
     def quote(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
-        """Return the current offers for these SKUs, in the given order. Raises UnknownSku for the first one not for sale."""
+        """Return the current offers for these SKUs, in the given order. Raises UnknownSku, which names all not for sale."""
+
+    @read
+    def offers(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
+        """Return the offers for these SKUs, also of those that are not for sale; unknown SKUs are omitted."""
 
     @idempotent
     def reserve(self, *, order_id: UUID, lines: tuple[Line, ...], hold: timedelta) -> Reservation:

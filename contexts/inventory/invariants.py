@@ -86,6 +86,16 @@ FULL JOIN (SELECT object_id AS sku, count(*) AS audited FROM shop_auditentry
            WHERE object_type = 'stock' AND action IN ('receipt', 'adjustment') AND actor <> ''
            GROUP BY object_id) entry USING (sku)"""
 
+_MOVEMENT_KEY_SQL = """
+SELECT uid AS subject,
+       CASE WHEN movement.uid IS NULL THEN 'an idempotency key refers to a movement that does not exist'
+            WHEN keys IS NULL THEN 'no idempotency key refers to it'
+            WHEN keys > 1 THEN concat(keys, ' idempotency keys refer to it')
+       END AS problem
+FROM (SELECT uid FROM inventory_stockmovement WHERE uid IS NOT NULL) movement
+FULL JOIN (SELECT resource AS uid, count(*) AS keys FROM shop_idempotencykey
+           WHERE resource IS NOT NULL GROUP BY resource) key USING (uid)"""
+
 _RESERVATIONS_EXTRACT_SQL = """
 SELECT order_id::text, status, created_at < now() - %(grace)s, lines
 FROM inventory_reservation
@@ -145,6 +155,13 @@ DECLARATION = ContextInvariants(
             description="Every receipt and adjustment of stock has its audit entry, and every such entry has its movement.",
             sql=_AUDIT_SQL,
         ),
+        Invariant(
+            number=53,
+            name="movement_has_its_request",
+            description="Every receipt and adjustment by the API has exactly one idempotency key, however old it is, and "
+            "every key with a movement refers to one that exists.",
+            sql=_MOVEMENT_KEY_SQL,
+        ),
     ),
     required_constraints=(
         "reserved_within_on_hand",
@@ -152,6 +169,7 @@ DECLARATION = ContextInvariants(
         "refusal_has_its_facts",
         "line_has_units",
         "movement_moves",
+        "one_movement_per_uid",
     ),
     event_counters=(
         EventCounter(stream="inventory.reservation", table="inventory_reservation", key="order_id"),

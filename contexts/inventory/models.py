@@ -144,9 +144,19 @@ class StockMovement(models.Model):
     note = models.CharField(
         max_length=200, blank=True, help_text="Delivery reference of a receipt; otherwise the reason."
     )
+    uid = models.UUIDField(
+        "id",
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Of a receipt or adjustment; its idempotency key names it.",
+    )
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=~Q(quantity=0), name="movement_moves")]
+        constraints = [
+            models.CheckConstraint(condition=~Q(quantity=0), name="movement_moves"),
+            models.UniqueConstraint(fields=["uid"], condition=Q(uid__isnull=False), name="one_movement_per_uid"),
+        ]
         indexes = [models.Index(fields=["sku", "id"], name="movements_of_sku")]
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """HTTP API of inventory: the public catalogue, and stock for staff."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -14,8 +15,10 @@ from contexts.inventory.service import catalogue, stock
 from contexts.inventory.service.catalogue import CategoryRow, ProductRow
 from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_render
 from shop.http import rest
+from shop.http.idempotency import Key, respond_once
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, paginate
+from shop.http.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, paginate, respond
+from shop.ids import uuid7
 from shop.money import MAX_AMOUNT, Money
 
 CACHE_CONTROL = "public, max-age=0, must-revalidate"  # any cache may store it, but has to revalidate each time
@@ -188,21 +191,27 @@ class ProductDetail(InventoryView):
 
 
 class Receipts(InventoryView):
-    @endpoint(access=Staff("inventory.change"), body=Receipt, responses={201: StockView})
-    def post(self, request: Request, body: Receipt) -> StockView:
+    @endpoint(access=Staff("inventory.change"), body=Receipt, responses={201: StockView}, idempotency="required")
+    def post(self, request: Request, body: Receipt, key: Key) -> HttpResponse:
         """Add delivered units to the stock."""
         actor = request.user.get_username()
-        return _to_stock_view(
-            stock.receive(sku=body.sku, quantity=body.quantity, reference=body.reference, actor=actor)
-        )
+        receive = partial(stock.receive, sku=body.sku, quantity=body.quantity, reference=body.reference, actor=actor)
+        return _move_once(key, receive)
 
 
 class Adjustments(InventoryView):
-    @endpoint(access=Staff("inventory.change"), body=Adjustment, responses={201: StockView})
-    def post(self, request: Request, body: Adjustment) -> StockView:
+    @endpoint(access=Staff("inventory.change"), body=Adjustment, responses={201: StockView}, idempotency="required")
+    def post(self, request: Request, body: Adjustment, key: Key) -> HttpResponse:
         """Correct the stock. Units that are reserved for orders cannot be removed: 409."""
         actor = request.user.get_username()
-        return _to_stock_view(stock.adjust(sku=body.sku, quantity=body.quantity, reason=body.reason, actor=actor))
+        adjust = partial(stock.adjust, sku=body.sku, quantity=body.quantity, reason=body.reason, actor=actor)
+        return _move_once(key, adjust)
+
+
+def _move_once(key: Key, move: Callable[..., stock.StockLevel]) -> HttpResponse:
+    """Book a stock movement once per key. The key is kept as long as the movement, which is for ever."""
+    uid = uuid7()
+    return respond_once("inventory", key, lambda: respond(_to_stock_view(move(uid=uid)), 201), resource=uid)
 
 
 urlpatterns = [

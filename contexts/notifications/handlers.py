@@ -4,7 +4,13 @@ from datetime import timedelta
 
 from contexts.notifications.interface import MessageTemplate
 from contexts.notifications.service import messages, sending
-from contexts.orders.events import OrderCancelled, OrderConfirmed, OrderPutOnHold, OrderRejected
+from contexts.orders.events import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderLinkRequested,
+    OrderPutOnHold,
+    OrderRejected,
+)
 from contexts.users.events import UserRegistered
 from shop.messaging.events import every, on
 
@@ -47,6 +53,13 @@ def ask_for_another_payment(event: OrderPutOnHold) -> None:
     messages.write_order_message(
         MessageTemplate.ORDER_PUT_ON_HOLD, order_id=event.order_id, user_id=event.user_id, number=event.number
     )
+
+
+@on(OrderLinkRequested, ordered=False)
+def send_order_link(event: OrderLinkRequested) -> None:
+    """Send the link to an order once more."""
+    if event.order_id:
+        messages.write_link_message(event.order_id)
 
 
 @on(UserRegistered, ordered=False)

@@ -29,9 +29,11 @@ SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
            concat('overdue since ', due_at, '. ', reason) END AS problem
 FROM notifications_message WHERE status = 'waiting'"""
 
+# A guest may ask for the link to an order at any time, so that its e-mail is not compared with what happened to the order.
 _MESSAGES_EXTRACT_SQL = """
 SELECT subject_id::text, min(order_id::text), min(user_id::text), count(DISTINCT user_id),
-       string_agg(DISTINCT template::text, ' ' ORDER BY template::text) FILTER (WHERE channel = 'email'),
+       string_agg(DISTINCT template::text, ' ' ORDER BY template::text)
+           FILTER (WHERE channel = 'email' AND template <> 'order_link'),
        string_agg(DISTINCT template::text, ' ' ORDER BY template::text) FILTER (WHERE channel = 'in_app'),
        min(created_at) < now() - %(grace)s
 FROM notifications_message GROUP BY subject_id"""

@@ -48,3 +48,14 @@ class OrderPutOnHold(OrderEvent, name="orders.order_put_on_hold", version=1):
     """The payment could not be captured. The stock stays reserved until the customer or staff act."""
 
     reason: str
+
+
+class OrderLinkRequested(Event, stream="orders.order_link:{request_id}", name="orders.order_link_requested", version=1):
+    """A guest asked for the link to an order by its number and e-mail address.
+
+    order_id: empty if there is no such order. The event is published all the same, so that the request takes the same
+    work and time.
+    """
+
+    request_id: UUID
+    order_id: UUID | None

@@ -40,6 +40,7 @@ class OrderSummary(DTO):
     user_id: UUID | None
     lines: tuple[OrderLine, ...]
     total: Money
+    link: str = ""  # for an e-mail to the customer: it contains the token that shows the order
 
 
 class Orders(Protocol):

@@ -78,11 +78,13 @@ FROM (SELECT *, (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE AS 
              coalesce((timeline -> -1 ->> 'at')::timestamptz, created_at) < now() - %(grace)s AS past_grace_period
       FROM orders_order) placed"""
 
-# An idempotency key is deleted after 72 hours, the order is not.
+# Since this migration a key is kept as long as its order. Before, it was deleted after 72 hours.
 _KEY_SQL = """
 SELECT order_id AS subject,
        CASE WHEN placed.id IS NULL THEN 'an idempotency key refers to an order that does not exist'
-            WHEN keys IS NULL AND created_at > now() - interval '71 hours' THEN 'no idempotency key refers to it'
+            WHEN keys IS NULL AND created_at > (
+                SELECT min(applied) - interval '71 hours' FROM django_migrations
+                WHERE app = 'shop' AND name = '0006_keys_of_resources') THEN 'no idempotency key refers to it'
             WHEN keys > 1 THEN concat(keys, ' idempotency keys refer to it')
        END AS problem
 FROM (SELECT *, id AS order_id FROM orders_order) placed
@@ -102,7 +104,13 @@ WHERE key.status IS NOT NULL"""
 
 _CART_SQL = """
 SELECT cart_id AS subject, CASE WHEN count(*) > 1 THEN concat(count(*), ' live orders') END AS problem
-FROM orders_order WHERE cart_id IS NOT NULL AND status NOT IN ('rejected', 'cancelled') GROUP BY cart_id"""
+FROM orders_order WHERE cart_id IS NOT NULL AND status NOT IN ('rejected', 'cancelled') GROUP BY cart_id
+UNION ALL
+SELECT later.id, concat('placed from cart ', cart_id, ', which was ordered before as ', live.id)
+FROM orders_order live JOIN orders_order later USING (cart_id)
+WHERE live.status NOT IN ('rejected', 'cancelled')
+  AND later.created_at > live.created_at + interval '2 seconds'  -- the clocks of two processes may differ
+  AND later.created_at > (SELECT min(applied) FROM django_migrations WHERE app = 'orders' AND name = '0003_seen_price')"""
 
 # `past_grace_period`: no process works on the order, and its last change is older than the grace period.
 # `expected_messages`: the messages that its customer must have received.
@@ -159,7 +167,8 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=21,
             name="order_has_its_request",
-            description="Every order has exactly one idempotency key, and every key with an order refers to one that exists.",
+            description="Every order has exactly one idempotency key, however old it is, and every key with an order refers "
+            "to one that exists.",
             sql=_KEY_SQL,
         ),
         Invariant(
@@ -172,7 +181,7 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=23,
             name="one_order_per_cart",
-            description="A cart has at most one live order.",
+            description="A cart has at most one live order, and no order is placed from it after that one.",
             sql=_CART_SQL,
         ),
     ),

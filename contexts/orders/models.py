@@ -11,6 +11,7 @@ from shop.db.leases import LeasedModel
 from shop.ids import readable_number, uuid7
 
 STATUS_CHOICES = [(status.value, status.name.replace("_", " ").title()) for status in OrderStatus]
+IS_LIVE = ~Q(status__in=[OrderStatus.REJECTED, OrderStatus.CANCELLED])  # an order that closes its cart
 
 
 class Cart(models.Model):
@@ -33,6 +34,9 @@ class CartItem(models.Model):
     cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="items")
     sku = models.CharField(max_length=64)
     quantity = models.IntegerField()
+    seen_price = models.BigIntegerField(
+        null=True, blank=True, help_text="Price, in minor units, when the customer set the quantity."
+    )
 
     class Meta:
         constraints = [
@@ -102,13 +106,14 @@ class Order(LeasedModel):
             models.Index(fields=["user_id", "-created_at"], name="orders_of_a_user"),
             models.Index(fields=["-created_at"], name="order_latest"),
             models.Index(fields=["email"], name="orders_of_an_email"),
+            models.Index(
+                fields=["cart_id"],
+                condition=Q(step__in=[Step.UNDO_MONEY, Step.UNDO_STOCK]),
+                name="undone_order_of_cart",
+            ),
         ]
         constraints = [
-            models.UniqueConstraint(
-                fields=["cart_id"],
-                condition=~Q(status__in=[OrderStatus.REJECTED, OrderStatus.CANCELLED]),
-                name="one_live_order_per_cart",
-            ),
+            models.UniqueConstraint(fields=["cart_id"], condition=IS_LIVE, name="one_live_order_per_cart"),
             models.CheckConstraint(
                 condition=Q(total=F("items_total") - F("discount_total") + F("shipping_total") + F("tax_total")),
                 name="order_total_adds_up",

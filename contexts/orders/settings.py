@@ -1,6 +1,28 @@
 """Settings of orders."""
 
-from shop.settings import read_positive_number
+from string import Formatter
+
+from shop.settings import env, read_number, read_positive_number, read_setting
+
+LINK_PLACEHOLDERS = {"site", "id", "number", "token"}
+
+
+def read_link_template(name: str, default: str) -> str:
+    """Return the template of links to an order. Raises ValueError if it is not a URL with a token."""
+    template = str(env.str(name, default=default))
+    fields = {field for _, field, *_ in Formatter().parse(template) if field is not None}
+    if unknown := fields - LINK_PLACEHOLDERS:
+        raise ValueError(f"it has unknown placeholders: {', '.join(sorted(unknown))}")
+    if "token" not in fields or not fields & {"id", "number"}:
+        raise ValueError("it needs the placeholders {token} and {id} or {number}")
+    if not template.startswith(("http://", "https://", "{site}/")):
+        raise ValueError("it has to begin with http://, https:// or {site}/")
+    return template
+
 
 RESERVATION_HOLD_SECONDS = read_positive_number("RESERVATION_HOLD_SECONDS", 900)
 ON_HOLD_SECONDS = read_positive_number("ON_HOLD_SECONDS", 72 * 3600)
+# Seconds after placing in which a customer can cancel a confirmed order.
+CANCEL_WINDOW = read_number("CANCEL_WINDOW", 3600)
+# In e-mails. {site} is SITE_URL; the default shows the order as JSON, a storefront sets its own page.
+ORDER_LINK_TEMPLATE = read_setting("ORDER_LINK_TEMPLATE", read_link_template, "{site}/api/v1/orders/{id}?token={token}")

@@ -1,6 +1,7 @@
 """Idempotency keys: a repeated request with the same key and body has one effect (IETF draft, Stripe).
 
-The row of a key is written in the transaction of the request's effect, so neither exists without the other.
+The row of a key is written in the transaction of the request's effect, so neither exists without the other. A key whose
+row names a resource (an order, a stock movement) is kept as long as that resource; any other is kept for 72 hours.
 """
 
 import hashlib
@@ -151,9 +152,12 @@ def store_response(alias: str, key: Key, status: int, body: bytes) -> StoredOutc
     return StoredOutcome(resource, stored_status, bytes(stored_body))
 
 
-def respond_once(alias: str, key: Key, respond: Callable[[], HttpResponse]) -> HttpResponse:
+def respond_once(
+    alias: str, key: Key, respond: Callable[[], HttpResponse], *, resource: UUID | None = None
+) -> HttpResponse:
     """Run a request in one transaction with its key, or return the stored response of an earlier request.
 
+    resource: what the request creates. With it the key is kept as long as the resource.
     An error rolls back the key and the effect, so the key stays unused.
     Raises IdempotencyKeyInFlight, IdempotencyKeyReused.
     """
@@ -163,13 +167,16 @@ def respond_once(alias: str, key: Key, respond: Callable[[], HttpResponse]) -> H
             [(is_locked,)] = fetch_rows(alias, _TRY_LOCK, [key.scope + key.key])
             if not is_locked:
                 raise IdempotencyKeyInFlight
-            record(alias, key)
+            record(alias, key, resource)
             response = respond()
             store_response(alias, key, response.status_code, response.content)
             return response
     return HttpResponse(stored.body, status=stored.status, content_type="application/json")
 
 
+_PURGE_SQL = "DELETE FROM shop_idempotencykey WHERE resource IS NULL AND created_at < now() - interval '72 hours'"
+
+
 def purge(alias: str) -> int:
-    """Delete keys older than 72 hours. Returns the number of keys."""
-    return execute(alias, "DELETE FROM shop_idempotencykey WHERE created_at < now() - interval '72 hours'")
+    """Delete keys older than 72 hours, but not those of a resource. Returns the number of deleted keys."""
+    return execute(alias, _PURGE_SQL)

@@ -32,8 +32,12 @@ class NestedComponent:
 REF_TEMPLATE = "#/components/schemas/{name}"
 KEY_DESCRIPTION = (
     "A client-generated unique key. Retrying with the same key returns the original response. "
-    "For guests at least 16 characters."
+    "For guests at least 16 characters. {lifetime}"
 )
+KEY_LIFETIMES = {  # by whether the key is required
+    True: "The key holds as long as what the request created exists.",
+    False: "The key holds for 72 hours.",
+}
 KEY_SCHEMA = {"type": "string", "pattern": "^[!-~]{1,255}$"}
 
 
@@ -112,8 +116,9 @@ def describe_endpoint(
     parameters += [OpenApiParameter(name, str, "header", description=text) for name, text in headers.items()]
     if idempotency != "none":
         required = idempotency == "required"
+        text = KEY_DESCRIPTION.format(lifetime=KEY_LIFETIMES[required])
         parameters.append(
-            OpenApiParameter("Idempotency-Key", KEY_SCHEMA, "header", required=required, description=KEY_DESCRIPTION)
+            OpenApiParameter("Idempotency-Key", KEY_SCHEMA, "header", required=required, description=text)
         )
     return {
         "operation_id": re.sub(r"(?<!^)(?=[A-Z])|\.", "_", method.__qualname__).lower(),

@@ -71,7 +71,7 @@ def type_schemas(cls: type, called: str) -> dict[str, Any]:
 
 def normalize_schema(schema: Any, enums: dict[str, list[str]]) -> Any:
     """Return a schema without its descriptions, which may change, and with the values of an enum in its place."""
-    if isinstance(schema, list):
+    if isinstance(schema, list | tuple):  # a default may be a tuple
         return [normalize_schema(one, enums) for one in schema]
     if not isinstance(schema, dict):
         return schema

@@ -39,6 +39,12 @@ WRONG = {
     "DATABASE_POOL_SIZE is 0; it has to be above 0": {"DATABASE_POOL_SIZE": "0"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
     "ON_HOLD_SECONDS cannot be read": {"ON_HOLD_SECONDS": "a while"},
+    "CANCEL_WINDOW is -1.0; it has to be 0 or above": {"CANCEL_WINDOW": "-1"},
+    "ORDER_LINK_TEMPLATE cannot be read: it needs the placeholders": {"ORDER_LINK_TEMPLATE": "https://a.example/{id}"},
+    "ORDER_LINK_TEMPLATE cannot be read: it has unknown placeholders: order": {
+        "ORDER_LINK_TEMPLATE": "https://a.example/{order}?token={token}"
+    },
+    "ORDER_LINK_TEMPLATE cannot be read: it has to begin with": {"ORDER_LINK_TEMPLATE": "/orders/{id}?token={token}"},
     "RECONCILE_SECONDS is -0.5; it has to be above 0": {"RECONCILE_SECONDS": "-0.5"},
     "PROVIDER_TIMEOUT_SECONDS is -5.0": {"PROVIDER_TIMEOUT_SECONDS": "-5"},
     "ACCESS_TOKEN_SECONDS cannot be read": {"ACCESS_TOKEN_SECONDS": "five"},

@@ -142,7 +142,9 @@ def product_request(owner: InProcessShopper) -> Request:
 
 
 def stock_change_request(path: str, field: str) -> Callable[[InProcessShopper], Request]:
-    return lambda owner: Request(path, {"sku": create_sku(5), "quantity": 1, field: uuid.uuid4().hex})
+    return lambda owner: Request(
+        path, {"sku": create_sku(5), "quantity": 1, field: uuid.uuid4().hex}, idempotency_header()
+    )
 
 
 def same_for_all(status: int) -> tuple[int, int, int, int, int]:
@@ -178,6 +180,9 @@ MATRIX = {
     "DELETE carts/<uuid:cart_id>/items/<sku:sku>": Entry(cart_request("carts/{cart}/items/{sku}"), same_for_all(200)),
     "GET orders": Entry(fixed_request("orders"), SIGNED_IN),
     "POST orders": Entry(place_order_request, same_for_all(201)),
+    "POST orders/lookup": Entry(
+        fixed_request("orders/lookup", {"number": "#ABCDEFGHJK", "email": "guest@example.com"}), same_for_all(202)
+    ),
     "GET orders/<uuid:order_id>": Entry(order_request("orders/{order}"), OWNER),
     "GET orders/<uuid:order_id>/timeline": Entry(order_request("orders/{order}/timeline"), OWNER),
     "POST orders/<uuid:order_id>/cancel": Entry(order_request("orders/{order}/cancel"), OWNER),

@@ -4,6 +4,24 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="stock_key_purged",
+        what="a stock movement whose key was deleted is booked again",
+        rule="protocol 5: the key of a stock movement is kept as long as the movement",
+        module="contexts.inventory.rest",
+        replace="move(uid=uid)), 201), resource=uid)",
+        by="move(uid=uid)), 201))",
+        caught_by="tests/inventory/test_staff.py::test_a_stock_movement_is_booked_once_per_key_also_after_a_month",
+    ),
+    Mutant(
+        name="quote_names_one_of_many",
+        what="of many items that are not for sale, only the first is named",
+        rule="API: one error lists all of them",
+        module="contexts.inventory.service.catalogue",
+        replace="raise UnknownSku(sku=missing[0], skus=missing)",
+        by="raise UnknownSku(sku=missing[0], skus=missing[:1])",
+        caught_by="tests/orders/test_cart_prices.py::test_an_order_of_unavailable_items_names_all_of_them",
+    ),
+    Mutant(
         name="catalogue_ignores_changed_availability",
         what="a cached catalogue response shows the availability of the time when it was rendered",
         rule="Catalogue: a response shows current availability",

@@ -98,11 +98,11 @@ def test_committing_is_three_statements_and_releasing_four(count):
         reservations.release(order_id)
 
 
-def test_a_receipt_is_three_statements():
+def test_a_receipt_is_three_statements_and_three_of_its_key():
     sku = create_sku(1)
-    with StatementLimit(3):
+    with StatementLimit(6):
         body = {"sku": sku, "quantity": 1, "reference": "DN-1"}
-        headers = authorization_header("inventory.change")
+        headers = authorization_header("inventory.change") | {"Idempotency-Key": uuid4().hex}
         response = Client().post("/api/v1/staff/stock/receipts", body, "application/json", headers=headers)
     assert response.status_code == 201
 

@@ -1,5 +1,6 @@
 """The staff API of stock: permissions, movements, audit entries, events."""
 
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -7,14 +8,15 @@ import pytest
 from shop.db.database import fetch_rows
 from tests.factories import create_sku, reserve_units
 from tests.http_client import Client
+from tests.idempotency_keys import age_and_purge_keys
 from tests.inventory.queries import assert_stock_adds_up, movements, published_events, stock_of
 from tests.inventory.staff_clients import ACTOR, authorization_header
 
 STAFF = ("inventory.change",)
 
 
-def post(resource, body, *permissions):
-    headers = authorization_header(*permissions) if permissions else {}
+def post(resource, body, *permissions, key=""):
+    headers = {"Idempotency-Key": key or uuid4().hex} | (authorization_header(*permissions) if permissions else {})
     return Client().post(f"/api/v1/staff/stock/{resource}", body, "application/json", headers=headers)
 
 
@@ -75,6 +77,35 @@ def test_a_receipt_repeated_with_its_key_counts_once():
     assert responses[0].content == responses[1].content
     assert [response.status_code for response in responses] == [201, 201]
     assert stock_of(sku) == (7, 0)
+
+
+@pytest.mark.parametrize("resource", ["receipts", "adjustments"])
+def test_a_stock_movement_needs_a_key(resource):
+    sku = create_sku(1)
+    body = {"sku": sku, "quantity": 1, "reference" if resource == "receipts" else "reason": "x"}
+    headers = authorization_header(*STAFF)
+    response = Client().post(f"/api/v1/staff/stock/{resource}", body, "application/json", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "shop.idempotency_key_missing")
+    assert stock_of(sku) == (1, 0)
+
+
+@pytest.mark.parametrize("resource", ["receipts", "adjustments"])
+def test_a_stock_movement_is_booked_once_per_key_also_after_a_month(resource):
+    sku, key, token = create_sku(0), uuid4().hex, authorization_header(*STAFF)
+    body = {"sku": sku, "quantity": 7, "reference" if resource == "receipts" else "reason": "DN-1"}
+    send = partial(
+        Client().post,
+        f"/api/v1/staff/stock/{resource}",
+        body,
+        "application/json",
+        headers=token | {"Idempotency-Key": key},
+    )
+    first = send()
+    age_and_purge_keys("inventory", key)
+    again = send()
+    assert (again.status_code, again.content) == (first.status_code, first.content) == (201, first.content)
+    assert stock_of(sku) == (7, 0)
+    assert len(movements(sku)) == 1
 
 
 def test_an_unknown_sku_cannot_be_received():

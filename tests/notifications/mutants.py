@@ -4,6 +4,15 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="order_link_sent_once",
+        what="a guest who asks for the link a second time gets no e-mail",
+        rule="API: orders/lookup mails a fresh link",
+        module="contexts.notifications.service.messages",
+        replace="if not execute(ALIAS, _SEND_AGAIN_SQL, [message.message_id, order_id]):",
+        by="if order_id:",
+        caught_by="tests/orders/test_lookup.py::test_each_lookup_sends_a_fresh_mail",
+    ),
+    Mutant(
         name="message_marked_sent_without_lease",
         what="a sender that lost its lease marks the message of its successor as sent",
         rule="protocol 2.9: each local write is conditional on the attempt",

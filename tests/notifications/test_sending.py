@@ -47,7 +47,9 @@ def test_a_receipt_lists_the_purchase_and_goes_to_the_buyer(mail_server):
     )
 
 
-@pytest.mark.parametrize("template", ["order_confirmed", "order_rejected", "order_cancelled", "order_put_on_hold"])
+@pytest.mark.parametrize(
+    "template", ["order_confirmed", "order_rejected", "order_cancelled", "order_put_on_hold", "order_link"]
+)
 def test_every_template_renders(template):
     subject, text = email.render(template, order=example_orders.add_order(), site="https://satsuma.example")
     assert subject.startswith("Your order ") and text.rstrip().endswith("Satsuma\nhttps://satsuma.example")

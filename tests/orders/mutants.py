@@ -4,6 +4,142 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="cart_accepts_more_than_can_be_bought",
+        what="a cart takes more units than can be bought",
+        rule="API: PUT above what can be bought is 409 out_of_stock",
+        module="contexts.orders.service.carts",
+        replace="if quantity > offer.available:",
+        by="if quantity > offer.available + 10_000:",
+        caught_by="tests/orders/test_cart_prices.py::test_more_than_can_be_bought_is_refused_with_the_available_units",
+    ),
+    Mutant(
+        name="cart_changes_after_its_order",
+        what="a change that waited for an order of the cart is made to the cart of that order",
+        rule="protocol 3.9: a live order closes its cart",
+        module="contexts.orders.service.carts",
+        replace="""\
+    execute_deferred("orders", _LOCK_SQL, [cart_id])
+""",
+        by="""\
+    execute_deferred("orders", "SELECT %s", [cart_id])
+""",
+        caught_by="tests/orders/test_closed_carts.py::test_a_change_that_waits_for_an_order_of_the_cart_is_refused",
+    ),
+    Mutant(
+        name="cart_hides_price_change",
+        what="a changed price is charged unseen",
+        rule="API: a cart lists what changed",
+        module="contexts.orders.service.carts",
+        replace='values = {"quantity": quantity, "seen_price": offer.price.amount}',
+        by='values = {"quantity": quantity}',
+        caught_by="tests/orders/test_cart_prices.py::test_a_cart_lists_the_items_whose_price_changed_since_they_were_set",
+    ),
+    Mutant(
+        name="cart_order_competes_with_itself",
+        what="a second try of a cart is out of stock because of the reservation of its own pending order",
+        rule="protocol 3.9: a live order closes its cart",
+        module="contexts.orders.service.carts",
+        replace="""\
+    if live_order_id:
+        assert_open(cart_id, user_id)
+""",
+        by="",
+        caught_by="tests/orders/test_closed_carts.py::test_a_second_try_while_the_first_order_is_pending_is_not_out_of_stock",
+    ),
+    Mutant(
+        name="cart_order_competes_with_undone_order",
+        what="an order is rejected for lack of stock that an ended order of the same cart still holds",
+        rule="protocol 3.9: a live order closes its cart",
+        module="contexts.orders.service.placing",
+        replace="""\
+        _assert_not_held_by_last_order(request.cart_id)
+""",
+        by="",
+        caught_by="tests/orders/test_closed_carts.py::test_stock_that_the_last_order_of_the_cart_still_holds_is_not_out_of_stock",
+    ),
+    Mutant(
+        name="cart_ordered_by_each_tab",
+        what="tabs that order a cart at once make orders that are rejected",
+        rule="protocol 3.9: the transaction that creates the order checks the version of the cart",
+        module="contexts.orders.service.orders",
+        replace="cart = Cart.objects.filter(pk=new.order.cart_id, version=new.cart_version)",
+        by="cart = Cart.objects.filter(pk=new.order.cart_id)",
+        caught_by="tests/orders/test_closed_carts.py::test_a_tab_that_read_the_cart_before_it_was_ordered_makes_no_rejected_order",
+    ),
+    Mutant(
+        name="cart_reveals_order_number",
+        what="a caller with the id of a cart gets the number of its order",
+        rule="API: the number of an order is for its customer",
+        module="contexts.orders.service.carts",
+        replace="order_number=order.number if is_customer else None",
+        by="order_number=order.number",
+        caught_by="tests/orders/test_closed_carts.py::test_only_the_customer_of_the_order_gets_its_number",
+    ),
+    Mutant(
+        name="cart_sells_what_is_not_for_sale",
+        what="an item that is no longer for sale looks as if it were",
+        rule="API: a cart shows what is no longer for sale as unavailable",
+        module="contexts.orders.service.carts",
+        replace="is_for_sale = offer is not None and offer.for_sale",
+        by="is_for_sale = offer is not None",
+        caught_by="tests/orders/test_cart_prices.py::test_what_is_no_longer_for_sale_is_shown_as_unavailable_and_costs_nothing",
+    ),
+    Mutant(
+        name="customer_cancels_for_ever",
+        what="a customer cancels a confirmed order long after it was placed",
+        rule="API: cancel within CANCEL_WINDOW",
+        module="contexts.orders.service.cancellation",
+        replace="""\
+    return condition & (~Q(status=OrderStatus.CONFIRMED) | is_in_window)
+""",
+        by="""\
+    return condition & (~Q(status=OrderStatus.CONFIRMED) | is_in_window | Q(created_at__gt=Now() - timedelta(days=9)))
+""",
+        caught_by="tests/orders/test_cancel_window.py::test_a_customer_cancels_a_confirmed_order_within_the_window_only",
+    ),
+    Mutant(
+        name="expected_total_ignored",
+        what="an order is placed although its total is not the one that the customer saw",
+        rule="API: 409 price_changed",
+        module="contexts.orders.service.placing",
+        replace="if expected_total and (expected := Money(expected_total.amount, expected_total.currency)) != totals.total:",
+        by="if (expected := totals.total) != totals.total:",
+        caught_by="tests/orders/test_cart_prices.py::test_a_total_that_is_not_the_expected_one_is_refused_and_nothing_is_stored",
+    ),
+    Mutant(
+        name="lookup_ignores_address",
+        what="the number of an order alone has its link sent",
+        rule="API: orders/lookup takes number and e-mail address",
+        module="contexts.orders.service.lookup",
+        replace="order_id = order.id if order and is_match else None",
+        by="order_id = order.id if order else None",
+        caught_by="tests/orders/test_lookup.py::test_a_lookup_that_matches_nothing_is_answered_the_same_and_sends_nothing",
+    ),
+    Mutant(
+        name="lookup_reveals_by_its_work",
+        what="the time of a lookup shows whether there is such an order",
+        rule="API: no enumeration",
+        module="contexts.orders.service.lookup",
+        replace="""\
+    with transaction("orders"):
+""",
+        by="""\
+    if order_id is None:
+        return
+    with transaction("orders"):
+""",
+        caught_by="tests/orders/test_lookup.py::test_a_lookup_that_matches_nothing_does_the_same_work",
+    ),
+    Mutant(
+        name="order_key_purged",
+        what="the key of an order is deleted, so that a repeat is a second order and charge",
+        rule="protocol 5: the key of an order is kept as long as the order",
+        module="shop.http.idempotency",
+        replace="WHERE resource IS NULL AND created_at",
+        by="WHERE created_at",
+        caught_by="tests/orders/test_keys_live_with_orders.py::test_an_order_repeated_after_a_month_is_the_same_order",
+    ),
+    Mutant(
         name="cancel_does_not_wake_lease_holder",
         what="a cancel whose requester dies is not seen by the worker that holds the lease",
         rule="protocol 3.4: cancel sets its flag and wakes the saga",

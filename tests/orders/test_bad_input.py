@@ -55,7 +55,7 @@ def test_a_quantity_is_a_small_positive_integer(shopper, order_request, quantity
 def test_an_unknown_sku_is_not_for_sale(shopper, order_request):
     order_request["items"].append({"sku": "NO-SUCH-SKU", "quantity": 1})
     body = assert_refused(shopper, order_request, 422, "inventory.unknown_sku")
-    assert body["facts"] == {"sku": "NO-SUCH-SKU"}
+    assert body["facts"] == {"sku": "NO-SUCH-SKU", "skus": ["NO-SUCH-SKU"]}
     assert stock_of(order_request["items"][0]["sku"]) == (5, 0)
 
 

@@ -310,6 +310,9 @@ class CutOffInventory(LocalInventory):
     def quote(self, *, skus: tuple[str, ...]) -> tuple:
         return super().quote(skus=skus)
 
+    def offers(self, *, skus: tuple[str, ...]) -> tuple:
+        return super().offers(skus=skus)
+
     def reserve(self, **arguments) -> None:
         fetch_rows("inventory", "SELECT pg_terminate_backend(pg_backend_pid())")
 

@@ -6,6 +6,8 @@ from uuid import uuid4
 import pytest
 
 from contexts.payments.interface import payments
+from shop.db.database import execute
+from shop.http import idempotency
 from tests.concurrency import repeat_concurrently
 from tests.http_client import Client
 from tests.payments.fake_providers import SilentSandbox
@@ -73,6 +75,18 @@ def test_repeated_key_gets_the_same_answer_to_the_byte(staff_client):
     answers = [ask_refund(staff_client, payment, refund_body(), key) for _ in range(3)]
     assert {(answer.status_code, answer.content) for answer in answers} == {(201, answers[0].content)}
     assert read_provider_refunds(payment) == [500]
+
+
+def test_a_refund_repeated_after_a_month_is_the_same_refund(staff_client):
+    payment, key = authorize_and_capture(), uuid4().hex
+    first = ask_refund(staff_client, payment, refund_body(), key)
+    execute("payments", "UPDATE payments_refund SET at = at - interval '31 days' WHERE payment_id = %s", [payment.id])
+    execute("payments", "UPDATE shop_idempotencykey SET created_at = created_at - interval '31 days'")
+    idempotency.purge("payments")
+    again = ask_refund(staff_client, payment, refund_body(), key)
+    assert (again.status_code, again.json()["id"]) == (first.status_code, first.json()["id"])
+    assert read_provider_refunds(payment) == [500]
+    assert ask_refund(staff_client, payment, refund_body(501), key).json()["code"] == "shop.idempotency_key_reused"
 
 
 def test_repeated_key_with_another_body_is_422_and_without_a_key_400(staff_client):

@@ -22,7 +22,7 @@ DECLARED_STATUSES = {
     "approve": {200, 409},
     "decline": {200, 409},
     "cart": {201},
-    "fill": {200},
+    "fill": {200, 409},  # 409: more than can be bought
     "browse": {200},
     "register": {201},
     "sign_in": {200},

@@ -61,7 +61,7 @@ class BuyerPool:
     progress: Progress
     customers: list[str] = field(default_factory=list)  # access tokens of the customers with an account
     staff: str = ""  # access token
-    carts: dict[int, str] = field(default_factory=dict)  # by journey: its cart, which a repeat has to name again
+    carts: dict[int, str | None] = field(default_factory=dict)  # by journey: its cart, which a repeat names again
 
     def create_client(self, journey: int, token: str = "", *, part: str = "") -> Client:
         return Client(self.history, self.sites, Random(f"{self.seed} client {journey} {part}"), journey, token)
@@ -131,9 +131,9 @@ class JourneyRun:
 
     def repeat(self) -> None:
         """Send the order request of the journey once more."""
-        cart = self.buyer_pool.carts.get(self.journey.number)
-        if self.journey.uses_cart and cart is None:
+        if self.journey.uses_cart and self.journey.number not in self.buyer_pool.carts:
             return  # the journey ended before the order was placed
+        cart = self.buyer_pool.carts.get(self.journey.number)
         self.client = self.buyer_pool.create_client(self.journey.number, self.token, part="repeat")
         try:
             self._send_order(self.client, self._build_order_request(cart), "repeat")
@@ -164,12 +164,16 @@ class JourneyRun:
         found = self.client.send("browse", "GET", API + "products?in_stock=true&page_size=5").body["results"]
         self.client.send("browse", "GET", f"{API}products/{found[0]['slug']}")
 
-    def _fill_cart(self) -> str:
+    def _fill_cart(self) -> str | None:
+        """Fill a cart. Return None if nothing of it can be bought any more; the items are then ordered without a cart."""
         cart = self.client.send("cart", "POST", API + "carts", None, f"{self.key}-cart").body["id"]
-        for sku, quantity in dict(self.journey.items).items():
+        answers = [
             self.client.send("fill", "PUT", f"{API}carts/{cart}/items/{sku}", {"quantity": quantity})
-        self.buyer_pool.carts[self.journey.number] = cart
-        return cart
+            for sku, quantity in dict(self.journey.items).items()
+        ]
+        is_filled = any(answer.status == 200 for answer in answers)
+        self.buyer_pool.carts[self.journey.number] = cart if is_filled else None
+        return cart if is_filled else None
 
     def _build_order_request(self, cart: str | None) -> dict[str, Any]:
         order_request: dict[str, Any] = {

@@ -80,6 +80,9 @@ def sort_history(history: Iterable[Entry]) -> Records:
                 records.answers.append(exchange)
                 if exchange.sent["purpose"] in ORDER_PURPOSES:
                     records.answers_by_key[exchange.sent["key"]].append(exchange)
+                elif exchange.sent["purpose"] == "fill" and exchange.status == 200:
+                    _, _, cart, _, sku = exchange.sent["path"].rsplit("/", 4)
+                    records.carts[cart][sku] = exchange.sent["body"]["quantity"]
             case "lost":
                 del sent[entry["request"]]
             case "given_up":
@@ -92,8 +95,5 @@ def sort_history(history: Iterable[Entry]) -> Records:
 def _record_request(records: Records, entry: Entry) -> None:
     if entry["purpose"] in ORDER_PURPOSES:
         records.requests.setdefault(entry["key"], entry)
-    elif entry["purpose"] == "fill":
-        _, _, cart, _, sku = entry["path"].rsplit("/", 4)
-        records.carts[cart][sku] = entry["body"]["quantity"]
     elif entry["purpose"] == "refund":
         records.refund_keys.add(entry["key"])

@@ -13,6 +13,9 @@ class LocalInventory(Inventory):
     def quote(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
         return catalogue.quote(skus)
 
+    def offers(self, *, skus: tuple[str, ...]) -> tuple[Offer, ...]:
+        return catalogue.find_offers(skus)
+
     def reserve(self, *, order_id: UUID, lines: tuple[Line, ...], hold: timedelta) -> Reservation:
         return reservations.reserve(order_id, lines, hold)
 

@@ -28,13 +28,14 @@ PRODUCT_FIELDS = ("id", "slug", "name", "description", "category_id", "min_price
 
 
 class OfferRow(NamedTuple):
-    """A variant for sale, as the offers statement returns it."""
+    """A variant, as the offers statement returns it."""
 
     sku: str
     name: str
     price: int
     currency: str
     available: int
+    for_sale: bool
 
 
 class CategoryRow(TypedDict):
@@ -72,25 +73,36 @@ FROM inventory_product WHERE slug = %s AND is_active AND min_price IS NOT NULL""
 _PRODUCT_COLUMNS = ("id", "slug", "name", "description", "category_id", "for_sale")
 
 _OFFERS_SQL = PreparedStatement("""
-SELECT sku, concat_ws(', ', product.name, nullif(variant.name, '')), price, currency, on_hand - reserved
+SELECT sku, concat_ws(', ', product.name, nullif(variant.name, '')), price, currency, on_hand - reserved,
+       variant.is_active AND product.is_active
 FROM inventory_variant variant
      JOIN inventory_stock USING (sku)
      JOIN inventory_product product ON product.id = variant.product_id
-WHERE sku = ANY(%s) AND variant.is_active AND product.is_active""")
+WHERE sku = ANY(%s)""")
 
 
 def quote(skus: tuple[str, ...]) -> tuple[Offer, ...]:
     """Implement `Inventory.quote`."""
-    rows = [OfferRow(*row) for row in fetch_rows("inventory", _OFFERS_SQL, [list(skus)])]
-    offers = {row.sku: _to_offer(row) for row in rows}
-    missing = next((sku for sku in skus if sku not in offers), None)
-    if missing is not None:
-        raise UnknownSku(sku=missing)
+    offers = {offer.sku: offer for offer in find_offers(skus) if offer.for_sale}
+    if missing := tuple(dict.fromkeys(sku for sku in skus if sku not in offers)):
+        raise UnknownSku(sku=missing[0], skus=missing)
     return tuple(offers[sku] for sku in skus)
 
 
+def find_offers(skus: tuple[str, ...]) -> tuple[Offer, ...]:
+    """Implement `Inventory.offers`."""
+    rows = (OfferRow(*row) for row in fetch_rows("inventory", _OFFERS_SQL, [list(skus)]))
+    return tuple(_to_offer(row) for row in rows)
+
+
 def _to_offer(row: OfferRow) -> Offer:
-    return Offer(sku=row.sku, name=row.name, price=Money(row.price, row.currency), available=row.available)
+    return Offer(
+        sku=row.sku,
+        name=row.name,
+        price=Money(row.price, row.currency),
+        available=row.available if row.for_sale else 0,
+        for_sale=row.for_sale,
+    )
 
 
 def list_categories() -> QuerySet[Category, CategoryRow]:

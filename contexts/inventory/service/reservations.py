@@ -101,8 +101,8 @@ def _insert_held(order_id: UUID, demand: Counter[str], hold: timedelta) -> bool:
     values = {"order_id": order_id, "hold": hold, "skus": list(demand), "quantities": list(demand.values())}
     inserted: bool
     [(inserted, skus_for_sale)] = fetch_rows("inventory", _INSERT_HELD_SQL, values)
-    if inserted and len(skus_for_sale) < len(demand):
-        raise UnknownSku(sku=next(sku for sku in demand if sku not in skus_for_sale))
+    if inserted and (missing := tuple(sku for sku in demand if sku not in skus_for_sale)):
+        raise UnknownSku(sku=missing[0], skus=missing)
     return inserted
 
 

@@ -73,8 +73,8 @@ shifted AS (
       AND %(count)s = (SELECT count(*) FROM locked WHERE next_on_hand >= next_reserved)
     RETURNING stock.sku, quantity, on_hand, reserved, sequence),
 moved AS (
-    INSERT INTO inventory_stockmovement (sku, kind, quantity, order_id, actor, note)
-    SELECT sku, %(kind)s, %(on_hand)s * quantity, %(order_id)s::uuid, %(actor)s, %(note)s
+    INSERT INTO inventory_stockmovement (sku, kind, quantity, order_id, actor, note, uid)
+    SELECT sku, %(kind)s, %(on_hand)s * quantity, %(order_id)s::uuid, %(actor)s, %(note)s, %(uid)s::uuid
     FROM shifted WHERE %(on_hand)s <> 0)
 SELECT sku, quantity, on_hand, reserved, sequence FROM shifted ORDER BY sku""")
 
@@ -86,6 +86,7 @@ def change_stock(
     order_id: UUID | None = None,
     actor: str = "orders",
     note: str = "",
+    uid: UUID | None = None,
 ) -> list[StockLevel]:
     """Apply a change to these units of each SKU, either all or none.
 
@@ -101,6 +102,7 @@ def change_stock(
         "order_id": order_id,
         "actor": actor,
         "note": note,
+        "uid": uid,
     }
     return [StockLevel(*row) for row in fetch_rows("inventory", _CHANGE_STOCK_SQL, values)]
 
@@ -133,21 +135,29 @@ def get_available(skus: list[str]) -> dict[str, int]:
     return dict(fetch_rows("inventory", sql, [skus]))
 
 
-def receive(*, sku: str, quantity: int, reference: str, actor: str) -> StockLevel:
-    """Add delivered units to the stock. Raises UnknownSku."""
-    return _change_audited(RECEIVE, sku, quantity, actor=actor, note=reference)
+def receive(*, sku: str, quantity: int, reference: str, actor: str, uid: UUID | None = None) -> StockLevel:
+    """Add delivered units to the stock. Raises UnknownSku.
+
+    uid: id of the movement, which the idempotency key of the request names.
+    """
+    return _change_audited(RECEIVE, sku, quantity, actor=actor, note=reference, uid=uid)
 
 
-def adjust(*, sku: str, quantity: int, reason: str, actor: str) -> StockLevel:
-    """Correct the stock by a signed number of units. Raises BelowReserved, UnknownSku, NothingToAdjust."""
+def adjust(*, sku: str, quantity: int, reason: str, actor: str, uid: UUID | None = None) -> StockLevel:
+    """Correct the stock by a signed number of units. Raises BelowReserved, UnknownSku, NothingToAdjust.
+
+    uid: as for `receive`.
+    """
     if not quantity:
         raise NothingToAdjust
-    return _change_audited(ADJUST, sku, quantity, actor=actor, note=reason)
+    return _change_audited(ADJUST, sku, quantity, actor=actor, note=reason, uid=uid)
 
 
-def _change_audited(change: StockChange, sku: str, quantity: int, *, actor: str, note: str) -> StockLevel:
+def _change_audited(
+    change: StockChange, sku: str, quantity: int, *, actor: str, note: str, uid: UUID | None
+) -> StockLevel:
     with transaction("inventory"):
-        levels = change_stock(change, {sku: quantity}, actor=actor, note=note)
+        levels = change_stock(change, {sku: quantity}, actor=actor, note=note, uid=uid)
         if not levels:
             raise _find_refusal(sku)
         [level] = levels
@@ -160,6 +170,6 @@ def _change_audited(change: StockChange, sku: str, quantity: int, *, actor: str,
 def _find_refusal(sku: str) -> UnknownSku | BelowReserved:
     rows = fetch_rows("inventory", "SELECT on_hand, reserved FROM inventory_stock WHERE sku = %s", [sku])
     if not rows:
-        return UnknownSku(sku=sku)
+        return UnknownSku(sku=sku, skus=(sku,))
     [(on_hand, reserved)] = rows
     return BelowReserved(sku=sku, on_hand=on_hand, reserved=reserved)

@@ -59,13 +59,31 @@ def write_order_message(
     reason: the error code for which the order was rejected.
     values: further values of the in-app text.
     """
-    email_id = uuid7()
-    hostname = urlsplit(settings.SITE_URL).hostname
-    messages = [NewMessage(email_id, Channel.EMAIL, message_id=f"<{email_id}@{hostname}>")]
+    messages = [_build_email()]
     if user_id:
         text = in_app.render(template, reason=reason, number=number, **values)
         messages.append(NewMessage(uuid7(), Channel.IN_APP, text))
     _insert_messages(order_id, user_id, template, messages)
+
+
+def _build_email() -> NewMessage:
+    email_id = uuid7()
+    return NewMessage(email_id, Channel.EMAIL, message_id=f"<{email_id}@{urlsplit(settings.SITE_URL).hostname}>")
+
+
+# One message per order: requests that come while it waits are answered by the same e-mail.
+_SEND_AGAIN_SQL = """
+UPDATE notifications_message
+SET status = 'waiting', due_at = now(), sent_at = NULL, reason = '', message_id = %s, created_at = now()
+WHERE order_id = %s AND template = 'order_link' AND channel = 'email' AND status <> 'waiting'"""
+
+
+def write_link_message(order_id: UUID) -> None:
+    """Write an e-mail with the link to an order, or send it again under a new Message-ID. It is due now."""
+    message = _build_email()
+    with transaction(ALIAS):
+        if not execute(ALIAS, _SEND_AGAIN_SQL, [message.message_id, order_id]):
+            _insert_messages(order_id, None, MessageTemplate.ORDER_LINK, [message])
 
 
 def write_welcome_message(user_id: UUID) -> None:

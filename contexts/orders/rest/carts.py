@@ -32,17 +32,25 @@ class CartList(CartsView):
 class CartDetail(CartsView):
     @endpoint(access=ANYONE, responses={200: CartView})
     def get(self, request: Request, cart_id: UUID) -> CartView:
-        """Show a cart at present prices."""
-        return carts.get(cart_id)
+        """Show a cart at present prices.
+
+        `changed` lists items whose price changed since their quantity was set. A cart that was ordered is `closed` and
+        names its order.
+        """
+        return carts.get(cart_id, request.user.id)
 
 
 class CartItemDetail(CartsView):
     @endpoint(access=ANYONE, body=ItemQuantity, responses={200: CartView})
     def put(self, request: Request, cart_id: UUID, sku: str, body: ItemQuantity) -> CartView:
-        """Set the quantity of a cart item."""
-        return carts.set_item_quantity(cart_id, sku, body.quantity)
+        """Set the quantity of a cart item.
+
+        409: more than can be bought (`available` is the number of units), or the cart was ordered (`order_id` names
+        the order).
+        """
+        return carts.set_item_quantity(cart_id, sku, body.quantity, request.user.id)
 
     @endpoint(access=ANYONE, responses={200: CartView})
     def delete(self, request: Request, cart_id: UUID, sku: str) -> CartView:
-        """Remove a SKU from the cart."""
-        return carts.remove_item(cart_id, sku)
+        """Remove a SKU from the cart. 409: the cart was ordered (`order_id` names the order)."""
+        return carts.remove_item(cart_id, sku, request.user.id)

@@ -1,19 +1,35 @@
-"""REST endpoints for orders: place, list, show, timeline, cancel."""
+"""REST endpoints for orders: place, list, show, timeline, cancel, look up."""
 
+from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from contexts.orders.service import orders
+from contexts.orders.service import lookup, orders
 from contexts.orders.service.placing import OrderRequest
 from contexts.orders.service.views import OrderView, TimelineEntry, to_timeline, to_view
 from shop.http import rest
 from shop.http.idempotency import Key
-from shop.http.rest import ANYONE, CUSTOMER, Page, PageQuery, View, endpoint, respond
+from shop.http.reading import RequestBody
+from shop.http.rest import ANYONE, CUSTOMER, Email, Page, PageQuery, View, endpoint, respond
 
 ORDER_TOKEN_HEADER = "X-Order-Token"
 GUEST_HEADERS = {ORDER_TOKEN_HEADER: "For a guest's order: the `token` from the response to POST orders."}
+
+
+class OrderTokenQuery(RequestBody, kw_only=True):
+    """The token of a guest's order, as the link in an e-mail has it."""
+
+    token: Annotated[str, msgspec.Meta(max_length=100, description="In place of X-Order-Token.")] = ""
+
+
+class OrderLookup(RequestBody, kw_only=True):
+    """The number of an order, with or without #, and the e-mail address that it was placed with."""
+
+    number: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
+    email: Email
 
 
 class OrdersView(View):
@@ -37,26 +53,27 @@ class OrderList(OrdersView):
 
         201: confirmed, or on_hold if the payment could not be captured. 202: pending until the customer or the payment
         provider has acted; poll the order. 402: the payment was declined. 409: out of stock, or the first request with
-        this key is still in progress. A retry with the same key returns the original response, or while the order is
-        pending its present state.
+        this key is still in progress, or the total is not `expected_total` any more (price_changed), or the cart was
+        ordered (cart_closed, which names that order). 422: items that are no longer for sale, with all their SKUs. A
+        retry with the same key returns the original response, or while the order is pending its present state.
         """
         result = orders.place(body, user_id=request.user.id, key=key)
         return respond(result, 202) if isinstance(result, OrderView) else rest.replay_response(result)
 
 
 class OrderDetail(OrdersView):
-    @endpoint(access=ANYONE, responses={200: OrderView}, headers=GUEST_HEADERS)
-    def get(self, request: Request, order_id: UUID) -> OrderView:
-        """Show an order to its customer, or to a guest with its token in X-Order-Token."""
-        order = orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request))
+    @endpoint(access=ANYONE, query=OrderTokenQuery, responses={200: OrderView}, headers=GUEST_HEADERS)
+    def get(self, request: Request, order_id: UUID, query: OrderTokenQuery) -> OrderView:
+        """Show an order to its customer, or to a guest with its token."""
+        order = orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request) or query.token)
         return to_view(order)
 
 
 class Timeline(OrdersView):
-    @endpoint(access=ANYONE, responses={200: Page[TimelineEntry]}, headers=GUEST_HEADERS)
-    def get(self, request: Request, order_id: UUID) -> Page[TimelineEntry]:
+    @endpoint(access=ANYONE, query=OrderTokenQuery, responses={200: Page[TimelineEntry]}, headers=GUEST_HEADERS)
+    def get(self, request: Request, order_id: UUID, query: OrderTokenQuery) -> Page[TimelineEntry]:
         """List what happened to an order, the oldest entry first."""
-        order = orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request))
+        order = orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request) or query.token)
         return Page(results=to_timeline(order))
 
 
@@ -66,11 +83,21 @@ class Cancel(OrdersView):
         """Cancel an order.
 
         200: cancelled, with payment and stock returned. 202: the cancellation is in progress. 409: the order can no
-        longer be cancelled. A repeat changes nothing.
+        longer be cancelled (see `cancellable` of the order). A repeat changes nothing.
         """
         orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request))
         order = orders.request_cancel(order_id)
         return respond(to_view(order), 200 if order.step == "closed" else 202)
+
+
+class Lookup(OrdersView):
+    @endpoint(access=ANYONE, body=OrderLookup, responses={202: None})
+    def post(self, request: Request, body: OrderLookup) -> None:
+        """Send the link to a guest's order by e-mail again.
+
+        The response is the same whether or not there is such an order.
+        """
+        lookup.request_link(body.number, body.email)
 
 
 def _read_order_token(request: Request) -> str:

@@ -1,15 +1,20 @@
-"""Cart use cases. Prices and availability are quoted for each request, never stored."""
+"""Cart use cases. Prices and availability are quoted for each request.
 
+A live order closes its cart: the items are sold, so the cart takes no changes and no second order. A rejected or
+cancelled order opens it again.
+"""
+
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db.models import F
+from django.db.models import OuterRef, Subquery
 
-from contexts.inventory.interface import Offer, UnknownSku, inventory
-from contexts.orders.models import Cart, CartItem
-from shop.db.database import transaction
+from contexts.inventory.interface import Offer, OutOfStock, inventory
+from contexts.orders.models import IS_LIVE, Cart, CartItem, Order
+from shop.db.database import execute, execute_deferred, transaction
 from shop.errors import Conflict, NotFound
 from shop.http.reading import RequestBody
 from shop.http.rest import Quantity, Sku
@@ -26,6 +31,13 @@ class CartFull(Conflict):
     """A cart holds up to {most} different SKUs."""
 
     most: int = MAX_ITEMS
+
+
+class CartClosed(Conflict):
+    """This cart was ordered and takes no changes: see order {order_id}. Create a new cart to buy more."""
+
+    order_id: UUID
+    order_number: str | None = None  # only for the customer of the order
 
 
 class Item(RequestBody, kw_only=True):
@@ -53,23 +65,44 @@ class Totals(msgspec.Struct, kw_only=True):
 
 
 class CartLine(msgspec.Struct, kw_only=True):
-    """One SKU of a cart at its present price."""
+    """One SKU of a cart at its present price.
+
+    `unavailable`: it is no longer for sale. Its total is 0, and the cart can be ordered after it was removed.
+    """
 
     sku: str
     name: str
     quantity: int
     available: int
+    unavailable: bool
     unit_price: Money
     total: Money
 
 
+class PriceChange(msgspec.Struct, kw_only=True):
+    """An item whose price changed after the customer set its quantity. Setting it again accepts the new price."""
+
+    sku: str
+    name: str
+    previous_price: Money
+    unit_price: Money
+
+
 class CartView(msgspec.Struct, kw_only=True):
-    """A cart at present prices. SKUs that are no longer for sale are omitted."""
+    """A cart at present prices.
+
+    `changed` lists the items whose price changed. `closed`: the cart was ordered, `order_id` names the order;
+    `order_number` is given to the customer of that order.
+    """
 
     id: UUID
     version: int
     items: list[CartLine]
     totals: Totals
+    changed: list[PriceChange]
+    closed: bool
+    order_id: UUID | None
+    order_number: str | None
 
 
 def create(user_id: UUID | None) -> CartView:
@@ -79,80 +112,132 @@ def create(user_id: UUID | None) -> CartView:
     return _to_view(cart, [], {})
 
 
-def get(cart_id: UUID) -> CartView:
-    """Return the cart at present prices. Raises CartNotFound."""
-    cart = _get_cart(cart_id)
+def get(cart_id: UUID, user_id: UUID | None = None) -> CartView:
+    """Return the cart at present prices. `user_id`: the caller. Raises CartNotFound."""
+    cart, live_order_id = _get_cart(cart_id)
     items = list(cart.items.order_by("id"))
-    return _to_view(cart, items, _fetch_offers(tuple(item.sku for item in items)))
+    closed = _find_closed(cart_id, user_id) if live_order_id else None
+    return _to_view(cart, items, _fetch_offers(items), closed)
 
 
-def set_item_quantity(cart_id: UUID, sku: str, quantity: int) -> CartView:
-    """Set the quantity of a cart item, and add the item if it is new. Raises CartNotFound, CartFull, UnknownSku."""
-    inventory.quote(skus=(sku,))
+def set_item_quantity(cart_id: UUID, sku: str, quantity: int, user_id: UUID | None = None) -> CartView:
+    """Set the quantity of a cart item, and add the item if it is new. `user_id`: the caller.
+
+    Raises CartNotFound, CartClosed, CartFull, UnknownSku, and OutOfStock for more than can be bought.
+    """
+    [offer] = inventory.quote(skus=(sku,))
+    if quantity > offer.available:
+        assert_open(cart_id, user_id)  # the units may be reserved for the order of this cart
+        raise OutOfStock(sku=sku, available=max(0, offer.available))
     with transaction("orders"):
-        _increment_version(cart_id)
-        _, is_new = CartItem.objects.update_or_create(cart_id=cart_id, sku=sku, defaults={"quantity": quantity})
+        _begin_change(cart_id, user_id)
+        values = {"quantity": quantity, "seen_price": offer.price.amount}
+        _, is_new = CartItem.objects.update_or_create(cart_id=cart_id, sku=sku, defaults=values)
         if is_new and CartItem.objects.filter(cart_id=cart_id).count() > MAX_ITEMS:
             raise CartFull
-    return get(cart_id)
+    return get(cart_id, user_id)
 
 
-def remove_item(cart_id: UUID, sku: str) -> CartView:
-    """Remove a SKU from the cart. Raises CartNotFound."""
+def remove_item(cart_id: UUID, sku: str, user_id: UUID | None = None) -> CartView:
+    """Remove a SKU from the cart. `user_id`: the caller. Raises CartNotFound, CartClosed."""
     with transaction("orders"):
-        _increment_version(cart_id)
+        _begin_change(cart_id, user_id)
         CartItem.objects.filter(cart_id=cart_id, sku=sku).delete()
-    return get(cart_id)
+    return get(cart_id, user_id)
 
 
-def get_contents(cart_id: UUID) -> CartContents:
-    """Return the version and the items of a cart. Raises CartNotFound."""
-    cart = _get_cart(cart_id)
+def get_contents(cart_id: UUID, user_id: UUID | None) -> CartContents:
+    """Return the version and the items of an open cart. `user_id`: the caller. Raises CartNotFound, CartClosed."""
+    cart, live_order_id = _get_cart(cart_id)
+    if live_order_id:
+        assert_open(cart_id, user_id)
     rows = cart.items.order_by("id").values_list("sku", "quantity")
     return CartContents(cart.version, [Item(sku=sku, quantity=quantity) for sku, quantity in rows])
 
 
-def _get_cart(cart_id: UUID) -> Cart:
-    cart = Cart.objects.filter(pk=cart_id).first()
+def assert_open(cart_id: UUID, user_id: UUID | None) -> None:
+    """Raise CartNotFound or CartClosed unless the cart exists and has no live order. `user_id`: the caller."""
+    if closed := _find_closed(cart_id, user_id):
+        raise closed
+    if not Cart.objects.filter(pk=cart_id).exists():
+        raise CartNotFound
+
+
+def _find_closed(cart_id: UUID, user_id: UUID | None) -> CartClosed | None:
+    """Find the live order of a cart, as the error that names it. Only its customer is given its number."""
+    order = Order.objects.filter(IS_LIVE, cart_id=cart_id).only("id", "number", "user_id").first()
+    if order is None:
+        return None
+    is_customer = user_id is not None and order.user_id == user_id
+    return CartClosed(order_id=order.id, order_number=order.number if is_customer else None)
+
+
+_LIVE_ORDER_ID = Subquery(Order.objects.filter(IS_LIVE, cart_id=OuterRef("pk")).values("id")[:1])
+
+
+def _get_cart(cart_id: UUID) -> tuple[Cart, UUID | None]:
+    """Return a cart and the id of its live order, both from one snapshot."""
+    cart = Cart.objects.filter(pk=cart_id).annotate(live_order_id=_LIVE_ORDER_ID).first()
     if cart is None:
         raise CartNotFound
-    return cart
+    return cart, cart.live_order_id
 
 
-def _increment_version(cart_id: UUID) -> None:
-    """Increment the version. Its row lock serializes changes of one cart."""
-    if not Cart.objects.filter(pk=cart_id).update(version=F("version") + 1):
-        raise CartNotFound
+# An order is placed while the row of its cart is locked. The condition is checked by a statement of its own, begun after
+# the lock is held: the snapshot of a statement that had to wait for the lock would not contain that order.
+_LOCK_SQL = "SELECT FROM orders_cart WHERE id = %s FOR UPDATE"
+_INCREMENT_SQL = """
+UPDATE orders_cart SET version = version + 1
+WHERE id = %s AND NOT EXISTS (
+    SELECT FROM orders_order WHERE cart_id = orders_cart.id AND status NOT IN ('rejected', 'cancelled'))"""
 
 
-def _fetch_offers(skus: tuple[str, ...]) -> dict[str, Offer]:
-    """Fetch the offers, by SKU, without SKUs that are no longer for sale."""
-    while skus:
-        try:
-            return {offer.sku: offer for offer in inventory.quote(skus=skus)}
-        except UnknownSku as unknown:
-            skus = tuple(sku for sku in skus if sku != unknown.sku)
-    return {}
+def _begin_change(cart_id: UUID, user_id: UUID | None) -> None:
+    """Lock an open cart, which serializes its changes, and increment its version. Raises CartNotFound, CartClosed."""
+    execute_deferred("orders", _LOCK_SQL, [cart_id])
+    while not execute("orders", _INCREMENT_SQL, [cart_id]):
+        assert_open(cart_id, user_id)  # does not raise if the order has ended since
 
 
-def _to_view(cart: Cart, items: list[CartItem], offers: dict[str, Offer]) -> CartView:
-    lines = [_to_line(item, offers[item.sku]) for item in items if item.sku in offers]
+def _fetch_offers(items: Iterable[CartItem]) -> dict[str, Offer]:
+    """Fetch the offers by SKU, with one call, also of SKUs that are no longer for sale."""
+    skus = tuple(item.sku for item in items)
+    return {offer.sku: offer for offer in inventory.offers(skus=skus)} if skus else {}
+
+
+def _to_view(cart: Cart, items: list[CartItem], offers: dict[str, Offer], closed: CartClosed | None = None) -> CartView:
+    lines = [_to_line(item, offers.get(item.sku)) for item in items]
+    changes = [change for item in items if (change := _find_price_change(item, offers.get(item.sku)))]
     return CartView(
         id=cart.id,
         version=cart.version,
         items=lines,
         totals=compute_totals(sum_amounts((line.total for line in lines), settings.CURRENCY)),
+        changed=[] if closed else changes,
+        closed=closed is not None,
+        order_id=closed.order_id if closed else None,
+        order_number=closed.order_number if closed else None,
     )
 
 
-def _to_line(item: CartItem, offer: Offer) -> CartLine:
+def _find_price_change(item: CartItem, offer: Offer | None) -> PriceChange | None:
+    if offer is None or not offer.for_sale or item.seen_price in (None, offer.price.amount):
+        return None
+    previous_price = Money(item.seen_price, offer.price.currency)
+    return PriceChange(sku=item.sku, name=offer.name, previous_price=previous_price, unit_price=offer.price)
+
+
+def _to_line(item: CartItem, offer: Offer | None) -> CartLine:
+    zero = Money(0, settings.CURRENCY)
+    is_for_sale = offer is not None and offer.for_sale
     return CartLine(
         sku=item.sku,
-        name=offer.name,
+        name=offer.name if offer else item.sku,
         quantity=item.quantity,
-        available=offer.available,
-        unit_price=offer.price,
-        total=offer.price * item.quantity,
+        available=offer.available if offer else 0,
+        unavailable=not is_for_sale,
+        unit_price=offer.price if offer else zero,
+        total=offer.price * item.quantity if offer and is_for_sale else zero,
     )
 
 

@@ -14,6 +14,8 @@ from django.db.models.functions import Now
 from contexts.orders.checkout import runner
 from contexts.orders.checkout.persistence import release_lease, reload_cancel_request
 from contexts.orders.models import Cart, Order, Step
+from contexts.orders.service import carts
+from contexts.orders.service.cancellation import NotCancellable, build_cancellable_condition
 from contexts.orders.service.placing import NewOrder, OrderRequest, build_order, insert_order
 from contexts.orders.service.views import OrderView, build_outcome, make_guest_token, to_view
 from shop.audit import audit
@@ -30,13 +32,7 @@ class OrderNotFound(NotFound):
 
 
 class CartChanged(Conflict):
-    """The cart was changed, or ordered, while the order was being placed."""
-
-
-class NotCancellable(Conflict):
-    """An order that is {present} cannot be cancelled."""
-
-    present: str
+    """The cart was changed while the order was being placed."""
 
 
 class Progress(NamedTuple):
@@ -50,7 +46,7 @@ def place(request: OrderRequest, *, user_id: UUID | None, key: Key) -> Outcome |
     """Place an order, once per key, and run its checkout until it is final or has to wait.
 
     Return the stored outcome, or the order while it is pending. A repeat returns the same outcome, or resumes the
-    checkout. Nothing is stored for a request that is not valid. Raises what `build_order` raises, CartChanged,
+    checkout. Nothing is stored for a request that is not valid. Raises what `build_order` raises, CartClosed, CartChanged,
     IdempotencyKeyReused, IdempotencyKeyInFlight; Unavailable only while there is no order yet.
     """
     known = idempotency.find("orders", key)
@@ -73,11 +69,21 @@ def _place_new(new: NewOrder, key: Key) -> Progress:
             _claim_cart(new)
             insert_order(new)
             outcome = _store_outcome(new.order, key)
-    except IntegrityError as error:
-        if "one_live_order_per_cart" in str(error):
-            raise CartChanged from None
+    except CartChanged:
+        _assert_cart_open(new.order)
         raise
+    except IntegrityError as error:
+        if "one_live_order_per_cart" not in str(error):
+            raise
+        _assert_cart_open(new.order)
+        raise CartChanged from None
     return Progress(new.order, outcome) if outcome else _advance_checkout(new.order, key)
+
+
+def _assert_cart_open(order: Order) -> None:
+    """Raise CartClosed if the cart was ordered while this order was being placed."""
+    if order.cart_id:
+        carts.assert_open(order.cart_id, order.user_id)
 
 
 def _claim_cart(new: NewOrder) -> None:
@@ -146,8 +152,8 @@ def resume_due() -> None:
 def request_cancel(order_id: UUID, *, actor: str = "") -> Order:
     """Request the cancellation of an order and carry it out unless another worker holds the lease.
 
-    A repeat changes nothing. `actor` is the member of staff who requests it, empty for the customer. Raises
-    OrderNotFound, NotCancellable.
+    A repeat changes nothing. `actor` is the member of staff who requests it, empty for the customer, who can cancel a
+    confirmed order within CANCEL_WINDOW only. Raises OrderNotFound, NotCancellable.
     """
     record_cancel_request(order_id, actor=actor)
     order = get(order_id)
@@ -159,7 +165,8 @@ def request_cancel(order_id: UUID, *, actor: str = "") -> Order:
 def record_cancel_request(order_id: UUID, *, actor: str = "") -> None:
     """Record that an order is to be cancelled, if it still can be. The lease holder reads it, even if this process dies."""
     with transaction("orders"):
-        cancellable = Order.objects.filter(pk=order_id, status__in=Order.CANCELLABLE_STATUSES, cancel_requested_at=None)
+        is_cancellable = build_cancellable_condition(is_staff=bool(actor))
+        cancellable = Order.objects.filter(is_cancellable, pk=order_id, cancel_requested_at=None)
         is_new = cancellable.update(cancel_requested_at=Now(), due_at=Now(), woken=True)
         if is_new and actor:
             audit("orders", actor=actor, action="cancel", object_type="order", object_id=order_id)

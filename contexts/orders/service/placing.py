@@ -20,7 +20,7 @@ from contexts.orders.service.carts import CartContents, Item
 from contexts.users.interface import users
 from shop.db.database import PreparedStatement, execute_deferred
 from shop.db.leases import LEASE_DURATION
-from shop.errors import Invalid, Unauthenticated
+from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.http.reading import RequestBody
 from shop.http.rest import Email, Text
 from shop.ids import uuid7
@@ -50,6 +50,13 @@ class PaymentMethod(RequestBody, kw_only=True):
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 
 
+class ExpectedTotal(RequestBody, kw_only=True):
+    """The total that the customer saw, in minor units. An order with another total is refused."""
+
+    amount: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
+
+
 class OrderRequest(RequestBody, kw_only=True):
     """A cart or items, where to send them, and how they are paid. A guest gives an e-mail address for the receipt."""
 
@@ -59,6 +66,7 @@ class OrderRequest(RequestBody, kw_only=True):
     shipping_address: Address
     billing_address: Address | None = None
     payment_method: PaymentMethod
+    expected_total: ExpectedTotal | None = None
 
 
 OrderRequest.__name__ = "PlaceOrder"  # the name of its component in the OpenAPI document
@@ -86,6 +94,20 @@ class TotalTooLarge(Invalid):
     """The total exceeds the limit for one order."""
 
 
+class PriceChanged(Conflict):
+    """The total is {total} now, not {expected_total}. Show it to the customer, and order with it."""
+
+    expected_total: Money
+    total: Money
+
+
+class CartOrderBeingUndone(Conflict):
+    """The last order of this cart still holds its stock; try again in {retry_after} seconds."""
+
+    order_id: UUID
+    retry_after: int = 1
+
+
 class NewOrder(NamedTuple):
     """An order that is not stored yet."""
 
@@ -98,32 +120,34 @@ class NewOrder(NamedTuple):
 def build_order(request: OrderRequest, user_id: UUID | None) -> NewOrder:
     """Build an order at present prices; already rejected if the quote shows that there is not enough stock.
 
-    Raises CartOrItems, UnknownProvider, CartNotFound, CartEmpty, EmailMissing, UnknownSku, TotalTooLarge, Unavailable.
+    Raises CartOrItems, UnknownProvider, CartNotFound, CartClosed, CartEmpty, EmailMissing, UnknownSku, TotalTooLarge,
+    PriceChanged, CartOrderBeingUndone, Unavailable.
     """
-    cart = _read_items(request)
+    cart = _read_items(request, user_id)
     email = request.email or _get_email(user_id)
     skus = tuple(dict.fromkeys(item.sku for item in cart.items))
     offers = {offer.sku: offer for offer in inventory.quote(skus=skus)}
     order = _build_row(request, user_id, email)
     lines = [_build_line(order, position, offers[item.sku], item) for position, item in enumerate(cart.items)]
-    _set_totals(order, lines)
+    _set_totals(order, lines, request.expected_total)
     order._prefetched_objects_cache = {"lines": lines}  # type: ignore[attr-defined]  # Django's cache of `order.lines`
     events: list[Event] = [OrderPlaced(**build_event_keys(order), total=Money(order.total, order.currency))]
     if shortage := _find_shortage(cart.items, offers):
+        _assert_not_held_by_last_order(request.cart_id)
         _mark_rejected(order, shortage)
         events.append(OrderRejected(**build_event_keys(order), reason=shortage.code))
     order.sequence = len(events)
     return NewOrder(order, lines, cart.version, events)
 
 
-def _read_items(request: OrderRequest) -> CartContents:
+def _read_items(request: OrderRequest, user_id: UUID | None) -> CartContents:
     if (request.cart_id is None) == (request.items is None):
         raise CartOrItems
     if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
         raise UnknownProvider(provider=request.payment_method.provider)
     if request.cart_id is None:
         return CartContents(version=0, items=request.items or [])
-    contents = carts.get_contents(request.cart_id)
+    contents = carts.get_contents(request.cart_id, user_id)
     if not contents.items:
         raise CartEmpty
     return contents
@@ -166,10 +190,12 @@ def _build_line(order: Order, position: int, offer: Offer, item: Item) -> OrderL
     )
 
 
-def _set_totals(order: Order, lines: Iterable[OrderLine]) -> None:
+def _set_totals(order: Order, lines: Iterable[OrderLine], expected_total: ExpectedTotal | None) -> None:
     totals = carts.compute_totals(sum_amounts((Money(line.total, order.currency) for line in lines), order.currency))
     if totals.total.amount > MAX_AMOUNT:
         raise TotalTooLarge
+    if expected_total and (expected := Money(expected_total.amount, expected_total.currency)) != totals.total:
+        raise PriceChanged(expected_total=expected, total=totals.total)
     order.items_total = totals.items.amount
     order.discount_total = totals.discount.amount
     order.shipping_total = totals.shipping.amount
@@ -189,6 +215,13 @@ def _find_shortage(items: Iterable[Item], offers: dict[str, Offer]) -> OutOfStoc
         if offers[sku].available < quantity:
             return OutOfStock(sku=sku, available=max(0, offers[sku].available))
     return None
+
+
+def _assert_not_held_by_last_order(cart_id: UUID | None) -> None:
+    """Raise CartOrderBeingUndone if an order of this cart has ended, but has not released its stock yet."""
+    undo_steps = [Step.UNDO_MONEY, Step.UNDO_STOCK]
+    if cart_id and (order := Order.objects.filter(cart_id=cart_id, step__in=undo_steps).only("id").first()):
+        raise CartOrderBeingUndone(order_id=order.id)
 
 
 def _mark_rejected(order: Order, refusal: OutOfStock) -> None:

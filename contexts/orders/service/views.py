@@ -5,10 +5,12 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 
 from contexts.orders import models
 from contexts.orders.interface import OrderLine, OrderStatus, OrderSummary
 from contexts.orders.models import Order
+from contexts.orders.service.cancellation import can_customer_cancel
 from contexts.orders.service.carts import Totals
 from contexts.orders.service.placing import Address
 from shop.decoders import warm_up_decoders
@@ -55,6 +57,7 @@ class OrderView(msgspec.Struct, kw_only=True):
     shipments: list[Shipment]
     shipping_address: Address
     cancel_requested: bool
+    cancellable: bool  # by the customer, now
     token: str | None = None
 
 
@@ -91,6 +94,7 @@ def to_view(order: Order) -> OrderView:
         shipments=[],
         shipping_address=msgspec.convert(order.shipping_address, Address),
         cancel_requested=order.cancel_requested_at is not None,
+        cancellable=can_customer_cancel(order),
         token=None if order.user_id else make_guest_token(order.id),
     )
 
@@ -110,6 +114,7 @@ def to_summary(order: Order) -> OrderSummary:
         user_id=order.user_id,
         lines=tuple(to_line(line, order.currency) for line in order.lines.all()),
         total=Money(order.total, order.currency),
+        link=build_link(order),
     )
 
 
@@ -144,6 +149,13 @@ def build_outcome(order: Order) -> Outcome | None:
     if order.status == OrderStatus.CANCELLED:
         return idempotency.encode_refusal(OrderWasCancelled(), order_id=str(order.id))
     return idempotency.encode_result(to_view(order))
+
+
+def build_link(order: Order) -> str:
+    """Build the link to an order for its e-mails. With the token in it, the reader of an e-mail sees the order."""
+    token = make_guest_token(order.id)
+    link: str = settings.ORDER_LINK_TEMPLATE
+    return link.format(site=settings.SITE_URL, id=order.id, number=order.number, token=token)
 
 
 def make_guest_token(order_id: UUID) -> str:

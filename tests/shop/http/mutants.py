@@ -26,7 +26,7 @@ MUTANTS = (
             Change(
                 "shop.http.idempotency",
                 """\
-            record(alias, key)
+            record(alias, key, resource)
 """,
                 "",
             ),

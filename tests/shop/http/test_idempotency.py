@@ -176,6 +176,14 @@ def test_keys_are_purged_after_72_hours(sku, key):
         assert fetch_rows("orders", "SELECT count(*) FROM shop_idempotencykey WHERE key = %s", [key]) == [(kept,)]
 
 
+def test_a_key_with_a_resource_is_never_purged(key):
+    stored_key = idempotency.Key(scope="test", key=key, fingerprint="x")
+    idempotency.record("orders", stored_key, uuid7())
+    execute("orders", "UPDATE shop_idempotencykey SET created_at = now() - interval '9 years' WHERE key = %s", [key])
+    idempotency.purge("orders")
+    assert idempotency.find("orders", stored_key)
+
+
 def test_neither_mail_address_nor_body_is_readable_in_a_key(sku, key):
     post(sku, key, email="ada@example.com", note="secret")
     [stored] = fetch_rows("orders", "SELECT shop_idempotencykey::text FROM shop_idempotencykey WHERE key = %s", [key])

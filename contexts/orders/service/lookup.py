@@ -1,0 +1,28 @@
+"""Guests who come back: they are sent the link to their order again.
+
+The answer, the statements and their time are the same whether or not an order matches. An order is claimed by an account
+when its address is verified: that belongs here as soon as addresses can be verified.
+"""
+
+from contexts.orders.events import OrderLinkRequested
+from contexts.orders.models import Order
+from shop.db.database import transaction
+from shop.http import idempotency
+from shop.ids import uuid7
+from shop.messaging.outbox import Revision, publish
+
+
+def request_link(number: str, email: str) -> None:
+    """Send the link to an order to its e-mail address, if this is the address of the order with this number.
+
+    The number may have a `#`, spaces and lower-case letters. Case of the address does not matter.
+    """
+    order = Order.objects.filter(number=_normalize_number(number)).only("id", "email").first()
+    is_match = idempotency.is_same_hash(email.strip().casefold(), order.email.casefold() if order else "")
+    order_id = order.id if order and is_match else None
+    with transaction("orders"):
+        publish(OrderLinkRequested(request_id=uuid7(), order_id=order_id), row=Revision())
+
+
+def _normalize_number(number: str) -> str:
+    return "".join(number.split()).removeprefix("#").upper()

@@ -1,0 +1,12 @@
+"""Make idempotency keys old."""
+
+from shop.db.database import execute, fetch_rows
+from shop.http import idempotency
+
+
+def age_and_purge_keys(alias: str, *keys: str) -> None:
+    """Make keys older than any lifetime that depends on age, and purge. AssertionError if a key was never stored."""
+    for key in keys:
+        assert fetch_rows(alias, "SELECT 1 FROM shop_idempotencykey WHERE key = %s", [key]), "the key is not stored"
+        execute(alias, "UPDATE shop_idempotencykey SET created_at = now() - interval '31 days' WHERE key = %s", [key])
+    idempotency.purge(alias)
