@@ -16,8 +16,9 @@ from contexts.inventory.service.catalogue import CategoryRow, ProductRow
 from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_render
 from shop.http import rest
 from shop.http.idempotency import Key, respond_once
+from shop.http.pagination import Page, PageQuery, paginate
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, Page, PageQuery, Sku, Staff, Text, endpoint, paginate, respond
+from shop.http.rest import ANYONE, Sku, Staff, Text, endpoint, respond
 from shop.ids import uuid7
 from shop.money import MAX_AMOUNT, Money
 
@@ -159,7 +160,9 @@ class CategoryList(InventoryView):
         ordering = ("position", "slug")
         return respond_cached(
             request,
-            lambda: paginate(request, catalogue.list_categories(), ordering=ordering, to_view=_to_category_views),
+            lambda: paginate(
+                request, query, catalogue.list_categories(), ordering=ordering, to_view=_to_category_views
+            ),
         )
 
 
@@ -180,7 +183,8 @@ class ProductList(InventoryView):
             in_stock=query.in_stock,
         )
         ordering = catalogue.ORDERINGS[query.ordering or ("relevance" if query.search else "newest")]
-        return paginate(request, products, ordering=ordering, to_view=_to_product_views)
+        never_null = ("min_price", "relevance")
+        return paginate(request, query, products, ordering=ordering, to_view=_to_product_views, never_null=never_null)
 
 
 class ProductDetail(InventoryView):

@@ -9,8 +9,8 @@ from rest_framework.request import Request
 
 from contexts.notifications.service import messages
 from contexts.notifications.service.views import NotificationView, to_notification_views
-from shop.http import rest
-from shop.http.rest import CUSTOMER, Page, PageQuery, View, endpoint, respond
+from shop.http.pagination import Page, PageQuery, paginate
+from shop.http.rest import CUSTOMER, View, endpoint, respond
 from shop.http.tokens import Caller
 
 
@@ -28,7 +28,7 @@ class Inbox(NotificationsView):
     def get(self, request: Request, query: PageQuery) -> Page[NotificationView]:
         """Return the caller's messages, newest first."""
         rows = messages.list_inbox(_get_caller(request).id)
-        return rest.paginate(request, rows, ordering=("-id",), to_view=to_notification_views)
+        return paginate(request, query, rows, ordering=("-id",), to_view=to_notification_views)
 
 
 class Read(NotificationsView):

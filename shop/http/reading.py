@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from shop.errors import FieldError
 from shop.http import field_errors, json_syntax
 from shop.http.json_pointers import quote_name, shorten
+from shop.http.pagination import read_parameters
 from shop.http.problems import BadBody, BadQuery
 
 T = TypeVar("T")
@@ -89,7 +90,7 @@ def _summarize(faults: tuple[FieldError, ...]) -> str:
 
 def read_query(request: Request, type_: type[T]) -> T:
     """Decode the query string. Empty values count as absent. Raises BadQuery with every fault."""
-    given = {name: values for name, values in request.query_params.lists() if not _is_ignored(name)}
+    given = {name: values for name, values in read_parameters(request).lists() if not _is_ignored(name)}
     values = {name: last for name, [*_, last] in given.items() if last != ""}
     try:
         if not any(len(all_values) > 1 for all_values in given.values()) and not any(

@@ -10,18 +10,13 @@ The structs that are decoded and encoded are also the schemas of the OpenAPI doc
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
-from django.core.exceptions import ValidationError
-from django.db import DataError
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import NotFound as PageNotFound
 from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -32,11 +27,10 @@ from shop.errors import Forbidden, Unauthenticated
 from shop.http import idempotency, tokens
 from shop.http.field_errors import find_lenient_structs
 from shop.http.openapi import describe_endpoint
-from shop.http.problems import BadQuery, Problem
+from shop.http.problems import Problem
 from shop.http.reading import read_body, read_query, refuse_body, refuse_query
 
 T = TypeVar("T")
-MAX_PAGE_SIZE = 100
 
 # Reusable field types. In Python a bare $ also matches before a newline at the end, hence the look-ahead.
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -57,22 +51,6 @@ Email = Annotated[
     ),
 ]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-PageCursor = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
-
-
-class Page(msgspec.Struct, Generic[T]):
-    """One page of a list, with the URLs of the next and the previous page."""
-
-    results: list[T]
-    next: str | None = None
-    previous: str | None = None
-
-
-class PageQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The query parameters that select a page of a list."""
-
-    page_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE_SIZE, description="Entries of one page.")] = 20
-    cursor: Annotated[PageCursor, msgspec.Meta(description="From `next` or `previous` of another page.")] = ""
 
 
 class Anyone:
@@ -260,28 +238,3 @@ def replay_response(outcome: idempotency.Outcome) -> HttpResponse:
     """Build the stored final response of an idempotency key, byte for byte."""
     content_type = "application/json" if outcome.status < 400 else "application/problem+json"
     return HttpResponse(outcome.body, status=outcome.status, content_type=content_type)
-
-
-class KeysetPagination(CursorPagination):
-    """Keyset pages: the last page of a long list is as fast as the first, and there is no COUNT."""
-
-    page_size = 20
-    page_size_query_param = "page_size"
-    max_page_size = MAX_PAGE_SIZE
-
-
-def paginate(
-    request: Request,
-    queryset: QuerySet[Any, Any],
-    *,
-    ordering: tuple[str, ...],
-    to_view: Callable[[list[Any]], list[T]],
-) -> Page[T]:
-    """Return one page of a queryset (or its `.values()`), converted by `to_view`. Raises BadQuery for a bad cursor."""
-    pagination = KeysetPagination()
-    pagination.ordering = ordering
-    try:
-        rows = pagination.paginate_queryset(queryset.order_by(*ordering), request) or []
-    except (PageNotFound, ValueError, TypeError, ValidationError, DataError):
-        raise BadQuery(why="The cursor is invalid. Use the `next` or `previous` URL of a page.") from None
-    return Page(results=to_view(rows), next=pagination.get_next_link(), previous=pagination.get_previous_link())

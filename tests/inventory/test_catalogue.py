@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from contexts.inventory.service import catalogue_cache, catalogue_editing
-from shop.db.database import fetch_rows
+from shop.db.database import execute, fetch_rows
 from tests.concurrency import run_in_thread
 from tests.factories import create_product, reserve_units
 from tests.http_client import Client
@@ -140,6 +140,50 @@ def test_pages_of_equal_products_have_no_gaps_or_duplicates():
     assert len(slugs(f"products?category={category}&search=mug&page_size=4")) == 23
 
 
+@pytest.fixture
+def equal_products():
+    """A new category with 1,101 products that differ in nothing but their slugs."""
+    category = f"category-{uuid4().hex}"
+    create_product([1], category=category, slug=f"{category}-0", name="Same mug", price=500)
+    execute(
+        "inventory",
+        """WITH product AS (
+             INSERT INTO inventory_product (id, slug, name, description, category, min_price, max_price)
+             SELECT gen_random_uuid(), %(category)s || '-' || n, 'Same mug', '', %(category)s, 500, 500
+             FROM generate_series(1, 1100) n RETURNING id, slug),
+           variant AS (
+             INSERT INTO inventory_variant (sku, product_id, name, price, currency, position)
+             SELECT right(slug, 60), id, '', 500, 'EUR', 0 FROM product RETURNING sku)
+           INSERT INTO inventory_stock (sku, on_hand, initial) SELECT sku, 1, 1 FROM variant""",
+        {"category": category},
+    )
+    return category
+
+
+@pytest.mark.parametrize("query", ["ordering=name", "ordering=-price", "search=mug", "in_stock=true"])
+def test_more_than_a_thousand_equal_products_are_each_on_one_page(equal_products, query):
+    listed = slugs(f"products?category={equal_products}&page_size=100&{query}")
+    assert len(listed) == 1_101 == len(set(listed))
+
+
+def test_more_than_a_thousand_categories_of_one_position_are_each_on_one_page():
+    key = uuid4().hex
+    sql = """INSERT INTO inventory_category (id, slug, name, description, position)
+             SELECT gen_random_uuid(), %s || n, 'Same', '', 77 FROM generate_series(1, 1101) n"""
+    execute("inventory", sql, [f"equal-{key}-"])
+    listed = [slug for slug in slugs("categories?page_size=100") if key in slug]
+    execute("inventory", "DELETE FROM inventory_category WHERE slug LIKE %s", [f"equal-{key}-%"])
+    assert len(listed) == 1_101 == len(set(listed))
+
+
+def test_a_page_is_found_by_the_url_of_its_neighbour_too(seeded_category):
+    first = get(f"products?category={seeded_category}&ordering=price&page_size=2").json()
+    again = get(f"products?cursor={quote(first['next'], safe='')}").json()
+    assert [item["slug"] for item in again["results"]] == slugs_of(seeded_category, "dear")
+    other = get(f"products?ordering=-price&cursor={quote(first['next'], safe='')}")
+    assert (other.status_code, other.json()["code"]) == (400, "shop.bad_query")
+
+
 def test_the_previous_link_leads_to_the_previous_page(seeded_category):
     first = get(f"products?category={seeded_category}&ordering=price&page_size=2").json()
     second = get(first["next"]).json()
@@ -170,7 +214,7 @@ def test_a_product_off_sale_is_not_found_or_listed():
     [
         "min_price=cheap", "min_price=-1", "max_price=10.5", "max_price=99999999999999999999", "in_stock=perhaps",
         "ordering=id", "ordering=variants__stock__on_hand", "ordering=-newest", "category=%00", "category=a%20b",
-        "search=%00", f"search={'x' * 201}", "page_size=0", "page_size=ten", "cursor=%21%21%21", "cursor=%00",
+        "search=%00", f"search={'x' * 201}", "page_size=0", "page_size=101", "page_size=ten", "cursor=%21%21%21", "cursor=%00",
         "ordering=price&cursor=cD1hYmM=", "ordering=newest&cursor=cD1hYmM=", "ordering=name&cursor=cD0lMDA=",
         "ordering=price&cursor=bz0tMQ==&page_size=-5",
     ],

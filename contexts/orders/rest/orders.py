@@ -12,8 +12,9 @@ from contexts.orders.service.placing import OrderRequest
 from contexts.orders.service.views import OrderView, TimelineEntry, to_timeline, to_view
 from shop.http import rest
 from shop.http.idempotency import Key
+from shop.http.pagination import Page, PageQuery, paginate
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, CUSTOMER, Email, Page, PageQuery, View, endpoint, respond
+from shop.http.rest import ANYONE, CUSTOMER, Email, View, endpoint, respond
 
 ORDER_TOKEN_HEADER = "X-Order-Token"
 GUEST_HEADERS = {ORDER_TOKEN_HEADER: "For a guest's order: the `token` from the response to POST orders."}
@@ -43,8 +44,12 @@ class OrderList(OrdersView):
     def get(self, request: Request, query: PageQuery) -> Page[OrderView]:
         """List your orders, the latest first."""
         own_orders = orders.list_for_user(request.user.id)
-        return rest.paginate(
-            request, own_orders, ordering=("-created_at", "-id"), to_view=lambda rows: [to_view(row) for row in rows]
+        return paginate(
+            request,
+            query,
+            own_orders,
+            ordering=("-created_at", "-id"),
+            to_view=lambda rows: [to_view(row) for row in rows],
         )
 
     @endpoint(access=ANYONE, body=OrderRequest, responses={201: OrderView, 202: OrderView}, idempotency="required")

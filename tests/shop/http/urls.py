@@ -14,6 +14,7 @@ from shop.http.health import health, ready
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, CUSTOMER, Quantity, Sku, Staff, Text, View, endpoint, respond
 from shop.ids import uuid7
+from tests.shop.http.notes import Notes
 
 executed: list[str] = []
 
@@ -156,4 +157,5 @@ urlpatterns = [
     path("customers", Customers.as_view()),
     path("staff", Staffs.as_view()),
     path("bare-bug", bare_bug),
+    path("notes/<str:ordering>", Notes.as_view()),
 ]

@@ -9,9 +9,9 @@ from rest_framework.request import Request
 
 from contexts.$context.interface import $Noun
 from contexts.$context.service import $context
-from shop.http import rest
+from shop.http.pagination import Page, PageQuery, paginate
 from shop.http.reading import RequestBody
-from shop.http.rest import CUSTOMER, Page, PageQuery, Text, View, endpoint
+from shop.http.rest import CUSTOMER, Text, View, endpoint
 from shop.http.tokens import Caller
 
 
@@ -35,7 +35,8 @@ class ${Noun}List(${Context}View):
     @endpoint(access=CUSTOMER, query=PageQuery, responses={200: Page[$Noun]})
     def get(self, request: Request, query: PageQuery) -> Page[$Noun]:
         """List your $context, the newest first."""
-        return rest.paginate(request, $context.list_$context(_get_user_id(request)), ordering=("-id",), to_view=$context.to_dtos)
+        rows = $context.list_$context(_get_user_id(request))
+        return paginate(request, query, rows, ordering=("-id",), to_view=$context.to_dtos)
 
     @endpoint(access=CUSTOMER, body=${Noun}Request, responses={201: $Noun})
     def post(self, request: Request, body: ${Noun}Request) -> $Noun:
