@@ -5,18 +5,33 @@ from collections import Counter
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiosmtpd.controller import Controller
 
 from tests.ports import reserve_port
 
 
+class Transfer(NamedTuple):
+    """A message as it was transferred: envelope, whether as UTF-8 (RFC 6531), and content."""
+
+    sender: str
+    recipients: list[str]
+    is_utf8: bool
+    content: bytes
+
+
 class FakeMailServer:
-    """A mail server that can refuse a recipient, lose a connection, or be stopped."""
+    """A mail server that can refuse a recipient, lose a connection, or be stopped.
+
+    offers_smtputf8: whether it accepts international addresses; applies to the next `start`.
+    """
 
     def __init__(self) -> None:
+        self.offers_smtputf8 = True
         self.mails: list[EmailMessage] = []  # received in full, accepted or not
+        self.transfers: list[Transfer] = []
+        self.replies: list[str] = []  # to the content of the next messages, instead of accepting them
         self.refusals: dict[str, list[str]] = {}  # by recipient: the replies to its next messages
         self.connections_to_abort = 0  # how many of the next messages lose their connection once they are received
         self.before_accept: Callable[[], None] | None = None  # called once, between receiving and accepting a message
@@ -24,7 +39,7 @@ class FakeMailServer:
         self.server: Controller | None = None
 
     def start(self) -> None:
-        self.server = Controller(self, hostname="127.0.0.1", port=self.port)
+        self.server = Controller(self, hostname="127.0.0.1", port=self.port, enable_SMTPUTF8=self.offers_smtputf8)
         self.server.start()
 
     def stop(self) -> None:
@@ -40,13 +55,16 @@ class FakeMailServer:
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        self.transfers.append(
+            Transfer(envelope.mail_from, envelope.rcpt_tos, envelope.smtp_utf8, bytes(envelope.original_content))
+        )
         callback, self.before_accept = self.before_accept, None
         if callback:
             await asyncio.to_thread(callback)
         if self.connections_to_abort:
             self.connections_to_abort -= 1
             server.transport.abort()
-        return "250 OK"
+        return self.replies.pop(0) if self.replies else "250 OK"
 
     def mails_to(self, address: str) -> list[EmailMessage]:
         """Return the messages that were received for an address."""

@@ -29,7 +29,9 @@ class MessageStatus(StrEnum):
 
     WAITING = "waiting"
     SENT = "sent"
-    FAILED = "failed"
+    FAILED = "failed"  # it can never be delivered
+    PARKED = "parked"  # the mail server did not reply to several attempts: staff decide
+    DISCARDED = "discarded"  # by staff
 
 
 class Notifications(Protocol):

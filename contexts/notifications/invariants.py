@@ -9,9 +9,12 @@ SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
             WHEN (status = 'sent') <> (sent_at IS NOT NULL) THEN
                 concat(status, CASE WHEN sent_at IS NULL THEN ' without' ELSE ' with' END, ' a time')
             WHEN status = 'failed' AND (reason = '' OR sequence < 1) THEN 'failed without a reason'
+            WHEN status = 'parked' AND (reason = '' OR unknown_outcomes < 1) THEN 'parked without a reason'
+            WHEN status = 'discarded' AND reason = '' THEN 'discarded without a reason'
+            WHEN status NOT IN ('waiting', 'sent') AND due_at IS NOT NULL THEN concat(status, ' with a timer')
             WHEN channel = 'email' AND message_id = '' THEN 'an e-mail without a Message-ID'
             WHEN channel = 'in_app' AND text = '' THEN 'no text'
-            WHEN status NOT IN ('waiting', 'sent', 'failed') THEN status
+            WHEN status NOT IN ('waiting', 'sent', 'failed', 'parked', 'discarded') THEN status
        END AS problem
 FROM notifications_message"""
 
@@ -25,9 +28,10 @@ FROM notifications_message WHERE message_id <> '' GROUP BY message_id"""
 
 _OVERDUE_SQL = """
 SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
-       CASE WHEN due_at < now() - %(late)s AND (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE THEN
-           concat('overdue since ', due_at, '. ', reason) END AS problem
-FROM notifications_message WHERE status = 'waiting'"""
+       CASE WHEN status = 'parked' THEN concat('parked. ', reason)
+            WHEN due_at < now() - %(late)s AND (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE THEN
+                concat('overdue since ', due_at, '. ', reason) END AS problem
+FROM notifications_message WHERE status IN ('waiting', 'parked')"""
 
 # A guest may ask for the link to an order at any time, so that its e-mail is not compared with what happened to the order.
 _MESSAGES_EXTRACT_SQL = """
@@ -43,8 +47,8 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=35,
             name="message_state",
-            description="A message is waiting with a timer, was sent at a recorded time, or failed for a reason; an e-mail "
-            "has a Message-ID.",
+            description="A message is waiting with a timer, was sent at a recorded time, or failed, was parked or discarded "
+            "for a reason; an e-mail has a Message-ID.",
             sql=_STATE_SQL,
         ),
         Invariant(
@@ -56,7 +60,7 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=37,
             name="message_goes_out",
-            description="Every waiting message is sent or retried when it is due.",
+            description="Every waiting message is sent or retried when it is due, and none is parked for staff to decide.",
             sql=_OVERDUE_SQL,
             holds_always=False,
         ),

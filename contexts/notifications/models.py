@@ -42,6 +42,11 @@ class Message(LeasedModel):
     reason = models.CharField(
         max_length=300, blank=True, db_default="", help_text="Why the message was not sent yet, or failed."
     )
+    unknown_outcomes = models.IntegerField(
+        default=0,
+        db_default=0,
+        help_text="Attempts after which the mail server may have accepted the e-mail without our knowledge.",
+    )
     sequence = models.BigIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     sent_at = models.DateTimeField(null=True, blank=True)

@@ -23,6 +23,7 @@ _COLUMNS = (
     "sequence",
     "sent_at",
     "lease_until",
+    "unknown_outcomes",
 )
 
 

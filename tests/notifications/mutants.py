@@ -1,6 +1,6 @@
 """Planted bugs that the tests of this folder catch. `make mutants` runs them."""
 
-from tests.mutants.planted import Mutant
+from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
@@ -36,7 +36,7 @@ MUTANTS = (
         rule="protocol 2.9: each step holds lease and attempt",
         module="contexts.notifications.service.sending",
         replace="""\
-        _extend_lease(message)
+        _begin_attempt(message)
 """,
         by="",
         caught_by="tests/notifications/test_fencing.py::test_a_sender_that_lost_its_lease_before_the_mail_does_not_send",
@@ -49,5 +49,70 @@ MUTANTS = (
         replace="'constraints': [models.UniqueConstraint(fields=('subject_id', 'template', 'channel'), name='one_message_per_subject'), models.CheckConstraint(condition=models.Q(models.Q(('channel', 'in_app'), ('user_id__isnull', False)), models.Q(('channel', 'email'), ('order_id__isnull', False), ('text', '')), _connector='OR'), name='message_fits_channel')],",
         by="'constraints': [models.UniqueConstraint(fields=('id', 'subject_id'), name='one_message_per_subject'), models.CheckConstraint(condition=models.Q(models.Q(('channel', 'in_app'), ('user_id__isnull', False)), models.Q(('channel', 'email'), ('order_id__isnull', False), ('text', '')), _connector='OR'), name='message_fits_channel')],",
         caught_by="tests/notifications/test_message_creation.py::test_concurrent_handlers_write_one_receipt",
+    ),
+    Mutant(
+        name="mail_reply_without_patience",
+        what="a mail server that checks a message for longer than a command takes gets it again and again",
+        rule="RFC 5321, 4.5.3.2: minutes for the reply to the content",
+        module="contexts.notifications.channels.smtp",
+        replace='Phase.CONTENT: "EMAIL_DATA_TIMEOUT"',
+        by='Phase.CONTENT: "EMAIL_COMMAND_TIMEOUT"',
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_a_mail_server_that_replies_after_the_other_timeouts_gets_one_copy",
+    ),
+    Mutant(
+        name="message_without_reply_sent_without_limit",
+        what="a mail server that never replies gets the same message without limit",
+        rule="ADR 10: after EMAIL_MAX_UNKNOWN_OUTCOMES attempts without a reply staff decide",
+        module="contexts.notifications.service.sending",
+        replace="EMAIL_MAX_UNKNOWN_OUTCOMES:\n            _park(message, str(outage))",
+        by="EMAIL_MAX_UNKNOWN_OUTCOMES * 99:\n            _park(message, str(outage))",
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_a_message_without_a_reply_is_sent_a_limited_number_of_times",
+        also=(
+            Change(
+                "contexts.notifications.service.sending",
+                "if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:\n            return _park(message, message.reason)",
+                "if False:\n            return None",
+            ),
+        ),
+    ),
+    Mutant(
+        name="message_attempt_not_counted_before",
+        what="an attempt during which the worker dies does not count, so such attempts have no limit",
+        rule="ADR 10: an attempt is counted before it begins",
+        module="contexts.notifications.service.sending",
+        replace="SET lease_until = now() + %s, unknown_outcomes = unknown_outcomes + 1",
+        by="SET lease_until = now() + %s",
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_a_message_is_counted_while_it_is_sent_so_that_the_death_of_a_worker_counts",
+    ),
+    Mutant(
+        name="mail_lost_before_content_counts_as_unknown",
+        what="a message that was certainly not transferred is parked, as if it might have arrived",
+        rule="RFC 5321, 4.2.5: a server accepts a message after its content only",
+        module="contexts.notifications.channels.email",
+        replace="return not isinstance(smtp, SmtpBackend) or smtp.may_have_accepted",
+        by="return True",
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_each_phase_has_its_timeout_and_only_the_last_leaves_the_outcome_open",
+    ),
+    Mutant(
+        name="international_address_without_smtputf8",
+        what="a message to an international address is sent without SMTPUTF8",
+        rule="RFC 6531: an international address needs SMTPUTF8",
+        module="contexts.notifications.channels.smtp",
+        replace='options = ["SMTPUTF8", "BODY=8BITMIME"] if message.is_utf8 else []',
+        by="options: list[str] = []",
+        caught_by="tests/notifications/test_international_mail.py::test_an_international_address_is_sent_to_as_it_is",
+    ),
+    Mutant(
+        name="domain_encoded_by_idna_2003",
+        what="a message to straße.example is sent to strasse.example, which belongs to somebody else",
+        rule="RFC 5891: IDNA 2008",
+        module="contexts.notifications.channels.addresses",
+        replace="return idna.encode(domain, uts46=True, std3_rules=True).decode()",
+        by='return domain.encode("idna").decode()',
+        caught_by="tests/notifications/test_international_mail.py::test_an_international_domain_needs_no_special_mail_server",
     ),
 )

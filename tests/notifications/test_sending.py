@@ -217,11 +217,11 @@ def test_a_mail_server_that_hangs_is_given_up(mail_server, settings):
     order, other = example_orders.add_order(), example_orders.add_order()
     publish_order_confirmed(order)
     publish_order_confirmed(other)
-    is_released, timeout = threading.Event(), settings.EMAIL_TIMEOUT
+    is_released, timeout = threading.Event(), settings.EMAIL_DATA_TIMEOUT
     mail_server.before_accept = lambda: is_released.wait(30)
-    settings.EMAIL_TIMEOUT = 0.5
+    settings.EMAIL_DATA_TIMEOUT = 0.5
     handlers.send_waiting_messages()
-    settings.EMAIL_TIMEOUT = timeout
+    settings.EMAIL_DATA_TIMEOUT = timeout
     assert [read_email_of(order)["status"], read_email_of(other)["status"]] == ["waiting", "waiting"]
     send_until(lambda: are_sent(order, other))
     is_released.set()

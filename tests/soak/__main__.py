@@ -133,6 +133,8 @@ def _build_environment(database: PostgresServer) -> dict[str, str]:
         "RECONCILE_SECONDS": "0.5",
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_TIMEOUT_SECONDS": "2",
+        "EMAIL_DATA_TIMEOUT_SECONDS": "2",
+        "EMAIL_MAX_UNKNOWN_OUTCOMES": "1000",  # the mail server hangs and disconnects for longer than a real one
         "LOG_FORMAT": "json",
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 from ops.console.request_log import RequestLog
 from tests.ports import reserve_port
 
-HANG_SECONDS = 6.0  # longer than EMAIL_TIMEOUT_SECONDS of the shop
+HANG_SECONDS = 6.0  # longer than EMAIL_DATA_TIMEOUT_SECONDS of the shop
 
 
 class MailServerUnavailable(RuntimeError):

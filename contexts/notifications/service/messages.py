@@ -13,8 +13,10 @@ from contexts.notifications.models import ALIAS, Message
 from contexts.notifications.service.views import InboxRow
 from shop.audit import audit
 from shop.db.database import PreparedStatement, execute, transaction
-from shop.errors import Conflict, NotFound
+from shop.errors import Conflict, Invalid, NotFound
 from shop.ids import uuid7
+
+MAX_REASON_LENGTH = 300
 
 
 class MessageNotFound(NotFound):
@@ -22,7 +24,19 @@ class MessageNotFound(NotFound):
 
 
 class NotFailed(Conflict):
-    """Only a failed message can be resent."""
+    """Only a failed message or a parked one can be resent."""
+
+
+class NotParked(Conflict):
+    """Only a parked message can be marked as sent."""
+
+
+class NotUnsent(Conflict):
+    """Only a failed or parked message can be discarded."""
+
+
+class ReasonMissing(Invalid):
+    """Enter a reason to discard a message."""
 
 
 class NewMessage(NamedTuple):
@@ -74,7 +88,8 @@ def _build_email() -> NewMessage:
 # One message per order: requests that come while it waits are answered by the same e-mail.
 _SEND_AGAIN_SQL = """
 UPDATE notifications_message
-SET status = 'waiting', due_at = now(), sent_at = NULL, reason = '', message_id = %s, created_at = now()
+SET status = 'waiting', due_at = now(), sent_at = NULL, reason = '', unknown_outcomes = 0, message_id = %s,
+    created_at = now()
 WHERE order_id = %s AND template = 'order_link' AND channel = 'email' AND status <> 'waiting'"""
 
 
@@ -120,14 +135,48 @@ def mark_read(message_id: UUID, *, user_id: UUID) -> None:
 
 
 def resend(message_id: UUID, *, actor: str) -> None:
-    """Make a failed message due again, with the same Message-ID. Raises NotFailed."""
+    """Make a failed or parked message due again, with the same Message-ID. Raises NotFailed."""
+    change = "status = 'waiting', reason = '', due_at = now(), unknown_outcomes = 0"
+    _decide(message_id, change, [], ("failed", "parked"), NotFailed, actor=actor, action="send again")
+
+
+def mark_sent(message_id: UUID, *, actor: str) -> None:
+    """Record that a parked message has arrived, as staff found out at the mail server. Raises NotParked."""
+    change = "status = 'sent', reason = '', sent_at = now(), unknown_outcomes = 0"
+    _decide(message_id, change, [], ("parked",), NotParked, actor=actor, action="mark as sent")
+
+
+def discard(message_id: UUID, *, actor: str, reason: str) -> None:
+    """Give up a failed or parked message. Raises NotUnsent, ReasonMissing."""
+    reason = reason.strip()
+    if not reason:
+        raise ReasonMissing
+    _decide(
+        message_id,
+        "status = 'discarded', reason = %s",
+        [reason[:MAX_REASON_LENGTH]],
+        ("failed", "parked"),
+        NotUnsent,
+        actor=actor,
+        action="discard",
+        reason=reason,
+    )
+
+
+def _decide(
+    message_id: UUID,
+    change: str,
+    values: list[object],
+    statuses: tuple[str, ...],
+    error: type[Conflict],
+    *,
+    actor: str,
+    action: str,
+    **detail: str,
+) -> None:
+    """Change a message in one of these statuses and record who decided it. Raises the error for another status."""
     with transaction(ALIAS):
-        updated = execute(
-            ALIAS,
-            """UPDATE notifications_message SET status = 'waiting', reason = '', due_at = now()
-               WHERE id = %s AND status = 'failed'""",
-            [message_id],
-        )
-        if not updated:
-            raise NotFailed
-        audit(ALIAS, actor=actor, action="send again", object_type="message", object_id=message_id)
+        sql = f"UPDATE notifications_message SET {change} WHERE id = %s AND status = ANY(%s)"
+        if not execute(ALIAS, sql, [*values, message_id, list(statuses)]):
+            raise error
+        audit(ALIAS, actor=actor, action=action, object_type="message", object_id=message_id, **detail)

@@ -1,13 +1,15 @@
 """Sending of e-mails: by one worker at a time, retried until the mail server accepts or refuses the message.
 
-SMTP has no two-phase commit. If a worker dies after the server has accepted a message and before this is recorded, the
-message is sent once more, with the same Message-ID, by which mail clients recognize a duplicate. We prefer a rare
-duplicate to a lost message. A lost database connection alone causes no duplicate: see `_mark_sent`.
+SMTP has no two-phase commit. If a worker or a connection dies after the server has accepted a message and before this is
+recorded, the message is sent once more, with the same Message-ID, by which mail clients recognize a duplicate. We prefer a
+rare duplicate to a lost message, but only EMAIL_MAX_UNKNOWN_OUTCOMES times: then the message is parked for staff. Each attempt
+is counted before it begins, and no longer counts once its outcome is known, so an attempt during which the worker dies counts.
+A lost database connection alone causes no duplicate: see `_mark_sent`.
 """
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from uuid import UUID
@@ -28,6 +30,7 @@ from shop.db.leases import LeaseLost, backoff
 from shop.messaging.outbox import Revision, publish
 
 BATCH_SIZE = 50
+MAX_REASON_LENGTH = 300
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +75,9 @@ def _fetch_orders(messages: Iterable[Message]) -> dict[UUID, OrderSummary]:
 
 def _send_one(smtp: BaseEmailBackend, message: Message, orders_by_id: dict[UUID, OrderSummary]) -> None:
     try:
-        _extend_lease(message)
+        if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
+            return _park(message, message.reason)
+        _begin_attempt(message)
         _deliver(smtp, message, orders_by_id.get(message.order_id) if message.order_id else None)
     except LeaseLost:
         log.warning("message_taken_over", message=str(message.id))
@@ -83,14 +88,23 @@ def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | Non
         email.deliver(smtp, _build_email(message, order))
     except email.Refused as refusal:
         _mark_failed(message, str(refusal))
+    except email.OutcomeUnknown as outage:
+        log.warning(
+            "message_outcome_unknown", message=str(message.id), times=message.unknown_outcomes, error=str(outage)
+        )
+        if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
+            _park(message, str(outage))
+        else:
+            _postpone([message], str(outage))
+        raise
     except email.Disconnected as outage:
-        _postpone([message], str(outage))
+        _postpone_unaccepted(message, str(outage))
         raise
     except email.Deferred as delay:
-        _postpone([message], str(delay))
+        _postpone_unaccepted(message, str(delay))
     except Exception as error:
         log.exception("message_not_sent", message=str(message.id), template=message.template)
-        _postpone([message], type(error).__name__)
+        _postpone_unaccepted(message, type(error).__name__)
     else:
         _mark_sent(message)
 
@@ -102,17 +116,19 @@ def _build_email(message: Message, order: OrderSummary | None) -> email.Outgoing
     return email.OutgoingEmail(message_id=message.message_id, to=order.email, subject=subject, text=text)
 
 
-def _extend_lease(message: Message) -> None:
-    """Renew the lease right before the message is sent. Raises LeaseLost."""
-    sql = f"UPDATE notifications_message SET lease_until = now() + %s {_IF_HELD_SQL}"
+def _begin_attempt(message: Message) -> None:
+    """Renew the lease and count the attempt, right before the message is sent. Raises LeaseLost."""
+    sql = f"""UPDATE notifications_message SET lease_until = now() + %s, unknown_outcomes = unknown_outcomes + 1
+              {_IF_HELD_SQL}"""
     _raise_if_fenced(execute(ALIAS, sql, [leases.LEASE_DURATION, message.id, message.attempt]))
+    message.unknown_outcomes += 1
 
 
 def _mark_sent(message: Message) -> None:
     """Record that the server accepted the message. Retry on a new connection, because it would be sent twice otherwise."""
     deadline = time.monotonic() + leases.LEASE_DURATION.total_seconds()
     sql = f"""UPDATE notifications_message SET status = 'sent', sent_at = now(), due_at = NULL, lease_until = NULL,
-                     reason = '' {_IF_HELD_SQL}"""
+                     reason = '', unknown_outcomes = 0 {_IF_HELD_SQL}"""
     while True:
         try:
             _raise_if_fenced(execute(ALIAS, sql, [message.id, message.attempt]))
@@ -132,30 +148,46 @@ def _mark_failed(message: Message, reason: str) -> None:
         failed = fetch_rows(
             ALIAS,
             f"""UPDATE notifications_message SET status = 'failed', due_at = NULL, lease_until = NULL, reason = %s,
-                       sequence = sequence + 1 {_IF_HELD_SQL} RETURNING sequence""",
+                       unknown_outcomes = 0, sequence = sequence + 1 {_IF_HELD_SQL} RETURNING sequence""",
             [reason, message.id, message.attempt],
         )
         _raise_if_fenced(len(failed))
         publish(MessageFailed(message_id=message.id, reason=reason), row=Revision(failed[0][0]))
 
 
-def _postpone(messages: Iterable[Message], reason: str, delay: timedelta | None = None) -> None:
+def _park(message: Message, reason: str) -> None:
+    """Stop sending a message that may have arrived several times. Staff decide about it."""
+    log.error("message_parked", message=str(message.id), template=message.template, times=message.unknown_outcomes)
+    why = f"{message.unknown_outcomes} attempts ended without a reply, so it may have arrived. {reason}".strip()
+    sql = f"""UPDATE notifications_message SET status = 'parked', due_at = NULL, lease_until = NULL, reason = %s
+              {_IF_HELD_SQL}"""
+    _raise_if_fenced(execute(ALIAS, sql, [why[:MAX_REASON_LENGTH], message.id, message.attempt]))
+
+
+def _postpone_unaccepted(message: Message, reason: str) -> None:
+    """Postpone a message that the server has certainly not accepted."""
+    message.unknown_outcomes -= 1
+    _postpone([message], reason)
+
+
+def _postpone(messages: Collection[Message], reason: str, delay: timedelta | None = None) -> None:
     """Release the leases of messages and make them due later. An outage is not an attempt, so there is no limit.
 
     delay: by default it grows with the attempts.
     """
-    attempts_by_id = {message.id: message.attempt for message in messages}
-    if attempts_by_id:
+    if messages:
         execute(
             ALIAS,
-            """UPDATE notifications_message AS message SET due_at = now() + %s, lease_until = NULL, reason = %s
-               FROM unnest(%s::uuid[], %s::int[]) AS held (id, attempt)
+            """UPDATE notifications_message AS message
+               SET due_at = now() + %s, lease_until = NULL, reason = %s, unknown_outcomes = held.unknown_outcomes
+               FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS held (id, attempt, unknown_outcomes)
                WHERE message.id = held.id AND message.attempt = held.attempt AND status = 'waiting'""",
             [
-                backoff(max(attempts_by_id.values())) if delay is None else delay,
-                reason[:300],
-                list(attempts_by_id),
-                list(attempts_by_id.values()),
+                backoff(max(message.attempt for message in messages)) if delay is None else delay,
+                reason[:MAX_REASON_LENGTH],
+                [message.id for message in messages],
+                [message.attempt for message in messages],
+                [message.unknown_outcomes for message in messages],
             ],
         )
 

@@ -1,0 +1,177 @@
+"""A slow mail server gets one copy, and one that never replies gets a bounded number of them; then staff decide."""
+
+import pytest
+
+from contexts.notifications import handlers
+from ops.verify import check
+from shop.db.database import execute, fetch_rows
+from shop.db.leases import LEASE_DURATION
+from shop.ids import uuid7
+from tests.concurrency import eventually, run_concurrently
+from tests.notifications import example_orders
+from tests.notifications.clients import staff_client
+from tests.notifications.messages import publish_order_confirmed, read_email_of, send_until
+from tests.notifications.scripted_mail_server import run_silent_mail_server
+
+LIST = "/admin/notifications/message/"
+COUNT_TRANSACTIONS_SQL = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND state <> 'active'"""
+
+
+def add_confirmed_order():
+    order = example_orders.add_order()
+    publish_order_confirmed(order)
+    return order
+
+
+def test_a_mail_server_that_replies_after_the_other_timeouts_gets_one_copy(mail_server, settings):
+    settings.EMAIL_TIMEOUT = settings.EMAIL_GREETING_TIMEOUT = settings.EMAIL_COMMAND_TIMEOUT = 1
+    order, observed = add_confirmed_order(), {}
+
+    def observe():
+        """Reply when a lease without renewal would have expired, so later than each of the other timeouts."""
+        first = read_email_of(order)["lease_until"]
+        eventually(lambda: read_email_of(order)["lease_until"] > first + LEASE_DURATION, timeout=30)
+        handlers.send_waiting_messages()
+        observed["row"] = read_email_of(order)
+        [(observed["transactions"],)] = fetch_rows("notifications", COUNT_TRANSACTIONS_SQL)
+
+    mail_server.before_accept = lambda: run_concurrently(observe)
+    handlers.send_waiting_messages()
+    assert (read_email_of(order)["status"], read_email_of(order)["unknown_outcomes"]) == ("sent", 0)
+    assert len(mail_server.mails) == 1
+    assert observed["row"]["status"] == "waiting" and observed["row"]["attempt"] == 1
+    assert observed["transactions"] == 0
+
+
+@pytest.mark.parametrize(
+    ("phase", "timeout"),
+    [
+        ("greeting", "EMAIL_GREETING_TIMEOUT"),
+        ("EHLO", "EMAIL_COMMAND_TIMEOUT"),
+        ("MAIL", "EMAIL_COMMAND_TIMEOUT"),
+        ("RCPT", "EMAIL_COMMAND_TIMEOUT"),
+        ("DATA", "EMAIL_COMMAND_TIMEOUT"),
+        ("content", "EMAIL_DATA_TIMEOUT"),
+    ],
+)
+def test_each_phase_has_its_timeout_and_only_the_last_leaves_the_outcome_open(settings, mail_server, phase, timeout):
+    order = add_confirmed_order()
+    setattr(settings, timeout, 0.2)
+    with run_silent_mail_server(phase) as (settings.EMAIL_PORT, received):
+        handlers.send_waiting_messages()
+    assert (received or ["greeting"])[-1] == phase
+    mail = read_email_of(order)
+    assert (mail["status"], mail["unknown_outcomes"]) == ("waiting", 1 if phase == "content" else 0)
+    assert "timed out" in mail["reason"]
+
+
+def test_a_message_is_counted_while_it_is_sent_so_that_the_death_of_a_worker_counts(mail_server):
+    order, counted = add_confirmed_order(), []
+    mail_server.before_accept = lambda: counted.extend(
+        run_concurrently(lambda: read_email_of(order)["unknown_outcomes"])
+    )
+    handlers.send_waiting_messages()
+    assert counted == [1]
+    died = add_confirmed_order()
+    execute("notifications", "UPDATE notifications_message SET unknown_outcomes = 3 WHERE subject_id = %s", [died.id])
+    handlers.send_waiting_messages()
+    assert read_email_of(died)["status"] == "parked" and mail_server.mails_to(died.email) == []
+
+
+def park_message(mail_server, settings):
+    """Return an order whose receipt was parked after two attempts without a reply."""
+    settings.EMAIL_MAX_UNKNOWN_OUTCOMES = 2
+    order = add_confirmed_order()
+    mail_server.connections_to_abort = 10
+    send_until(lambda: read_email_of(order)["status"] == "parked" or len(mail_server.mails) > 5)
+    mail_server.connections_to_abort = 0
+    return order
+
+
+@pytest.fixture
+def parked(mail_server, settings):
+    return park_message(mail_server, settings)
+
+
+@pytest.mark.breaks("message_goes_out")
+def test_a_message_without_a_reply_is_sent_a_limited_number_of_times(mail_server, settings):
+    parked = park_message(mail_server, settings)
+    other = add_confirmed_order()
+    send_until(lambda: read_email_of(other)["status"] == "sent")
+    assert mail_server.message_id_counts() == {
+        read_email_of(parked)["message_id"]: settings.EMAIL_MAX_UNKNOWN_OUTCOMES,
+        read_email_of(other)["message_id"]: 1,
+    }
+    mail = read_email_of(parked)
+    assert (mail["status"], mail["due_at"], mail["lease_until"]) == ("parked", None, None)
+    assert mail["reason"].startswith("2 attempts ended without a reply, so it may have arrived.")
+
+
+@pytest.mark.parametrize("reply", ["421 4.3.2 closing", "451 4.3.0 try again", "452 4.3.1 no space"])
+def test_a_temporary_refusal_of_the_content_is_no_unknown_outcome(mail_server, settings, reply):
+    settings.EMAIL_MAX_UNKNOWN_OUTCOMES = 1
+    order = add_confirmed_order()
+    mail_server.replies = [reply] * 3
+    send_until(lambda: read_email_of(order)["status"] == "sent")
+    assert len(mail_server.mails) == 4
+
+
+def decide(order, action, *, permission="notifications.change", **fields):
+    data = {"action": action, "_selected_action": [str(read_email_of(order)["id"])], **fields}
+    return staff_client(uuid7(), permission).post(LIST, data, follow=True).content.decode()
+
+
+def audit_of(order):
+    return fetch_rows(
+        "notifications",
+        "SELECT actor, action, detail ->> 'reason' FROM shop_auditentry WHERE object_id = %s",
+        [str(read_email_of(order)["id"])],
+    )
+
+
+@pytest.mark.breaks("message_goes_out")
+def test_verify_and_the_admin_show_a_parked_message(parked):
+    [found] = [one for one in check(contexts=["notifications"]) if str(parked.id) in one.subject]
+    assert (found.invariant, found.detail.startswith("parked. 2 attempts")) == ("message_goes_out", True)
+    page = staff_client(uuid7(), "notifications.view").get(LIST, {"status": "parked"}).content.decode()
+    assert str(parked.id) in page and "2 attempts ended without a reply" in page
+
+
+def test_staff_resend_a_parked_message_with_its_message_id(mail_server, parked):
+    assert "will be sent again" in decide(parked, "resend")
+    send_until(lambda: read_email_of(parked)["status"] == "sent")
+    assert len(mail_server.message_id_counts()) == 1 and len(mail_server.mails) == 3
+    assert audit_of(parked) == [("clerk", "send again", None)]
+
+
+def test_staff_mark_a_parked_message_as_sent(mail_server, parked):
+    assert "is marked as sent" in decide(parked, "mark_as_sent")
+    mail = read_email_of(parked)
+    assert (mail["status"], mail["sent_at"] is not None, mail["unknown_outcomes"]) == ("sent", True, 0)
+    assert "Only a parked message" in decide(parked, "mark_as_sent")
+    handlers.send_waiting_messages()
+    assert len(mail_server.mails) == 2
+    assert audit_of(parked) == [("clerk", "mark as sent", None)]
+
+
+def test_staff_discard_a_parked_message_for_a_reason(mail_server, parked):
+    assert "Enter a reason" in decide(parked, "discard", reason=" ")
+    assert read_email_of(parked)["status"] == "parked"
+    assert "will not be sent" in decide(parked, "discard", reason="the customer has called")
+    assert (read_email_of(parked)["status"], read_email_of(parked)["reason"]) == (
+        "discarded",
+        "the customer has called",
+    )
+    assert "Only a failed message" in decide(parked, "resend")
+    handlers.send_waiting_messages()
+    assert len(mail_server.mails) == 2
+    assert audit_of(parked) == [("clerk", "discard", "the customer has called")]
+
+
+@pytest.mark.breaks("message_goes_out")
+@pytest.mark.parametrize("action", ["resend", "mark_as_sent", "discard"])
+def test_view_permission_allows_no_decision(parked, action):
+    decide(parked, action, permission="notifications.view", reason="because")
+    assert read_email_of(parked)["status"] == "parked" and audit_of(parked) == []
