@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 
 from contexts.users.interface import SignInFailed, users
 from shop import audit
-from shop.db.database import OUTAGE_ERRORS, hosted_contexts, transaction
+from shop.db.database import OUTAGE_ERRORS, hosted_contexts
 from shop.errors import DomainError, Unauthenticated, Unavailable
 from shop.http import tokens
 from shop.http.rest import AnonymousCaller
@@ -111,28 +111,32 @@ class Site(admin.AdminSite):
             return redirect("admin:parked_events")
         caller = get_caller(request)
         seen = [context for context in hosted_contexts() if caller.has_perm(f"{context}.view")]
-        parked = [(context, row) for context in seen for row in parking.list_parked(context)]
-        shown = {**self.each_context(request), "title": "Parked events", "parked": parked}
+        shown = {
+            **self.each_context(request),
+            "title": "Parked events",
+            "parked": [(context, row) for context in seen for row in parking.list_parked(context)],
+            "deliveries": [(context, one) for context in seen for one in parking.list_parked_deliveries(context)],
+        }
         return TemplateResponse(request, "shop/admin_parked.html", shown)
 
     def _replay_or_discard(self, request: HttpRequest) -> None:
         caller = get_caller(request)
         context, row, what = (request.POST.get(name, "") for name in ("context", "row", "what"))
         reason = request.POST.get("reason", "").strip()
-        if context not in hosted_contexts() or not caller.has_perm(f"{context}.change") or not row.isdecimal():
+        try:
+            parked = parking.parse_id(row)
+        except ValueError:
+            parked = None
+        if context not in hosted_contexts() or not caller.has_perm(f"{context}.change") or parked is None:
             messages.error(request, "You have no permission to change this event.")
         elif what == "discard" and not reason:
             messages.error(request, "Enter a reason to discard an event.")
         else:
-            with transaction(context):
-                actor = cast(Caller, caller).get_username()
-                audit.audit(
-                    context, actor=actor, action=f"{what} event", object_type="inboxrow", object_id=row, reason=reason
-                )
-                if what == "discard":
-                    parking.discard(context, int(row), reason=reason)
-                else:
-                    parking.replay(context, [int(row)])
+            actor = cast(Caller, caller).get_username()
+            if what == "discard":
+                parking.discard_for_staff(context, parked, actor=actor, reason=reason)
+            elif not parking.replay_for_staff(context, [parked], actor=actor):
+                messages.error(request, "This event is not parked any more, or is too old to be replayed.")
 
 
 class StaffMiddleware:

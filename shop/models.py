@@ -40,8 +40,12 @@ class Delivery(models.Model):
     subscriber = models.CharField(max_length=30)
     stream = models.CharField(max_length=150)
     sequence = models.BigIntegerField()
-    due_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(null=True, blank=True, db_default=Now(), help_text="Empty while it is parked.")
     attempts = models.IntegerField(default=0, db_default=0)
+    refused_since = models.DateTimeField(null=True, blank=True, help_text="First refusal by the subscriber.")
+    parked_at = models.DateTimeField(null=True, blank=True)
+    replayed_at = models.DateTimeField(null=True, blank=True, help_text="When staff replayed it after it was parked.")
+    discarded_because = models.TextField(blank=True, db_default="")
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True, db_default="")
 
@@ -49,14 +53,15 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints = [models.UniqueConstraint(fields=["event", "subscriber"], name="one_delivery_per_subscriber")]
         indexes = [
-            # The second condition is always true for a pending delivery. It keeps the planner from using this index,
-            # and reading every due delivery, when it looks for those of one stream.
+            # The second condition excludes parked deliveries. It also keeps the planner from using this index, and reading
+            # every due delivery, when it looks for those of one stream.
             models.Index(
                 fields=["due_at"], condition=Q(acknowledged_at=None, due_at__isnull=False), name="delivery_due_at"
             ),
             models.Index(
                 fields=["subscriber", "stream", "sequence"], condition=Q(acknowledged_at=None), name="delivery_in_order"
             ),
+            models.Index(fields=["parked_at"], condition=Q(parked_at__isnull=False), name="delivery_parked"),
         ]
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -75,3 +76,10 @@ BROKER_URL = read_setting("BROKER_URL", read_broker_url, "")
 POLL_SECONDS = read_positive_number("POLL_SECONDS", 1)  # polling interval of a worker that receives no messages
 # A worker that receives no message for this long restarts.
 WATCHDOG_SECONDS = read_positive_number("WATCHDOG_SECONDS", 20)
+# After this time an event that its subscriber refuses, or that no release has handled, is parked for staff. Events can be
+# replayed until day 28, so at least a day has to be left.
+MAX_PARK_HOURS = 27 * 24
+_park_hours = read_positive_number("PARK_REFUSED_EVENTS_AFTER_HOURS", 24)
+if _park_hours > MAX_PARK_HOURS:
+    raise ImproperlyConfigured(f"PARK_REFUSED_EVENTS_AFTER_HOURS is {_park_hours}; it can be at most {MAX_PARK_HOURS}")
+PARK_REFUSED_EVENTS_AFTER = timedelta(hours=_park_hours)

@@ -77,7 +77,9 @@ def _read_notifications(order_id: str) -> Iterator[TimelineEntry]:
 
 
 _PUBLISHED = """
-SELECT event.id, name, event.stream, event.sequence, occurred_at, subscriber, attempts, acknowledged_at, error
+SELECT event.id, name, event.stream, event.sequence, occurred_at, subscriber, coalesce(acknowledged_at, parked_at),
+       CASE WHEN parked_at IS NOT NULL THEN concat('PARKED: ', error) WHEN discarded_because <> '' THEN 'discarded'
+            ELSE concat('delivered, attempt ', attempts, ' ', error) END
 FROM shop_outboxevent event LEFT JOIN shop_delivery delivery ON delivery.event_id = event.id
 WHERE payload ->> 'order_id' = %s"""
 _RECEIVED = """
@@ -88,15 +90,14 @@ WHERE event_id = ANY(%s)"""
 def _read_events(order_id: str) -> Iterator[TimelineEntry]:
     ids = set()
     for publisher in ALL_CONTEXTS:
-        for event, name, stream, sequence, at, subscriber, attempts, acknowledged, error in fetch_rows(
+        for event, name, stream, sequence, at, subscriber, ended, outcome in fetch_rows(
             publisher, _PUBLISHED, [order_id]
         ):
             if event not in ids:
                 yield TimelineEntry(at, f"{publisher} outbox", f"{name} {stream}#{sequence}")
             ids.add(event)
-            if acknowledged:
-                text = f"{name} delivered to {subscriber}, attempt {attempts} {error}"
-                yield TimelineEntry(acknowledged, f"{publisher} relay", text)
+            if ended:
+                yield TimelineEntry(ended, f"{publisher} relay", f"{name} to {subscriber} {outcome}")
     for subscriber in ALL_CONTEXTS:
         for handler, name, received, handled, parked, attempt, error in fetch_rows(subscriber, _RECEIVED, [list(ids)]):
             yield TimelineEntry(received, f"{subscriber} inbox", f"{name} for {handler}")

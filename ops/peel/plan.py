@@ -33,9 +33,10 @@ _TABLE_SIZES_SQL = """
 SELECT relname::text, greatest(reltuples, 0)::bigint, pg_total_relation_size(pg_class.oid)
 FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 3 DESC"""
 _PENDING_MESSAGES_SQL = """
-SELECT (SELECT count(*) FROM shop_delivery WHERE acknowledged_at IS NULL),
+SELECT (SELECT count(*) FROM shop_delivery WHERE acknowledged_at IS NULL AND parked_at IS NULL),
        (SELECT count(*) FROM shop_inboxrow WHERE handled_at IS NULL AND parked_at IS NULL),
-       (SELECT count(*) FROM shop_inboxrow WHERE parked_at IS NOT NULL)"""
+       (SELECT count(*) FROM shop_inboxrow WHERE parked_at IS NOT NULL)
+       + (SELECT count(*) FROM shop_delivery WHERE parked_at IS NOT NULL)"""
 
 
 class Dependency(NamedTuple):

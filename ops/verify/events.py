@@ -40,7 +40,7 @@ _DELIVERIES_SQL = """
 SELECT concat(event.stream, '#', event.sequence, ' to ', subscriber) AS subject,
        CASE WHEN delivery.stream <> event.stream OR delivery.sequence <> event.sequence THEN
                 concat('recorded as ', delivery.stream, '#', delivery.sequence)
-            WHEN acknowledged_at IS NULL AND occurred_at < now() - %(grace)s THEN
+            WHEN acknowledged_at IS NULL AND parked_at IS NULL AND occurred_at < now() - %(grace)s THEN
                 concat(name, ' of ', occurred_at, ' not delivered after ', attempts, ' attempts. ', left(error, 200))
        END AS problem
 FROM shop_delivery delivery JOIN shop_outboxevent event ON event.id = event_id"""
@@ -59,7 +59,12 @@ _PARKED_SQL = """
 SELECT concat(handler, ' ', stream, '#', sequence) AS subject,
        CASE WHEN parked_at IS NOT NULL AND handled_at IS NULL THEN
            concat(name, ' parked ', parked_at, ' after ', failures, ' failures: ', left(error, 200)) END AS problem
-FROM shop_inboxrow"""
+FROM shop_inboxrow
+UNION ALL
+SELECT concat(event.stream, '#', event.sequence, ' to ', subscriber),
+       CASE WHEN parked_at IS NOT NULL AND acknowledged_at IS NULL THEN
+           concat(name, ' parked ', parked_at, ', refused since ', refused_since, ': ', left(error, 200)) END
+FROM shop_delivery JOIN shop_outboxevent event ON event.id = event_id"""
 
 _DUPLICATES_SQL = """
 SELECT concat(handler, ' ', event_id) AS subject,
@@ -70,8 +75,10 @@ _ORDER_SQL = """
 SELECT concat(handler, ' ', stream, '#', sequence) AS subject,
        CASE WHEN handled_at IS NOT NULL AND waiting THEN 'handled before an earlier event'
             WHEN handled_at < last THEN concat('handled ', handled_at, ', an earlier event ', last) END AS problem
-FROM (SELECT *, bool_or(handled_at IS NULL) OVER earlier AS waiting, max(handled_at) OVER earlier AS last
-      FROM shop_inboxrow WHERE ordered
+FROM (SELECT *, bool_or(handled_at IS NULL AND in_order) OVER earlier AS waiting,
+             max(handled_at) FILTER (WHERE in_order) OVER earlier AS last
+      FROM (SELECT *, NOT coalesce((envelope ->> 'was_parked')::boolean, false) AS in_order FROM shop_inboxrow) received
+      WHERE ordered
       WINDOW earlier AS (PARTITION BY handler, stream ORDER BY sequence
                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) row"""
 
@@ -81,7 +88,16 @@ SELECT concat(handler, ' ', stream, '#', sequence) AS subject,
             WHEN parked_at IS NOT NULL AND error = '' THEN 'parked without a reason'
             WHEN discarded_because <> '' AND handled_at IS NULL THEN 'discarded, but not marked as handled'
        END AS problem
-FROM shop_inboxrow"""
+FROM shop_inboxrow
+UNION ALL
+SELECT concat(stream, '#', sequence, ' to ', subscriber),
+       CASE WHEN parked_at IS NOT NULL AND acknowledged_at IS NOT NULL THEN 'parked and acknowledged'
+            WHEN parked_at IS NOT NULL AND error = '' THEN 'parked without a reason'
+            WHEN acknowledged_at IS NULL AND (parked_at IS NULL) <> (due_at IS NOT NULL) THEN
+                'neither due nor parked, or both'
+            WHEN discarded_because <> '' AND acknowledged_at IS NULL THEN 'discarded, but not marked as acknowledged'
+       END
+FROM shop_delivery"""
 
 _KEYS_SQL = """
 SELECT concat(scope, ' ', left(key, 40)) AS subject,
@@ -124,7 +140,7 @@ SELECT extname, 'gives access to other databases' FROM pg_extension WHERE extnam
 # Outbox and inbox delete rows after 30 days: rows younger than 28 days are compared with rows younger than 29.
 _SENT_EXTRACT_SQL = """
 SELECT event_id::text, subscriber, concat(event.stream, '#', event.sequence), name, md5(payload::text),
-       acknowledged_at < now() - %(grace)s AND occurred_at > now() - interval '28 days'
+       acknowledged_at < now() - %(grace)s AND discarded_because = '' AND occurred_at > now() - interval '28 days'
 FROM shop_delivery JOIN shop_outboxevent event ON event.id = event_id
 WHERE occurred_at > now() - interval '29 days'"""
 
@@ -201,7 +217,7 @@ def _build_outbox_invariants(declarations: Mapping[str, ContextInvariants]) -> t
         Invariant(
             number=26,
             name="facts_are_delivered",
-            description="Every subscriber of an event has acknowledged it.",
+            description="Every subscriber of an event has acknowledged it, unless the delivery is parked.",
             contexts=contexts,
             sql=_DELIVERIES_SQL,
             holds_always=False,
@@ -222,7 +238,7 @@ def _build_inbox_invariants(contexts: tuple[str, ...]) -> tuple[Invariant, ...]:
         Invariant(
             number=28,
             name="nothing_is_parked",
-            description="No event is parked because its handler kept failing.",
+            description="No event is parked because its handler kept failing or its subscriber kept refusing it.",
             contexts=contexts,
             sql=_PARKED_SQL,
             holds_always=False,
@@ -237,14 +253,16 @@ def _build_inbox_invariants(contexts: tuple[str, ...]) -> tuple[Invariant, ...]:
         Invariant(
             number=30,
             name="handled_in_order",
-            description="Handlers handle the events of a stream in order, unless they are declared as unordered.",
+            description="Handlers handle the events of a stream in order, unless they are declared as unordered. An event that "
+            "was parked at its publisher may be handled after later ones.",
             contexts=contexts,
             sql=_ORDER_SQL,
         ),
         Invariant(
             number=31,
             name="parked_with_reason",
-            description="A parked event has an error and can be replayed; a discarded event counts as handled.",
+            description="A parked event has an error and can be replayed; a discarded one counts as handled or acknowledged; "
+            "any other delivery is due.",
             contexts=contexts,
             sql=_PARKED_STATE_SQL,
         ),

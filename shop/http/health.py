@@ -25,7 +25,8 @@ def health(request: HttpRequest) -> HttpResponse:
 def ready(request: HttpRequest) -> HttpResponse:
     """Check the database of each hosted context and report the lag of its engine in seconds.
 
-    Responds 503 if a database is unavailable, and while the process is draining.
+    Responds 503 if a database is unavailable, and while the process is draining. What a restart would not change is reported
+    as `degraded`, and the process stays ready: an engine that lags, and events that are refused or parked.
     """
     if draining.is_set():
         return respond({"status": "draining", "contexts": {}}, 503)
@@ -39,9 +40,17 @@ def _check_context(context: str) -> dict[str, object]:
     try:
         fetch_rows(context, "SELECT 1")
         inbox_lag, parked = inbox.measure_lag(context)
-        lag = max(relay.measure_lag(context), inbox_lag)
-        engine = "lagging" if lag > MAX_LAG_SECONDS else "ok"
-        return {"database": "ok", "engine": engine, "lag_seconds": round(lag, 3), "parked": parked}
+        backlog = relay.measure_backlog(context)
+        lag = max(backlog.lag_seconds, inbox_lag)
+        return {
+            "database": "ok",
+            "engine": "lagging" if lag > MAX_LAG_SECONDS else "ok",
+            "lag_seconds": round(lag, 3),
+            "parked": parked,
+            "refused_deliveries": backlog.refused,
+            "parked_deliveries": backlog.parked,
+            "degraded": lag > MAX_LAG_SECONDS or bool(parked or backlog.refused or backlog.parked),
+        }
     except OUTAGE_ERRORS:
         return {"database": "unavailable"}
     finally:

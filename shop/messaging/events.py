@@ -23,6 +23,7 @@ from shop import chaos
 from shop.decoders import warm_up_decoders
 
 MAX_HOPS = 16
+MAX_REPLAY_AGE = timedelta(days=28)  # a parked delivery can be replayed until then, and arrives before MAX_EVENT_AGE
 MAX_EVENT_AGE = timedelta(days=29)  # inbox rows are kept for 30: a later copy could have its effect a second time
 
 EventHandler = TypeVar("EventHandler", bound=Callable[..., None])
@@ -59,8 +60,11 @@ class Event:
         return payload
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in transit: its JSON payload and the metadata that delivery needs."""
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event in transit: its JSON payload and the metadata that delivery needs.
+
+    was_parked: the event was parked at its publisher and replayed, so later ones of its stream may have come before it.
+    """
 
     id: UUID
     name: str
@@ -73,6 +77,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     causation_id: str
     traceparent: str
     payload: msgspec.Raw
+    was_parked: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

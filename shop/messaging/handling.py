@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import msgspec
 import structlog
+from django.conf import settings
 from django.db import connections
 
 from shop.calls import tracing
@@ -15,6 +16,7 @@ from shop.db.database import (
     execute,
     execute_or_abort,
     fetch_instances,
+    fetch_rows,
     joinable_transaction,
 )
 from shop.db.leases import LEASE_DURATION, LeaseLost, backoff, keep_lease_alive
@@ -79,11 +81,11 @@ def _handle(context: str, claim: PreparedStatement, limit: int) -> int:
 def _run(context: str, row: InboxRow) -> None:
     handler = events.find_handler(row.handler, row.name)
     if handler is None:
-        _postpone(context, row, f"this release has no handler {row.handler} for {row.name}")
+        _postpone_or_park(context, row, f"this release has no handler {row.handler} for {row.name}")
     elif row.starts > MAX_STARTS:
         _park(context, row, f"started {MAX_STARTS} times without finishing")
     elif row.envelope["version"] > handler.event.version:  # a process of a later release has accepted it
-        _postpone(context, row, f"this release knows {row.name} up to version {handler.event.version}")
+        _postpone_or_park(context, row, f"this release knows {row.name} up to version {handler.event.version}")
     else:
         _run_handler(context, row, handler)
 
@@ -137,6 +139,15 @@ def _postpone(context: str, row: InboxRow, reason: str, failed: int = 0) -> None
                    failures = failures + %s, error = %s {_WHERE_LEASE_HELD}""",
         [backoff(row.failures + row.attempt), failed, reason, row.pk, row.attempt],
     )
+
+
+def _postpone_or_park(context: str, row: InboxRow, reason: str) -> None:
+    """Postpone a row that this release cannot handle. Park it if no other release has handled it in time."""
+    sql = "SELECT received_at <= now() - %s FROM shop_inboxrow WHERE id = %s"
+    if (True,) in fetch_rows(context, sql, [settings.PARK_REFUSED_EVENTS_AFTER, row.pk]):
+        _park(context, row, reason)
+    else:
+        _postpone(context, row, reason)
 
 
 def _park(context: str, row: InboxRow, reason: str, failed: int = 0) -> None:

@@ -8,13 +8,14 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from django.conf import settings
 from django.db import connections
 
 from shop import chaos
 from shop.calls.deadline import deadline
 from shop.db.database import PreparedStatement, execute, fetch_rows, hosted_contexts
 from shop.messaging import inbox
-from shop.messaging.events import Envelope
+from shop.messaging.events import MAX_REPLAY_AGE, Envelope
 
 BATCH_SIZE = 50
 REDELIVERY_DELAY_SECONDS = 2.0  # until the first redelivery of what was not acknowledged; doubles with each attempt
@@ -26,7 +27,8 @@ DeliveriesBySubscriber = dict[str, dict[int, Envelope]]
 log = structlog.get_logger(__name__)
 
 # Committed before anything is sent. A delivery is due only when all earlier ones of its subscriber and stream are
-# acknowledged. The condition is never "id greater than the last one": that would skip a transaction that commits late.
+# acknowledged or parked. The condition is never "id greater than the last one": that would skip a transaction that commits
+# late.
 # ANY(ARRAY) and OFFSET 0 force index lookups. With outdated statistics the planner would choose sequential scans.
 _CLAIM_DUE = PreparedStatement("""
 WITH claimed AS (
@@ -34,12 +36,13 @@ WITH claimed AS (
            due_at = now() + least(10, %s * power(2, least(attempts, 10))) * interval '1 second'
     WHERE id = ANY(ARRAY(
         SELECT id FROM shop_delivery due
-        WHERE acknowledged_at IS NULL AND due_at <= now() AND sequence = (
+        WHERE acknowledged_at IS NULL AND parked_at IS NULL AND due_at <= now() AND sequence = (
             SELECT min(sequence) FROM shop_delivery earlier
-            WHERE earlier.subscriber = due.subscriber AND earlier.stream = due.stream AND earlier.acknowledged_at IS NULL)
+            WHERE earlier.subscriber = due.subscriber AND earlier.stream = due.stream AND earlier.acknowledged_at IS NULL
+              AND earlier.parked_at IS NULL)
         ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED))
-    RETURNING id, attempts, subscriber, event_id)
-SELECT claimed.id, attempts, subscriber, event.* FROM claimed CROSS JOIN LATERAL (
+    RETURNING id, attempts, subscriber, event_id, replayed_at IS NOT NULL AS was_parked)
+SELECT claimed.id, attempts, subscriber, was_parked, event.* FROM claimed CROSS JOIN LATERAL (
     SELECT id, name, version, stream, sequence, occurred_at, hops, correlation_id, causation_id, traceparent, payload::text
     FROM shop_outboxevent WHERE id = claimed.event_id OFFSET 0) AS event""")
 
@@ -50,6 +53,7 @@ class _ClaimedDelivery(NamedTuple):
     id: int
     attempts: int
     subscriber: str
+    was_parked: bool
     event_id: UUID
     name: str
     version: int
@@ -63,12 +67,24 @@ class _ClaimedDelivery(NamedTuple):
     payload: str
 
 
-_ACKNOWLEDGE_WHERE = "UPDATE shop_delivery SET acknowledged_at = now(), error = '' WHERE {} AND acknowledged_at IS NULL"
+_ACKNOWLEDGE_WHERE = """
+UPDATE shop_delivery SET acknowledged_at = now(), error = '', refused_since = NULL, parked_at = NULL
+WHERE {} AND acknowledged_at IS NULL"""
 _ACKNOWLEDGE = PreparedStatement(_ACKNOWLEDGE_WHERE.format("id = ANY(%s)"))
 _ACKNOWLEDGE_EVENTS = PreparedStatement(f"""
 WITH done AS ({_ACKNOWLEDGE_WHERE.format("subscriber = %s AND event_id = ANY(%s::uuid[])")} RETURNING id, subscriber, stream)
 SELECT EXISTS (SELECT FROM done JOIN shop_delivery next USING (subscriber, stream)
-               WHERE next.acknowledged_at IS NULL AND next.id <> done.id)""")
+               WHERE next.acknowledged_at IS NULL AND next.parked_at IS NULL AND next.id <> done.id)""")
+
+# A delivery that was replayed and is refused again, or that is too old to be replayed, is parked at once.
+_IS_TO_PARK = "replayed_at IS NOT NULL OR refused_since <= now() - %s::interval OR occurred_at <= now() - %s::interval"
+_RECORD_REFUSAL = PreparedStatement(f"""
+UPDATE shop_delivery SET error = %s, refused_since = coalesce(refused_since, now()),
+       parked_at = CASE WHEN {_IS_TO_PARK} THEN now() END,
+       due_at = CASE WHEN {_IS_TO_PARK} THEN NULL ELSE due_at END
+FROM shop_outboxevent event
+WHERE event.id = event_id AND subscriber = %s AND event_id = %s::uuid AND acknowledged_at IS NULL AND parked_at IS NULL
+RETURNING parked_at IS NOT NULL""")
 
 
 def deliver_due(publisher: str, send: EnvelopeSender | None = None) -> int:
@@ -119,11 +135,21 @@ def acknowledge(publisher: str, subscriber: str, events: Iterable[str], refused:
 
 
 def _record_refusals(publisher: str, subscriber: str, refused: dict[str, str]) -> None:
-    """Store the reasons on the deliveries, which stay due."""
+    """Store the reasons on the deliveries. They stay due, until they have been refused for a long time: then they are parked.
+
+    Parking ends the retries of this delivery and lets its stream go on. See `shop.messaging.parking`.
+    """
+    limits = [settings.PARK_REFUSED_EVENTS_AFTER, MAX_REPLAY_AGE]
     for event, reason in refused.items():
-        log.error("event_refused", publisher=publisher, subscriber=subscriber, event_id=event, reason=reason)
-        condition = "subscriber = %s AND event_id = %s AND acknowledged_at IS NULL"
-        execute(publisher, f"UPDATE shop_delivery SET error = %s WHERE {condition}", [reason, subscriber, event])
+        updated = fetch_rows(publisher, _RECORD_REFUSAL, [reason, *limits, *limits, subscriber, event])
+        outcome = "delivery_parked" if (True,) in updated else "event_refused"
+        log.error(outcome, publisher=publisher, subscriber=subscriber, event_id=event, reason=reason)
+
+
+def _record_outage(publisher: str, deliveries: Iterable[int], reason: str) -> None:
+    """Store the reason on deliveries that the subscriber did not answer. An outage is no refusal."""
+    sql = "UPDATE shop_delivery SET error = %s WHERE id = ANY(%s) AND acknowledged_at IS NULL"
+    execute(publisher, sql, [reason, list(deliveries)])
 
 
 def _build_envelope(delivery: _ClaimedDelivery) -> Envelope:
@@ -139,6 +165,7 @@ def _build_envelope(delivery: _ClaimedDelivery) -> Envelope:
         causation_id=delivery.causation_id,
         traceparent=delivery.traceparent,
         payload=msgspec.Raw(delivery.payload.encode()),
+        was_parked=delivery.was_parked,
     )
 
 
@@ -151,19 +178,36 @@ def _deliver_batch(publisher: str, subscriber: str, batch: dict[int, Envelope]) 
             )
     except Exception as error:  # a problem of one subscriber must not stop the deliveries to the others
         connections.close_all()  # one of them may be broken; the next statement opens another one
-        refused = {str(envelope.id): repr(error) for envelope in batch.values()}
+        log.error("delivery_failed", publisher=publisher, subscriber=subscriber, events=len(batch), reason=repr(error))
+        _record_outage(publisher, batch, repr(error))
+        return []
     _record_refusals(publisher, subscriber, refused)
     return [delivery for delivery, envelope in batch.items() if str(envelope.id) not in refused]
 
 
-def measure_lag(publisher: str) -> float:
-    """Return the age in seconds of the oldest event that is not delivered to all its subscribers."""
-    [(seconds,)] = fetch_rows(
+class Backlog(NamedTuple):
+    """The deliveries of an outbox that are not acknowledged."""
+
+    lag_seconds: float  # age of the oldest event that is not delivered to all its subscribers; parked ones do not count
+    refused: int  # refused by their subscriber, and retried
+    parked: int
+
+
+def measure_backlog(publisher: str) -> Backlog:
+    """Measure what an outbox has not delivered."""
+    [row] = fetch_rows(
         publisher,
-        """SELECT coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float
+        """SELECT coalesce(extract(epoch FROM now() - min(occurred_at) FILTER (WHERE parked_at IS NULL)), 0)::float,
+                  count(*) FILTER (WHERE refused_since IS NOT NULL AND parked_at IS NULL),
+                  count(*) FILTER (WHERE parked_at IS NOT NULL)
            FROM shop_delivery JOIN shop_outboxevent event ON event.id = event_id WHERE acknowledged_at IS NULL""",
     )
-    return float(seconds)
+    return Backlog(*row)
+
+
+def measure_lag(publisher: str) -> float:
+    """Return the age in seconds of the oldest event that is neither delivered to all its subscribers nor parked."""
+    return measure_backlog(publisher).lag_seconds
 
 
 def purge(publisher: str) -> int:

@@ -2,8 +2,9 @@
 
 Two transactions change the same aggregate and publish one event each. Two relays hand the events over; the claim of a
 relay may expire at any time, so both may work on the same delivery. The network delays, loses and repeats. The subscriber
-starts on an old release that has no handler for the event, and is deployed at some moment. Its inbox stores one row per
-handler; each handler runs once per row; old rows are purged.
+starts on an old release that has no handler for the event, and is deployed at some moment. An event that it has refused for
+long is parked: the stream goes on without it, until staff replay or discard it. The inbox stores one row per handler; each
+handler runs once per row; old rows are purged.
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 from tests.models.explorer import Model
 
 EVENTS = (0, 1)  # event n is published by transaction n
+REFUSED_EVENT = 0  # the old release has no handler for it; the model is symmetric, so one such event is enough
 RELAYS = (0, 1)
 HANDLERS = (0, 1)
 
 TransactionState = Literal["new", "open", "committed"]
-DeliveryState = Literal["none", "due", "acknowledged"]
+DeliveryState = Literal["none", "due", "acknowledged", "parked", "discarded"]
 RowState = Literal["none", "stored", "handled", "purged"]
 
 T = TypeVar("T")
@@ -35,6 +37,8 @@ class Guards:
     inbox_atomic: bool = True  # the rows of all handlers are stored before the event is acknowledged
     inbox_unique: bool = True  # an event that is delivered again adds no second row
     purge_after_ack: bool = True  # a row is kept while a copy of its event may still arrive
+    park_refused: bool = True  # an event is parked only if the subscriber has refused it
+    discard_parked: bool = True  # an event is discarded only while it is parked
 
 
 class Claim(NamedTuple):
@@ -56,6 +60,8 @@ class State(NamedTuple):
     inbox: Pair[Pair[RowState]]  # by event, then by handler
     handled: Pair[tuple[int, ...]]  # by handler: the events whose effect has happened, in order
     is_old_release: bool
+    is_refused: bool  # whether the subscriber has refused REFUSED_EVENT
+    was_parked: bool  # whether REFUSED_EVENT was parked, and so has lost its place in the stream
 
 
 Steps: TypeAlias = Iterator[tuple[str, State]]
@@ -71,6 +77,8 @@ START = State(
     inbox=(NO_ROWS, NO_ROWS),
     handled=((), ()),
     is_old_release=True,
+    is_refused=False,
+    was_parked=False,
 )
 
 
@@ -92,6 +100,7 @@ def steps(state: State, guards: Guards) -> Steps:
     for event in EVENTS:
         yield from handler_steps(state, event, guards)
         yield from purge_steps(state, event, guards)
+    yield from parking_steps(state, guards)
 
 
 def transaction_steps(state: State, event: int, guards: Guards) -> Steps:
@@ -127,7 +136,7 @@ def relay_steps(state: State, relay: int, guards: Guards) -> Steps:
     if claim.phase == "claimed":
         sent = set_claim(state, relay, Claim(claim.event, "sent"))
         yield f"relay {relay} sends event {claim.event}", sent._replace(network=state.network | {claim.event})
-    elif claim.phase == "acknowledged":
+    elif claim.phase == "acknowledged" and state.deliveries[claim.event] != "discarded":
         deliveries = put(state.deliveries, claim.event, "acknowledged")
         yield (
             f"relay {relay} records that event {claim.event} is acknowledged",
@@ -161,7 +170,10 @@ def network_steps(state: State, event: int, guards: Guards) -> Steps:
 def old_release_steps(state: State, event: int, guards: Guards) -> Steps:
     """Meet an event for which this release has no handler."""
     if guards.refuse_unknown:
-        yield f"the old release refuses event {event}", state
+        yield (
+            f"the old release refuses event {event}",
+            state._replace(is_refused=state.is_refused or event == REFUSED_EVENT),
+        )
     else:
         yield from acknowledgements(state, event, f"the old release acknowledges event {event} without a handler")
 
@@ -217,9 +229,25 @@ def purge_steps(state: State, event: int, guards: Guards) -> Steps:
         yield f"the inbox purges the rows of event {event}", state._replace(inbox=rows)
 
 
+def parking_steps(state: State, guards: Guards) -> Steps:
+    """Park an event that was refused for long; staff replay or discard it."""
+    delivery = state.deliveries[REFUSED_EVENT]
+    if delivery == "due" and (state.is_refused or not guards.park_refused):
+        parked = put(state.deliveries, REFUSED_EVENT, "parked")
+        yield f"event {REFUSED_EVENT} is parked", state._replace(deliveries=parked, was_parked=True)
+    if delivery == "parked":
+        yield (
+            f"staff replay event {REFUSED_EVENT}",
+            state._replace(deliveries=put(state.deliveries, REFUSED_EVENT, "due")),
+        )
+    if delivery == "parked" or (delivery == "due" and not guards.discard_parked):
+        discarded = put(state.deliveries, REFUSED_EVENT, "discarded")
+        yield f"staff discard event {REFUSED_EVENT}", state._replace(deliveries=discarded)
+
+
 def is_delivered(state: State) -> bool:
     """Return whether both events are acknowledged and nothing is in flight."""
-    everything_acknowledged = state.deliveries == ("acknowledged", "acknowledged")
+    everything_acknowledged = set(state.deliveries) <= {"acknowledged", "discarded"}
     return everything_acknowledged and not state.network and state.relays == (None, None)
 
 
@@ -227,16 +255,21 @@ def violation(state: State) -> str:
     """Return what is wrong with the state, if anything."""
     if any(len(set(events)) < len(events) for events in state.handled):
         return "an effect happened twice"
-    if any(len(events) == 2 and events != state.commit_order for events in state.handled):
+    has_lost_its_place = state.was_parked and state.is_refused
+    if not has_lost_its_place and any(len(events) == 2 and events != state.commit_order for events in state.handled):
         return "a handler saw the events out of commit order"
-    if is_delivered(state) and any("none" in rows for rows in state.inbox):
-        return "an acknowledged event has no inbox row"
+    for event in EVENTS:
+        if is_delivered(state) and state.deliveries[event] == "acknowledged" and "none" in state.inbox[event]:
+            return "an acknowledged event has no inbox row"
+    if state.deliveries[REFUSED_EVENT] == "discarded" and not state.was_parked:
+        return "an event was discarded that was not parked"
     return ""
 
 
 def is_settled(state: State) -> bool:
-    """Return whether both events are delivered and every handler has handled both."""
-    return is_delivered(state) and all(len(events) == 2 for events in state.handled)
+    """Return whether both events are delivered or discarded, and every handler has handled what was delivered."""
+    delivered = {event for event in EVENTS if state.deliveries[event] == "acknowledged"}
+    return is_delivered(state) and all(delivered <= set(events) for events in state.handled)
 
 
 MODEL = Model("delivery", START, Guards(), steps, violation, is_settled)

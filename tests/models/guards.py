@@ -33,7 +33,9 @@ GUARDS: dict[str, Link] = {
         ),
     ),
     "delivery.inbox_unique": Link("2.3", ("inbox_handles_event_twice",)),
-    "delivery.purge_after_ack": Link("2.6", ("inbox_accepts_expired_event",)),
+    "delivery.purge_after_ack": Link("2.6", ("inbox_accepts_expired_event", "delivery_replayed_after_retention")),
+    "delivery.park_refused": Link("2.10", ("relay_parks_after_outage",)),
+    "delivery.discard_parked": Link("2.10", ("unparked_delivery_discarded",)),
     "checkout.tombstone": Link(
         "1.1", ("payment_cancel_leaves_no_tombstone", "reservation_release_leaves_no_tombstone")
     ),

@@ -104,7 +104,8 @@ def count_unfinished() -> dict[str, int]:
 
 def list_parked_events() -> list[str]:
     """Describe the events that are parked after too many failures."""
-    parked = "SELECT handler, stream, sequence, error FROM shop_inboxrow WHERE parked_at IS NOT NULL"
+    parked = """SELECT handler, stream, sequence, error FROM shop_inboxrow WHERE parked_at IS NOT NULL
+                UNION ALL SELECT subscriber, stream, sequence, error FROM shop_delivery WHERE parked_at IS NOT NULL"""
     return [
         f"{handler} {stream}#{n}: {error}"
         for alias in UNFINISHED_BY_CONTEXT

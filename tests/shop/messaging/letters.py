@@ -83,7 +83,9 @@ def inbox_rows(letter: UUID, context: str = SUBSCRIBER) -> list[InboxRow]:
 
 def make_all_due(letter: UUID) -> None:
     """Make the deliveries and inbox rows of a letter due, and end their leases."""
-    execute(PUBLISHER, "UPDATE shop_delivery SET due_at = now() WHERE stream = %s", [stream(letter)])
+    execute(
+        PUBLISHER, "UPDATE shop_delivery SET due_at = now() WHERE stream = %s AND parked_at IS NULL", [stream(letter)]
+    )
     for context in hosted_contexts():
         sql = "UPDATE shop_inboxrow SET due_at = now(), lease_until = NULL WHERE stream = %s AND handled_at IS NULL"
         execute(context, sql, [stream(letter)])
