@@ -3,6 +3,7 @@
 import re
 import uuid
 from email.message import EmailMessage
+from functools import partial
 
 import pytest
 
@@ -42,7 +43,8 @@ def unique_email() -> str:
 
 def await_mails(server: FakeMailServer, address: str, count: int) -> list[EmailMessage]:
     """Run the engine until an address has received this many e-mails."""
-    eventually(lambda: len(server.mails_to(address)) >= count, run_until_idle, lambda: run_timers("notifications"))
+    send = partial(run_timers, "notifications")
+    eventually(lambda: len(server.mails_to(address)) >= count, run_until_idle, send, timeout=20)
     assert len(server.mails_to(address)) == count
     return server.mails_to(address)
 

@@ -90,7 +90,7 @@ _SEND_AGAIN_SQL = """
 UPDATE notifications_message
 SET status = 'waiting', due_at = now(), sent_at = NULL, reason = '', unknown_outcomes = 0, message_id = %s,
     created_at = now()
-WHERE order_id = %s AND template = 'order_link' AND channel = 'email' AND status <> 'waiting'"""
+WHERE subject_id = %s AND template = 'order_link' AND channel = 'email' AND status <> 'waiting'"""
 
 
 def write_link_message(order_id: UUID) -> None:
