@@ -32,8 +32,8 @@ SELECT {ours} FROM (""" + _MARKED + """) patterns
      CROSS JOIN LATERAL jsonb_populate_record(NULL::{table},
          replace(replace(marked, '<id>', copies.id), '<no>', upper(copies.id))::jsonb) AS ours"""  # fmt: skip
 
-# shop_callcount belongs to no order
-_TABLES = "SELECT relname FROM pg_stat_user_tables WHERE relname <> 'shop_callcount'"
+# These belong to no order.
+_TABLES = "SELECT relname FROM pg_stat_user_tables WHERE relname NOT IN ('shop_callcount', 'shop_ratelimit')"
 _COLUMNS = """
 SELECT column_name, data_type = 'bytea' FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'"""

@@ -18,12 +18,13 @@ class ShopConfig(AppConfig):
 
         from shop.calls.remote.client import bind_remote
         from shop.db.database import close_broken_connections
-        from shop.http import idempotency
+        from shop.http import idempotency, rate_counters
         from shop.messaging import engine
 
         services.set_remote_transport(bind_remote)
         methods.set_outage_errors((OperationalError, InterfaceError), close_broken_connections)
         engine.purges["idempotency_keys"] = idempotency.purge
+        engine.purges["rate_limits"] = rate_counters.purge
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)
         except ValueError as error:

@@ -8,9 +8,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, include, path
 from django.utils.module_loading import module_has_submodule
 
+from shop.permissions import get_registered_permissions
+
 API_PREFIX = "api/v1/"
 # Modules that register their content when they are imported, in this order. A context may lack any of them.
 REGISTERED_MODULES = ("handlers", "schedules")
+PERMISSION_MODULES = ("rest", "admin")  # that register the permissions which they check
 
 
 class ContextConfig(AppConfig):
@@ -36,6 +39,16 @@ class ContextConfig(AppConfig):
         """Return the URLs of the context's API, and those at a fixed place of the site, such as /.well-known/."""
         rest = import_module(f"{self.name}.rest")
         return [path(API_PREFIX, include((rest.urlpatterns, self.label))), *getattr(rest, "site_urlpatterns", [])]
+
+
+def list_permissions() -> list[str]:
+    """Return every permission that staff can have in this shop, whichever contexts this process hosts."""
+    for config in apps.get_app_configs():
+        if isinstance(config, ContextConfig):
+            for module in PERMISSION_MODULES:
+                if module_has_submodule(config.module, module):
+                    import_module(f"{config.name}.{module}")
+    return sorted(get_registered_permissions())
 
 
 def get_context_config(context: str) -> ContextConfig:

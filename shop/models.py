@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -145,6 +146,25 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_type} {self.object_id} by {self.actor}"
+
+
+class RateLimit(models.Model):
+    """The requests that a rate limit has counted by one key, within the period before the latest one."""
+
+    subject = models.CharField(
+        max_length=64, primary_key=True, help_text="Keyed hash of the limit and of what it counts by."
+    )
+    hits = ArrayField(models.DateTimeField(), help_text="When each request was counted, the oldest first.")
+    quota = models.IntegerField()
+    period = models.DurationField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "rate limit counter"
+        constraints = [models.CheckConstraint(condition=Q(hits__len__lte=F("quota")), name="rate_limit_within_quota")]
+
+    def __str__(self) -> str:
+        return self.subject[:8]
 
 
 class CallCount(models.Model):

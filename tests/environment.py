@@ -38,6 +38,7 @@ def _start() -> None:
     os.environ["LOG_LEVEL"] = "ERROR"
     os.environ["ENGINE"] = "none"  # tests run the engine step by step
     os.environ["RECONCILE_SECONDS"] = "0.05"
+    os.environ["RATE_LIMITS"] = "false"  # all clients of a test run have one address; tests of limits switch them on
 
 
 _start()

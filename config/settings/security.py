@@ -35,6 +35,14 @@ def read_networks(name: str, default: list[str]) -> tuple[IPv4Network | IPv6Netw
     return networks
 
 
+def read_redis_url(name: str, default: str) -> str:
+    """Return the URL of Redis or Valkey."""
+    value = str(env.str(name, default=default))
+    if value and urlsplit(value).scheme not in ("redis", "rediss"):
+        raise ValueError("must be a redis:// or rediss:// URL")
+    return value
+
+
 def derive_secret(purpose: str) -> str:
     """Derive a secret from SECRET_KEY for one purpose."""
     return hmac.new(SECRET_KEY.encode(), purpose.encode(), hashlib.sha256).hexdigest()
@@ -63,6 +71,12 @@ DEFAULT_HOSTS = [f"[{SITE_HOST}]" if ":" in SITE_HOST else SITE_HOST, "localhost
 ALLOWED_HOSTS = read_setting("ALLOWED_HOSTS", env.list, DEFAULT_HOSTS)
 # X-Forwarded-For and X-Forwarded-Proto are accepted from these addresses only (shop/http/proxies.py).
 TRUSTED_PROXIES = read_setting("TRUSTED_PROXIES", read_networks, [])
+
+RATE_LIMITS = read_setting("RATE_LIMITS", env.bool, True)  # False switches off every RATE_LIMIT_ setting
+RATE_LIMIT_STORE = read_setting("RATE_LIMIT_STORE", env.str, "database", allowed=("database", "redis"))
+REDIS_URL = read_setting("REDIS_URL", read_redis_url, "")  # of Redis or Valkey, for RATE_LIMIT_STORE=redis
+if RATE_LIMIT_STORE == "redis" and not REDIS_URL:
+    raise ImproperlyConfigured("RATE_LIMIT_STORE is redis: set REDIS_URL to the address of Redis or Valkey (redis://…)")
 
 # Tokens. The users context signs them with the private key; every context verifies them with the public keys.
 JWT_ISSUER = read_setting("JWT_ISSUER", env.str, "satsuma")

@@ -17,6 +17,7 @@ from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_
 from shop.http import rest
 from shop.http.idempotency import Key, respond_once
 from shop.http.pagination import Page, PageQuery, paginate
+from shop.http.rate_limits import Limiter
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, Sku, Staff, Text, endpoint, respond
 from shop.ids import uuid7
@@ -167,9 +168,20 @@ class CategoryList(InventoryView):
 
 
 class ProductList(InventoryView):
-    @endpoint(access=ANYONE, query=ProductQuery, responses={200: Page[ProductView], 304: None})
-    def get(self, request: Request, query: ProductQuery) -> HttpResponse:
-        """List the products for sale. Filter them by words, category, price and availability."""
+    @endpoint(
+        access=ANYONE,
+        query=ProductQuery,
+        responses={200: Page[ProductView], 304: None},
+        limits=("search",),
+        count_limits="by_use_case",
+    )
+    def get(self, request: Request, query: ProductQuery, limiter: Limiter) -> HttpResponse:
+        """List the products for sale. Filter them by words, category, price and availability.
+
+        429: too many searches by words. Lists without `search` are not limited.
+        """
+        if query.search:
+            limiter.count()
         if query.in_stock is None:
             return respond_cached(request, lambda: self._search(request, query))
         return respond_uncached(request, self._search(request, query))

@@ -29,7 +29,13 @@ def write_receipt(event: OrderConfirmed) -> None:
 
 @on(OrderRejected, ordered=False)
 def tell_of_rejection(event: OrderRejected) -> None:
-    """Notify the customer, who may have left the shop before the order was rejected."""
+    """Notify the customer, who may have left the shop before the order was rejected.
+
+    A refusal that was the response to the customer's own request causes no message: otherwise declined cards would
+    send mails to any address that the request names.
+    """
+    if event.is_answered:
+        return
     messages.write_order_message(
         MessageTemplate.ORDER_REJECTED,
         order_id=event.order_id,

@@ -27,9 +27,13 @@ class OrderConfirmed(OrderEvent, name="orders.order_confirmed", version=1):
 
 
 class OrderRejected(OrderEvent, name="orders.order_rejected", version=1):
-    """The order was rejected: out of stock, declined or expired."""
+    """The order was rejected: out of stock, declined or expired.
+
+    is_answered: the customer's own request got the refusal as its response.
+    """
 
     reason: str
+    is_answered: bool = False
 
 
 class OrderCancelled(OrderEvent, name="orders.order_cancelled", version=1):

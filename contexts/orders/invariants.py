@@ -113,7 +113,8 @@ WHERE live.status NOT IN ('rejected', 'cancelled')
   AND later.created_at > (SELECT min(applied) FROM django_migrations WHERE app = 'orders' AND name = '0003_seen_price')"""
 
 # `past_grace_period`: no process works on the order, and its last change is older than the grace period.
-# `expected_messages`: the messages that its customer must have received.
+# `expected_messages`: the messages that its customer must have received. A refusal that was the response to the customer's
+# request causes none.
 _ORDERS_EXTRACT_SQL = """
 SELECT id::text, status, step, total, currency, user_id::text, payment_id::text,
        (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE
@@ -121,7 +122,8 @@ SELECT id::text, status, step, total, currency, user_id::text, payment_id::text,
        concat_ws(' ', CASE WHEN timeline @> '[{"kind": "cancelled"}]' THEN 'order_cancelled' END,
                       CASE WHEN timeline @> '[{"kind": "confirmed"}]' THEN 'order_confirmed' END,
                       CASE WHEN timeline @> '[{"kind": "on_hold"}]' THEN 'order_put_on_hold' END,
-                      CASE WHEN timeline @> '[{"kind": "rejected"}]' THEN 'order_rejected' END)
+                      CASE WHEN timeline @> '[{"kind": "rejected"}]'
+                                AND (refusal -> 'is_answered') IS DISTINCT FROM 'true' THEN 'order_rejected' END)
 FROM orders_order
 LEFT JOIN (SELECT order_id, string_agg(concat(quantity, ' × ', sku), ', ' ORDER BY sku COLLATE "C") AS lines
            FROM (SELECT order_id, sku, sum(quantity) AS quantity FROM orders_orderline GROUP BY order_id, sku) line

@@ -120,6 +120,7 @@ class Order(LeasedModel):
             ),
         ]
 
+    is_answered_by_request = False  # whether the customer's request waits for the outcome of this run of the checkout
     acquired_at = None  # when a stored order's lease was acquired, by the clock of the database
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from string import Formatter
 
+from shop.http.quotas import read_rate_limit
 from shop.settings import env, read_number, read_positive_number, read_setting
 
 LINK_PLACEHOLDERS = {"site", "id", "number", "token"}
@@ -26,3 +27,13 @@ ON_HOLD_SECONDS = read_positive_number("ON_HOLD_SECONDS", 72 * 3600)
 CANCEL_WINDOW = read_number("CANCEL_WINDOW", 3600)
 # In e-mails. {site} is SITE_URL; the default shows the order as JSON, a storefront sets its own page.
 ORDER_LINK_TEMPLATE = read_setting("ORDER_LINK_TEMPLATE", read_link_template, "{site}/api/v1/orders/{id}?token={token}")
+
+# Rate limits (shop/http/quotas.py). Many customers can share an address: an office, a mobile network.
+RATE_LIMIT_ORDERS = read_rate_limit("RATE_LIMIT_ORDERS", "address:300/minute,account:60/hour,email:40/hour")
+# Declined payments. The next attempt is refused before the provider is called.
+RATE_LIMIT_DECLINED_PAYMENTS = read_rate_limit(
+    "RATE_LIMIT_DECLINED_PAYMENTS", "address:30/10minutes,account:10/hour,email:10/hour,card:30/10minutes"
+)
+RATE_LIMIT_CARTS = read_rate_limit("RATE_LIMIT_CARTS", "address:300/minute,account:120/minute")  # new carts
+# Requests for the link to a guest's order, each of which can send a mail.
+RATE_LIMIT_LOOKUP = read_rate_limit("RATE_LIMIT_LOOKUP", "address:30/minute,email:5/hour")

@@ -11,6 +11,8 @@ MAX_ATTEMPTS = 5
 TIMEOUT_SECONDS = 30.0  # for one response
 MAX_RETRY_WAIT_SECONDS = 10.0  # a longer Retry-After is cut to this
 
+MAX_RATE_LIMIT_WAIT_SECONDS = 60.0  # a 429 with a longer Retry-After is not repeated
+
 # Decoded JSON of any endpoint: the demo reads it the way a customer's program does, without our types.
 Json = Any
 
@@ -21,6 +23,10 @@ class ShopUnavailable(Exception):
 
 class UnexpectedResponse(Exception):
     """The shop gave a response that its API does not document for this request."""
+
+
+class RateLimited(Exception):
+    """The shop refused a request because of a rate limit, for longer than the demo waits."""
 
 
 def parse_site_url(url: str) -> SplitResult:
@@ -51,8 +57,8 @@ class Client:
         """Send a request and return the status and the decoded JSON body (None without JSON).
 
         Header names are written with `_` for `-`. A request whose response is lost, or that gets 409, 429 or 503 with
-        Retry-After, is sent again with the same Idempotency-Key, so that it takes effect once. Raises OSError or
-        http.client.HTTPException if there is no response.
+        Retry-After, is sent again with the same Idempotency-Key, so that it takes effect once. Raises RateLimited, and
+        OSError or http.client.HTTPException if there is no response.
         """
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent |= {"Content-Type": "application/json", "User-Agent": "satsuma-demo"}
@@ -75,9 +81,11 @@ class Client:
                 if not attempts_left or isinstance(error, ConnectionRefusedError | TimeoutError):
                     raise
                 continue
+            if status == 429 and (not attempts_left or wait is None or wait > MAX_RATE_LIMIT_WAIT_SECONDS):
+                raise RateLimited(f"{method} {target}")
             if not attempts_left or wait is None or status not in (409, 429, 503):
                 return status, body
-            time.sleep(wait)
+            time.sleep(wait if status == 429 else min(wait, MAX_RETRY_WAIT_SECONDS))
         raise AssertionError("the last attempt returns or raises")
 
     def _send_once(
@@ -87,7 +95,7 @@ class Client:
         response = self.connection.getresponse()
         data = response.read()
         retry_after = response.headers.get("Retry-After", "")
-        wait = min(float(retry_after), MAX_RETRY_WAIT_SECONDS) if retry_after.isdecimal() else None
+        wait = float(retry_after) if retry_after.isdecimal() else None
         return response.status, _decode(response.headers.get("Content-Type", ""), data), wait
 
 

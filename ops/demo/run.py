@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from ops.demo.client import Client, ShopUnavailable, UnexpectedResponse
+from ops.demo.client import Client, RateLimited, ShopUnavailable, UnexpectedResponse
 from ops.demo.scenarios import SCENARIOS, Customer, PlacedOrder, Scenario, describe_problem
 from ops.launch.data_folder import get_data_folder, read_address
 
@@ -52,6 +52,7 @@ class DemoResult:
     placed: list[PlacedOrder] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # by scenario and outcome
     errors: list[str] = field(default_factory=list)
+    rate_limited: int = 0  # customers whose order the shop refused because of a rate limit
     seconds: float = 0.0
 
 
@@ -191,18 +192,31 @@ def place_orders(result: DemoResult, options: DemoOptions, skus: list[str], step
                 scenario = next(scenarios, None)
             if scenario is None:
                 return customer.client.close()
-            placed = run_action(scenario.run, customer, scenario)
+            placed = _run_scenario(scenario, customer)
             with lock:
-                if isinstance(placed, str):
-                    result.errors.append(placed)
-                else:
-                    result.placed.append(placed)
+                _count(result, placed)
                 step()
 
     started_at = time.monotonic()
     with ThreadPoolExecutor(options.clients) as pool:
         list(pool.map(run_customer, range(options.clients)))
     result.seconds = time.monotonic() - started_at
+
+
+def _run_scenario(scenario: Scenario, customer: Customer) -> PlacedOrder | str | None:
+    try:
+        return run_action(scenario.run, customer, scenario)
+    except RateLimited:
+        return None
+
+
+def _count(result: DemoResult, placed: PlacedOrder | str | None) -> None:
+    if placed is None:
+        result.rate_limited += 1
+    elif isinstance(placed, str):
+        result.errors.append(placed)
+    else:
+        result.placed.append(placed)
 
 
 def _choose_scenarios(count: int, rng: random.Random) -> list[Scenario]:
@@ -276,6 +290,10 @@ def print_report(result: DemoResult, url: str, out: Output) -> None:
     lines = [""]
     for (scenario, outcome), count in sorted(result.outcomes.items()):
         lines.append(f"  {count:>6}  {outcome:<14} {scenario}")
+    if result.rate_limited:
+        lines.append(
+            f"  {result.rate_limited:>6}  refused by a rate limit; RATE_LIMITS=false switches the limits of a shop off"
+        )
     if result.placed and result.seconds:
         times = sorted(placed.seconds * 1000 for placed in result.placed)
         p50, p95 = (times[min(len(times) - 1, len(times) * percent // 100)] for percent in (50, 95))

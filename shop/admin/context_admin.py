@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from shop import audit
 from shop.errors import DomainError
 from shop.http.tokens import Caller
+from shop.permissions import register_permission
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]  # each subclass is registered for a model of its own
@@ -37,6 +38,11 @@ class ContextAdmin(ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
     object_history_template = "shop/admin_history.html"
+
+    def __init__(self, model: type[Model], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        for right in ("view", "change"):
+            register_permission(f"{self.context}.{right}")
 
     @property
     def context(self) -> str:

@@ -38,6 +38,9 @@ KEY_LIFETIMES = {  # by whether the key is required
     True: "The key holds as long as what the request created exists.",
     False: "The key holds for 72 hours.",
 }
+LIMITED_DESCRIPTION = (
+    "Too many requests. Retry-After has the seconds to wait, RateLimit and RateLimit-Policy have the quota."
+)
 KEY_SCHEMA = {"type": "string", "pattern": "^[!-~]{1,255}$"}
 
 
@@ -102,6 +105,7 @@ def describe_endpoint(
     query: type[msgspec.Struct] | None,
     idempotency: str,
     headers: Mapping[str, str],
+    is_limited: bool = False,
 ) -> dict[str, Any]:
     """Build the keyword arguments of `extend_schema` from the declaration of an `endpoint`."""
     doc = inspect.getdoc(method) or ""
@@ -112,6 +116,8 @@ def describe_endpoint(
     described["default", "application/problem+json"] = OpenApiResponse(
         problem, description="Problem details (RFC 9457)."
     )
+    if is_limited:
+        described[429, "application/problem+json"] = OpenApiResponse(problem, description=LIMITED_DESCRIPTION)
     parameters = _build_parameters(query) if query is not None else []
     parameters += [OpenApiParameter(name, str, "header", description=text) for name, text in headers.items()]
     if idempotency != "none":

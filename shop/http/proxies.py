@@ -1,7 +1,7 @@
 """Determine the client's address behind trusted proxies. No other module reads the X-Forwarded headers."""
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -27,6 +27,17 @@ class TrustedProxies:
         else:
             request.META.pop("HTTP_X_FORWARDED_PROTO", None)
         return self.get_response(request)
+
+
+def get_client_network(request: HttpRequest) -> str:
+    """Return the client's IPv4 address, or its IPv6 network of /64, which belongs to one customer."""
+    return find_network(request.META.get("REMOTE_ADDR", ""))
+
+
+def find_network(address: str) -> str:
+    """Return an IPv4 address as it is, and an IPv6 address as its /64 network. Other text stays as it is."""
+    parsed = _parse_address(address)
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed or address)
 
 
 def find_client_address(peer: str, forwarded_for: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from shop.decoders import warm_up_decoders
@@ -28,7 +29,9 @@ from shop.http import idempotency, tokens
 from shop.http.field_errors import find_lenient_structs
 from shop.http.openapi import describe_endpoint
 from shop.http.problems import Problem
+from shop.http.rate_limits import Limiter, collect_keys
 from shop.http.reading import read_body, read_query, refuse_body, refuse_query
+from shop.permissions import register_permission
 
 T = TypeVar("T")
 
@@ -74,7 +77,7 @@ class Staff(SignedIn):
     """Access for callers whose token grants a permission."""
 
     def __init__(self, permission: str) -> None:
-        self.permission = permission
+        self.permission = register_permission(permission)
 
     def check(self, request: Request) -> None:
         super().check(request)
@@ -132,10 +135,19 @@ class View(APIView):
     permission_classes = []  # `endpoint` checks access: it has a required argument for it
     content_negotiation_class = JsonOnlyNegotiation
     metadata_class = None  # no OPTIONS: the OpenAPI document describes the API
-    context = ""  # the database of the idempotency keys; set by the base view of each context
+    context = ""  # the database of idempotency keys and rate limits; set by the base view of each context
+    limiter: Limiter | None = None  # of this request
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Add the RateLimit headers to responses and problems of a limited request."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in (self.limiter.build_headers() if self.limiter else {}).items():
+            response.headers[name] = value
+        return response
 
 
 IdempotencyMode = Literal["none", "local", "handled_by_use_case", "required"]
+CountLimits = Literal["before_the_method", "by_use_case"]
 ApiMethod = Callable[..., object]
 
 
@@ -148,6 +160,8 @@ def endpoint(
     idempotency: IdempotencyMode = "local",
     headers: Mapping[str, str] | None = None,
     raw_body: bool = False,
+    limits: tuple[str, ...] = (),
+    count_limits: CountLimits = "before_the_method",
 ) -> Callable[[ApiMethod], Callable[..., HttpResponse]]:
     """Declare an API method: its access, what it reads, and its responses.
 
@@ -158,6 +172,8 @@ def endpoint(
     `key` and passes it to the use case.
     raw_body: the method reads the body itself, as the webhook of a provider does. Other methods without a body refuse one.
     headers: descriptions of other request headers that the method reads, for the OpenAPI document.
+    limits: names of the rate limits that apply; the setting of `orders` is RATE_LIMIT_ORDERS.
+    count_limits: `by_use_case`: the method receives the `limiter` and passes it to the use case, which counts.
     """
 
     def decorate(method: ApiMethod) -> Callable[..., HttpResponse]:
@@ -165,7 +181,7 @@ def endpoint(
             raise TypeError(f"{method.__qualname__} would ignore unknown members: derive {lenient} from RequestBody")
         warm_up_decoders(body, query)
         mode = idempotency if method.__name__ == "post" else "none"
-        declared = _Endpoint(method, access, next(iter(responses)), body, query, mode, raw_body)
+        declared = _Endpoint(method, access, next(iter(responses)), body, query, mode, raw_body, limits, count_limits)
         description = describe_endpoint(
             method,
             public=type(access) is Anyone,
@@ -175,6 +191,7 @@ def endpoint(
             query=query,
             idempotency=mode,
             headers=headers or {},
+            is_limited=bool(limits),
         )
 
         @extend_schema(**description)
@@ -199,10 +216,14 @@ class _Endpoint:
     query: type[msgspec.Struct] | None
     idempotency: IdempotencyMode
     raw_body: bool
+    limits: tuple[str, ...] = ()
+    count_limits: CountLimits = "before_the_method"
 
     def run(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
         self.access.check(request)
         self._read(request, arguments)
+        if self.limits:
+            self._apply_limits(view, request, arguments)
         if self.idempotency == "none":
             return self._respond(view, request, arguments)
         key = idempotency.read_key(request, arguments.get("body"), required=self.idempotency == "required")
@@ -222,6 +243,14 @@ class _Endpoint:
             arguments["body"] = read_body(request, self.body)
         elif not self.raw_body and request.method not in ("GET", "HEAD"):
             refuse_body(request)
+
+    def _apply_limits(self, view: View, request: Request, arguments: dict[str, object]) -> None:
+        keys = collect_keys(request._request, request.user, arguments.get("body"))
+        view.limiter = Limiter(view.context, self.limits, keys)
+        if self.count_limits == "by_use_case":
+            arguments["limiter"] = view.limiter
+        else:
+            view.limiter.count()
 
     def _respond(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
         result = self.method(view, request, **arguments)

@@ -34,9 +34,13 @@ CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID = (
     replace(one, **BEFORE_CAPTURE) for one in (CANCELLED, SOLD_AND_CANCELLED)
 )
 REJECTED = FinalState("rejected", "closed", reservation="released", mails=("order_rejected",))
-REFUSED_AT_ONCE, NEVER_RESERVED, DECLINED, VOIDED = (
-    replace(REJECTED, **what)
-    for what in ({"reservation": None}, {"reservation": "refused"}, {"payment": "declined"}, {"payment": "voided"})
+REFUSED_AT_ONCE = replace(REJECTED, reservation=None, mails=())
+NEVER_RESERVED, DECLINED, VOIDED = (
+    replace(REJECTED, **what) for what in ({"reservation": "refused"}, {"payment": "declined"}, {"payment": "voided"})
+)
+# A refusal that is the response to the customer's request causes no mail; one that another worker decides causes one.
+ANSWERED_NEVER_RESERVED, ANSWERED_DECLINED, ANSWERED_VOIDED, ANSWERED_REJECTED = (
+    replace(one, mails=()) for one in (NEVER_RESERVED, DECLINED, VOIDED, REJECTED)
 )
 POINTS_AFTER_QUOTE = ("call.inventory.quote.after", "wire.inventory.quote.after")  # in this process, or in another one
 
@@ -58,16 +62,27 @@ FLOWS = {
     flow.name: flow
     for flow in (
         Flow("buy", "tok_ok", (201,), (SOLD,)),
-        Flow("decline", "tok_declined", (402,), (DECLINED,)),
+        Flow("decline", "tok_declined", (402,), (ANSWERED_DECLINED, DECLINED)),
         Flow("out_of_stock", "tok_ok", (409,), (REFUSED_AT_ONCE,), quantity=STOCK + 1),
         Flow(
-            "sold_out_meanwhile", "tok_ok", (409,), (NEVER_RESERVED, REFUSED_AT_ONCE), quantity=STOCK, loses_a_unit=True
+            "sold_out_meanwhile",
+            "tok_ok",
+            (409,),
+            (ANSWERED_NEVER_RESERVED, NEVER_RESERVED, REFUSED_AT_ONCE),
+            quantity=STOCK,
+            loses_a_unit=True,
         ),
         Flow(
             "cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED, CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID)
         ),
         Flow("timeout", "tok_timeout_then_ok", (201,), (SOLD,)),
-        Flow("expiry", "tok_requires_action", (409,), (VOIDED, REJECTED), expires=True),
+        Flow(
+            "expiry",
+            "tok_requires_action",
+            (409,),
+            (VOIDED, REJECTED, ANSWERED_VOIDED, ANSWERED_REJECTED),
+            expires=True,
+        ),
     )
 }
 

@@ -110,7 +110,7 @@ def test_concurrent_migrations_of_a_database_wait_for_each_other():
 def test_the_kernels_tables_are_in_every_database(alias):
     found = {name for (name,) in fetch_rows(alias, "SELECT tablename FROM pg_tables WHERE tablename LIKE 'shop_%%'")}
     messaging = {"shop_outboxevent", "shop_delivery", "shop_inboxrow", "shop_idempotencykey", "shop_auditentry"}
-    assert found == messaging | {"shop_callcount"}
+    assert found == messaging | {"shop_callcount", "shop_ratelimit"}
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Bugs that the tests of this folder catch: `make mutants`."""
 
-from tests.mutants.planted import Mutant
+from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
@@ -296,5 +296,58 @@ cancel(
         replace='ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"""',
         by='ORDER BY due_at LIMIT %s FOR UPDATE"""',
         caught_by="tests/orders/test_races.py::test_a_locked_order_does_not_block_the_sweep",
+    ),
+    Mutant(
+        name="declined_cards_are_counted_afterwards",
+        what="many cards that are tried at the same time all reach the provider",
+        rule="rate limits: declined payments are counted before the provider is called",
+        module="contexts.orders.service.orders",
+        replace="""\
+    limiter.count()
+    is_declined = False
+""",
+        by="""\
+    is_declined = False
+""",
+        caught_by="tests/orders/test_rate_limits.py::test_of_parallel_declined_cards_no_more_than_the_limit_reach_the_provider",
+        also=(
+            Change(
+                "contexts.orders.service.orders",
+                """\
+        if not is_declined:
+            limiter.release(DECLINED_PAYMENTS)
+""",
+                """\
+        if is_declined:
+            limiter.count()
+""",
+            ),
+        ),
+    ),
+    Mutant(
+        name="paid_orders_count_as_declined",
+        what="a customer with several paid orders cannot order any more",
+        rule="rate limits: only declined payments use up their quota",
+        module="contexts.orders.service.orders",
+        replace="""\
+        if not is_declined:
+            limiter.release(DECLINED_PAYMENTS)
+""",
+        by="""\
+        pass
+""",
+        caught_by="tests/orders/test_rate_limits.py::test_paid_and_waiting_orders_do_not_count_as_declined",
+    ),
+    Mutant(
+        name="answered_refusal_sends_mail",
+        what="each declined card sends a mail to the address that the request names",
+        rule="a refusal in the response causes no message",
+        module="contexts.notifications.handlers",
+        replace="""\
+    if event.is_answered:
+        return
+""",
+        by="",
+        caught_by="tests/orders/test_rate_limits.py::test_an_order_that_was_refused_in_the_response_sends_no_mail",
     ),
 )

@@ -131,6 +131,7 @@ def _build_environment(database: PostgresServer) -> dict[str, str]:
         "RESERVATION_HOLD_SECONDS": "10",
         "ON_HOLD_SECONDS": "10",
         "RECONCILE_SECONDS": "0.5",
+        "RATE_LIMITS": "false",  # all buyers have one address
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_TIMEOUT_SECONDS": "2",
         "EMAIL_DATA_TIMEOUT_SECONDS": "2",

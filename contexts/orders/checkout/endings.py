@@ -18,10 +18,10 @@ def reject(order: Order, refusal: DomainError, *, undo_step: str) -> None:
     """Reject an order for this reason and continue with `undo_step`. Raises LeaseLost."""
     save_or_raise(
         order,
-        OrderRejected(**build_event_keys(order), reason=refusal.code),
+        OrderRejected(**build_event_keys(order), reason=refusal.code, is_answered=order.is_answered_by_request),
         status=OrderStatus.REJECTED,
         step=undo_step,
-        refusal={"code": refusal.code, "facts": refusal.facts},
+        refusal={"code": refusal.code, "facts": refusal.facts, "is_answered": order.is_answered_by_request},
         payment_id=order.payment_id,
         payment_status=order.payment_status,
         payment_action=None,

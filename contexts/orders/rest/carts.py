@@ -23,7 +23,7 @@ class CartsView(View):
 
 
 class CartList(CartsView):
-    @endpoint(access=ANYONE, responses={201: CartView})
+    @endpoint(access=ANYONE, responses={201: CartView}, limits=("carts",))
     def post(self, request: Request) -> CartView:
         """Create a cart."""
         return carts.create(request.user.id)

@@ -13,6 +13,7 @@ from contexts.orders.service.views import OrderView, TimelineEntry, to_timeline,
 from shop.http import rest
 from shop.http.idempotency import Key
 from shop.http.pagination import Page, PageQuery, paginate
+from shop.http.rate_limits import Limiter
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, CUSTOMER, Email, View, endpoint, respond
 
@@ -52,17 +53,25 @@ class OrderList(OrdersView):
             to_view=lambda rows: [to_view(row) for row in rows],
         )
 
-    @endpoint(access=ANYONE, body=OrderRequest, responses={201: OrderView, 202: OrderView}, idempotency="required")
-    def post(self, request: Request, body: OrderRequest, key: Key) -> HttpResponse:
+    @endpoint(
+        access=ANYONE,
+        body=OrderRequest,
+        responses={201: OrderView, 202: OrderView},
+        idempotency="required",
+        limits=("orders", orders.DECLINED_PAYMENTS),
+        count_limits="by_use_case",
+    )
+    def post(self, request: Request, body: OrderRequest, key: Key, limiter: Limiter) -> HttpResponse:
         """Place an order.
 
         201: confirmed, or on_hold if the payment could not be captured. 202: pending until the customer or the payment
         provider has acted; poll the order. 402: the payment was declined. 409: out of stock, or the first request with
         this key is still in progress, or the total is not `expected_total` any more (price_changed), or the cart was
-        ordered (cart_closed, which names that order). 422: items that are no longer for sale, with all their SKUs. A
-        retry with the same key returns the original response, or while the order is pending its present state.
+        ordered (cart_closed, which names that order). 422: items that are no longer for sale, with all their SKUs.
+        429: too many orders, or too many declined payments; nothing was charged. A retry with the same key returns
+        the original response, or while the order is pending its present state.
         """
-        result = orders.place(body, user_id=request.user.id, key=key)
+        result = orders.place(body, user_id=request.user.id, key=key, limiter=limiter)
         return respond(result, 202) if isinstance(result, OrderView) else rest.replay_response(result)
 
 
@@ -96,11 +105,11 @@ class Cancel(OrdersView):
 
 
 class Lookup(OrdersView):
-    @endpoint(access=ANYONE, body=OrderLookup, responses={202: None})
+    @endpoint(access=ANYONE, body=OrderLookup, responses={202: None}, limits=("lookup",))
     def post(self, request: Request, body: OrderLookup) -> None:
         """Send the link to a guest's order by e-mail again.
 
-        The response is the same whether or not there is such an order.
+        The response is the same whether or not there is such an order. 429: too many requests for this address.
         """
         lookup.request_link(body.number, body.email)
 

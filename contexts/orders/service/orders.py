@@ -18,6 +18,7 @@ from contexts.orders.service import carts
 from contexts.orders.service.cancellation import NotCancellable, build_cancellable_condition
 from contexts.orders.service.placing import NewOrder, OrderRequest, build_order, insert_order
 from contexts.orders.service.views import OrderView, build_outcome, make_guest_token, to_view
+from contexts.payments.interface import Declined
 from shop.audit import audit
 from shop.db import leases
 from shop.db.database import NoRowChanged, transaction
@@ -25,6 +26,9 @@ from shop.db.leases import LeaseLost, keep_lease_alive
 from shop.errors import Conflict, NotFound, Unauthenticated
 from shop.http import idempotency
 from shop.http.idempotency import Key, Outcome
+from shop.http.rate_limits import Limiter
+
+DECLINED_PAYMENTS = "declined_payments"  # the rate limit
 
 
 class OrderNotFound(NotFound):
@@ -42,16 +46,17 @@ class Progress(NamedTuple):
     outcome: Outcome | None
 
 
-def place(request: OrderRequest, *, user_id: UUID | None, key: Key) -> Outcome | OrderView:
+def place(request: OrderRequest, *, user_id: UUID | None, key: Key, limiter: Limiter) -> Outcome | OrderView:
     """Place an order, once per key, and run its checkout until it is final or has to wait.
 
     Return the stored outcome, or the order while it is pending. A repeat returns the same outcome, or resumes the
-    checkout. Nothing is stored for a request that is not valid. Raises what `build_order` raises, CartClosed, CartChanged,
-    IdempotencyKeyReused, IdempotencyKeyInFlight; Unavailable only while there is no order yet.
+    checkout, and is not counted by `limiter`. Nothing is stored for a request that is not valid. Raises what
+    `build_order` raises, CartClosed, CartChanged, TooManyRequests, IdempotencyKeyReused, IdempotencyKeyInFlight;
+    Unavailable only while there is no order yet.
     """
     known = idempotency.find("orders", key)
     if known is None:
-        progress = _place_new(build_order(request, user_id), key)
+        progress = _place_limited(request, user_id, key, limiter)
     elif known.outcome:
         return known.outcome
     elif known.resource is None or is_busy(known.resource):
@@ -59,6 +64,23 @@ def place(request: OrderRequest, *, user_id: UUID | None, key: Key) -> Outcome |
     else:
         progress = _resume(known.resource, key)
     return progress.outcome or to_view(progress.order)
+
+
+def _place_limited(request: OrderRequest, user_id: UUID | None, key: Key, limiter: Limiter) -> Progress:
+    """Place an order that the rate limits allow. Count it as a declined payment before it is one.
+
+    Parallel attempts with many cards then reach the provider no more often than the limit allows.
+    """
+    limiter.count()
+    is_declined = False
+    try:
+        progress = _place_new(build_order(request, user_id), key)
+        refusal = progress.order.refusal
+        is_declined = refusal is not None and refusal["code"] == Declined.code
+        return progress
+    finally:
+        if not is_declined:
+            limiter.release(DECLINED_PAYMENTS)
 
 
 def _place_new(new: NewOrder, key: Key) -> Progress:
@@ -77,6 +99,7 @@ def _place_new(new: NewOrder, key: Key) -> Progress:
             raise
         _assert_cart_open(new.order)
         raise CartChanged from None
+    new.order.is_answered_by_request = True
     return Progress(new.order, outcome) if outcome else _advance_checkout(new.order, key)
 
 
@@ -141,6 +164,7 @@ def _resume(order_id: UUID, key: Key | None = None) -> Progress:
     if order is None:
         order = get(order_id)
         return Progress(order, _store_outcome(order, key))
+    order.is_answered_by_request = key is not None
     return _advance_checkout(order, key)
 
 

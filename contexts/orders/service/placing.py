@@ -135,7 +135,7 @@ def build_order(request: OrderRequest, user_id: UUID | None) -> NewOrder:
     if shortage := _find_shortage(cart.items, offers):
         _assert_not_held_by_last_order(request.cart_id)
         _mark_rejected(order, shortage)
-        events.append(OrderRejected(**build_event_keys(order), reason=shortage.code))
+        events.append(OrderRejected(**build_event_keys(order), reason=shortage.code, is_answered=True))
     order.sequence = len(events)
     return NewOrder(order, lines, cart.version, events)
 
@@ -226,7 +226,7 @@ def _assert_not_held_by_last_order(cart_id: UUID | None) -> None:
 
 def _mark_rejected(order: Order, refusal: OutOfStock) -> None:
     order.status, order.step = OrderStatus.REJECTED, Step.CLOSED
-    order.refusal = {"code": refusal.code, "facts": refusal.facts}
+    order.refusal = {"code": refusal.code, "facts": refusal.facts, "is_answered": True}
     order.timeline = append_timeline_entry(order, "rejected", str(refusal))
     order.payment_token = ""
 

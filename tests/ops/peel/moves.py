@@ -1,4 +1,4 @@
-"""What the tests of a move look at: the directory, the databases and the orders that were placed meanwhile."""
+"""State that the tests of a move inspect: the directory, the databases and the orders that were placed meanwhile."""
 
 import json
 

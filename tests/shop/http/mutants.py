@@ -164,4 +164,43 @@ MUTANTS = (
         caught_by="tests/inventory/test_catalogue.py::test_a_page_has_at_most_100_products",
         fails_with="KeyError",
     ),
+    Mutant(
+        name="rate_limit_is_not_enforced",
+        what="requests are counted, but accepted above the quota",
+        rule="rate limits: never more than the quota in any period",
+        module="shop.http.rate_counters",
+        replace="WHERE cardinality({_CURRENT_HITS}) < excluded.quota",
+        by="WHERE true",
+        caught_by="tests/shop/http/test_rate_limits.py::test_of_parallel_requests_exactly_the_quota_is_accepted",
+        fails_with="TypeError",  # the CHECK of the table refuses what the condition would have
+    ),
+    Mutant(
+        name="rate_limit_window_jumps",
+        what="a quota begins anew with each period, so that twice as many requests pass around its start",
+        rule="rate limits: never more than the quota in any period",
+        module="shop.http.rate_counters",
+        replace="ARRAY(SELECT hit FROM unnest(counter.hits) AS hit WHERE hit > clock_timestamp() - excluded.period ORDER BY hit)",
+        by="CASE WHEN counter.hits[1] > clock_timestamp() - excluded.period THEN counter.hits ELSE '{}' END",
+        caught_by="tests/shop/http/test_rate_limits.py::test_the_period_slides",
+    ),
+    Mutant(
+        name="refused_request_is_counted",
+        what="a refused request uses up the quota of its other keys",
+        rule="rate limits: a refused request is counted by none of its keys",
+        module="shop.http.rate_counters",
+        replace="""\
+    remove(alias, hits, hits)
+""",
+        by="",
+        caught_by="tests/shop/http/test_rate_limits.py::test_a_refused_request_is_counted_by_none_of_its_keys",
+    ),
+    Mutant(
+        name="ipv6_address_is_counted_alone",
+        what="a client changes its address within its IPv6 network and is counted anew",
+        rule="rate limits: IPv6 counts by /64",
+        module="shop.http.proxies",
+        replace="ip_network((parsed, 64), strict=False)",
+        by="parsed",
+        caught_by="tests/shop/http/test_rate_limits.py::test_a_request_is_counted_by_network_account_email_and_card",
+    ),
 )

@@ -1,0 +1,253 @@
+"""Rate limits: never more than the quota in any period, over threads and processes, and headers that say what is left."""
+
+import os
+import subprocess
+import sys
+import threading
+import uuid
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import RequestFactory
+
+from shop.db.database import execute, fetch_rows, transaction
+from shop.errors import InTransaction, TooManyRequests
+from shop.http import rate_counters
+from shop.http.quotas import Quota, parse_quotas, read_rate_limit
+from shop.http.rate_limits import Limiter, collect_keys, normalize_email
+from tests.concurrency import repeat_concurrently
+from tests.shop.http import count_requests
+
+ALIAS = "orders"
+LIMIT = "carts"  # any name whose setting the test overrides
+
+
+@pytest.fixture(autouse=True)
+def limits(settings):
+    settings.RATE_LIMITS = True
+    settings.RATE_LIMIT_CARTS = "3/minute"
+    return settings
+
+
+def unique_key() -> str:
+    return uuid.uuid4().hex
+
+
+def limiter(address: str, *limits: str, **keys: str) -> Limiter:
+    return Limiter(ALIAS, limits or [LIMIT], {"address": address, **keys})
+
+
+def is_accepted(address: str, **keys: str) -> bool:
+    try:
+        limiter(address, **keys).count()
+    except TooManyRequests:
+        return False
+    return True
+
+
+def wait_of(address: str) -> int:
+    with pytest.raises(TooManyRequests) as refusal:
+        limiter(address).count()
+    return refusal.value.retry_after
+
+
+def let_time_pass(address: str, seconds: float) -> None:
+    [subject] = limiter(address).counters
+    sql = """UPDATE shop_ratelimit SET expires_at = expires_at - %(past)s * interval '1 second',
+             hits = ARRAY(SELECT hit - %(past)s * interval '1 second' FROM unnest(hits) AS hit)
+             WHERE subject = %(subject)s"""
+    assert execute(ALIAS, sql, {"past": seconds, "subject": subject}) == 1
+
+
+def test_requests_above_the_quota_are_refused_until_the_first_is_older_than_the_period():
+    address, other = unique_key(), unique_key()
+    assert [is_accepted(address) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert is_accepted(other)
+    assert 59 <= wait_of(address) <= 60
+    let_time_pass(address, 58)
+    assert wait_of(address) <= 2
+    let_time_pass(address, 2)
+    assert [is_accepted(address) for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_the_period_slides():
+    """Two requests late in one minute and one early in the next are three within a minute."""
+    address = unique_key()
+    assert is_accepted(address)
+    assert is_accepted(address)
+    let_time_pass(address, 50)
+    assert [is_accepted(address), is_accepted(address)] == [True, False]
+    assert wait_of(address) <= 10
+    let_time_pass(address, 10)
+    assert [is_accepted(address) for _ in range(3)] == [True, True, False]
+
+
+def test_of_parallel_requests_exactly_the_quota_is_accepted(limits):
+    limits.RATE_LIMIT_CARTS = "25/hour"
+    address = unique_key()
+    assert sum(repeat_concurrently(60, lambda _: is_accepted(address))) == 25
+
+
+def test_two_processes_together_never_exceed_the_quota(limits):
+    limits.RATE_LIMIT_CARTS = "40/hour"
+    address = unique_key()
+    command = [sys.executable, "-c", count_requests.MAIN, ALIAS, LIMIT, address, "8", "10"]
+    environment = os.environ | {"RATE_LIMITS": "true", "RATE_LIMIT_CARTS": limits.RATE_LIMIT_CARTS}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as other:
+        here = count_requests.count(ALIAS, LIMIT, address, 8, 10)
+        there = int(other.communicate(timeout=120)[0].splitlines()[-1])
+    assert here + there == 40
+    assert not is_accepted(address)
+
+
+def test_control_a_counter_that_is_read_before_it_is_written_exceeds_the_quota():
+    """Negative control: all requests read the counter before the first one writes it."""
+    address, all_have_read = unique_key(), threading.Barrier(10)
+    [subject] = limiter(address).counters
+
+    def is_accepted_without_lock(_: int) -> bool:
+        sql = "SELECT coalesce(max(cardinality(hits)), 0) FROM shop_ratelimit WHERE subject = %s"
+        [(used,)] = fetch_rows(ALIAS, sql, [subject])
+        all_have_read.wait()
+        limiter(unique_key()).count()
+        return used < 3
+
+    assert sum(repeat_concurrently(10, is_accepted_without_lock)) == 10 > 3
+
+
+def test_a_refused_request_is_counted_by_none_of_its_keys(limits):
+    limits.RATE_LIMIT_CARTS = "address:100/minute,email:2/minute"
+    address, email = unique_key(), unique_key()
+    assert [is_accepted(address, email=email) for _ in range(5)] == [True, True, False, False, False]
+    used = limiter(address)
+    used.count()
+    assert [hit.used for hit in used.hits.values()] == [3]
+
+
+def test_parallel_requests_with_common_keys_in_any_order_do_not_deadlock(limits):
+    limits.RATE_LIMIT_CARTS = "1000/minute"
+    keys = [unique_key() for _ in range(3)]
+
+    def send(number: int) -> bool:
+        one, two, three = (keys[(number + shift) % 3] for shift in range(3))
+        return all(is_accepted(one, email=two, account=three) for _ in range(5))
+
+    assert all(repeat_concurrently(20, send))
+
+
+def test_a_success_is_released_once_a_quarter_of_the_quota_of_failures_is_taken(limits):
+    limits.RATE_LIMIT_CARTS = "4/minute"
+    address = unique_key()
+    for _ in range(20):
+        attempt = limiter(address)
+        attempt.count()
+        attempt.release(LIMIT)
+    assert [is_accepted(address) for _ in range(4)] == [True, True, True, False]
+
+
+def test_without_limits_nothing_is_counted(limits):
+    for name, value in (("RATE_LIMIT_CARTS", "off"), ("RATE_LIMITS", False)):
+        setattr(limits, name, value)
+        unlimited = limiter(unique_key())
+        unlimited.count()
+        assert (unlimited.counters, unlimited.build_headers()) == ({}, {})
+
+
+def test_the_headers_say_what_is_left_of_the_scarcest_quota(limits):
+    limits.RATE_LIMIT_CARTS = "address:10/minute,email:2/hour"
+    address, email = unique_key(), unique_key()
+    used = limiter(address, email=email)
+    used.count()
+    assert used.build_headers() == {"RateLimit-Policy": '"carts";q=2;w=3600', "RateLimit": '"carts";r=1;t=3600'}
+    limiter(address, email=email).count()
+    refused = limiter(address, email=email)
+    with pytest.raises(TooManyRequests):
+        refused.count()
+    assert refused.build_headers()["RateLimit"].startswith('"carts";r=0;t=3')
+
+
+def test_a_new_quota_holds_for_existing_counters(limits):
+    address = unique_key()
+    assert all(is_accepted(address) for _ in range(3))
+    limits.RATE_LIMIT_CARTS = "5/minute"
+    assert [is_accepted(address) for _ in range(3)] == [True, True, False]
+    limits.RATE_LIMIT_CARTS = "2/second"
+    assert wait_of(address) == 1
+
+
+def test_counting_inside_a_transaction_is_an_error():
+    with transaction(ALIAS), pytest.raises(InTransaction):
+        limiter(unique_key()).count()
+
+
+def test_the_purge_deletes_expired_counters_only():
+    expired, current = unique_key(), unique_key()
+    assert is_accepted(expired)
+    assert is_accepted(current)
+    let_time_pass(expired, 61)
+    assert rate_counters.purge(ALIAS) >= 1
+    subjects = [subject for address in (expired, current) for subject in limiter(address).counters]
+    left = fetch_rows(ALIAS, "SELECT subject FROM shop_ratelimit WHERE subject = ANY(%s)", [subjects])
+    assert left == [(subjects[1],)]
+
+
+def test_stored_keys_reveal_nothing():
+    address = "192.0.2.77"
+    limiter(address).count()
+    assert fetch_rows(ALIAS, "SELECT 1 FROM shop_ratelimit WHERE subject LIKE %s", [f"%{address}%"]) == []
+
+
+@pytest.mark.parametrize(
+    ("email", "same"),
+    [
+        ("Ada@Example.com", "ada@example.com"),
+        ("ada+1@example.com", "ada@example.com"),
+        (" ada@example.com", "ada@example.com"),
+    ],
+)
+def test_spellings_of_one_mailbox_count_as_one(email, same):
+    assert normalize_email(email) == normalize_email(same)
+
+
+def test_a_request_is_counted_by_network_account_email_and_card():
+    class Method:
+        provider, token = "sandbox", "tok_1"
+
+    class Body:
+        email, payment_method = "Ada+shop@example.com", Method()
+
+    class Guest:
+        id = None
+
+    request = RequestFactory().get("/", REMOTE_ADDR="2001:db8:1:2:3::4")
+    assert collect_keys(request, Guest(), Body()) == {
+        "address": "2001:db8:1:2::/64",
+        "email": "ada@example.com",
+        "card": "sandbox tok_1",
+    }
+    request = RequestFactory().get("/", REMOTE_ADDR="::ffff:192.0.2.1")
+    assert collect_keys(request, Guest(), None) == {"address": "192.0.2.1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "quotas"),
+    [
+        ("10/minute", {"": Quota(10, 60)}),
+        ("5/10minutes", {"": Quota(5, 600)}),
+        ("address:60/minute, email:5/hour", {"address": Quota(60, 60), "email": Quota(5, 3600)}),
+        ("100/day,card:1/second", {"": Quota(100, 86400), "card": Quota(1, 1)}),
+        ("off", {}),
+    ],
+)
+def test_quotas_are_parsed(text, quotas):
+    assert parse_quotas(text) == quotas
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "10", "ten/minute", "0/minute", "10/fortnight", "phone:1/minute", "1/minute,2/minute", "1/8days", "20000/day"],
+)
+def test_a_setting_that_is_no_rate_limit_stops_the_start(monkeypatch, text):
+    monkeypatch.setenv("RATE_LIMIT_CARTS", text)
+    with pytest.raises(ImproperlyConfigured, match="RATE_LIMIT_CARTS cannot be read"):
+        read_rate_limit("RATE_LIMIT_CARTS", "10/minute")
