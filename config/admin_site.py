@@ -44,7 +44,8 @@ class SignInForm(AdminAuthenticationForm):
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if email and password:
             try:
-                session = users.sign_in_staff(email=email, password=password)
+                address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+                session = users.sign_in_staff(email=email, password=password, address=address)
             except Unavailable:
                 self.is_users_available = False
                 raise forms.ValidationError(UNAVAILABLE_MESSAGE) from None

@@ -12,7 +12,9 @@ from contexts.users.service import staff
 from shop.admin.context_admin import ContextAdmin, apply_to_each
 from shop.http.tokens import Caller
 
-GRANT_PERMISSION = "users.permissions"  # allows to grant any permission to any user, including oneself
+
+def _get_caller(request: HttpRequest) -> Caller:
+    return cast(Caller, request.user)  # staff sign in with a token, see config.admin_site
 
 
 class StaffFilter(admin.SimpleListFilter):
@@ -31,7 +33,7 @@ class StaffFilter(admin.SimpleListFilter):
 
 @admin.register(User)
 class UserAdmin(ContextAdmin):
-    """Accounts. Changing permissions requires the permission to grant them."""
+    """Accounts. Staff grant, take and disable what they are allowed themselves: see the service."""
 
     list_display = ["email", "full_name", "is_active", "permissions", "created_at"]
     list_filter = ["is_active", StaffFilter]
@@ -44,20 +46,19 @@ class UserAdmin(ContextAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         read_only = super().get_readonly_fields(request, obj)
-        caller = cast(Caller, request.user)  # staff sign in with a token, see config.admin_site
-        return [*read_only, *(() if caller.has_perm(GRANT_PERMISSION) else self.editable)]
+        return [*read_only, *(() if _get_caller(request).has_perm(staff.GRANT_PERMISSION) else self.editable)]
 
     def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
         permissions = form.cleaned_data.get("permissions")
         if permissions is not None:
-            staff.set_permissions(obj.id, permissions=permissions, actor=request.user.get_username())
+            staff.set_permissions(obj.id, permissions=permissions, actor=_get_caller(request))
 
     @admin.action(description="Disable selected accounts", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        actor = request.user.get_username()
+        actor = _get_caller(request)
         apply_to_each(self, request, queryset, lambda user: staff.disable(user.id, actor=actor), "disabled")
 
     @admin.action(description="Enable selected accounts", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        actor = request.user.get_username()
+        actor = _get_caller(request)
         apply_to_each(self, request, queryset, lambda user: staff.enable(user.id, actor=actor), "enabled")

@@ -10,4 +10,4 @@ from shop.messaging.events import every
 def forget_what_has_run_out() -> None:
     """Delete expired refresh tokens and attempt counters."""
     sessions.delete_expired_tokens()
-    sign_in_throttle.delete_expired_windows()
+    sign_in_throttle.delete_expired_counters()

@@ -34,8 +34,11 @@ class Users(Protocol):
         """Return the profiles of these users. Unknown ids are omitted."""
 
     @once
-    def sign_in_staff(self, *, email: str, password: str) -> StaffSession:
-        """Sign in a staff member and return a staff token. Raises SignInFailed, TooManyRequests."""
+    def sign_in_staff(self, *, email: str, password: str, address: str = "") -> StaffSession:
+        """Sign in a staff member and return a staff token. Raises SignInFailed, TooManyRequests.
+
+        address: the client's IP address, so that wrong passwords delay this client only.
+        """
 
     @read
     def renew_staff(self, *, user_id: UUID) -> StaffSession:

@@ -67,7 +67,7 @@ class RefreshToken(models.Model):
 
 
 class SignInAttempts(models.Model):
-    """Number of sign-in attempts for one account, or from one client address, in the current window."""
+    """Number of sign-in attempts for one account, or for one account from one client, up to the one at `began_at`."""
 
     subject = models.CharField(
         max_length=64, primary_key=True, help_text="Keyed hash of the account or of the client address."
@@ -80,4 +80,4 @@ class SignInAttempts(models.Model):
         indexes = [models.Index(fields=["began_at"], name="sign_in_attempts_age")]
 
     def __str__(self) -> str:
-        return f"{self.count} since {self.began_at}"
+        return f"{self.count} until {self.began_at}"

@@ -71,7 +71,7 @@ class UnauthenticatedView(UsersView):
 
 
 class Register(UnauthenticatedView):
-    @endpoint(access=ANYONE, body=Registration, responses={201: Profile})
+    @endpoint(access=ANYONE, body=Registration, responses={201: Profile}, limits=("register",))
     def post(self, request: Request, body: Registration) -> Profile:
         """Create an account.
 
@@ -93,11 +93,13 @@ class Token(UnauthenticatedView):
 
 
 class TokenRefresh(UnauthenticatedView):
-    @endpoint(access=ANYONE, body=Refresh, responses={200: Tokens}, idempotency="none")
+    @endpoint(access=ANYONE, body=Refresh, responses={200: Tokens}, idempotency="none", limits=("refresh",))
     def post(self, request: Request, body: Refresh) -> HttpResponse:
         """Refresh the tokens.
 
-        A refresh token can be used once. Using it again revokes the session and all its tokens.
+        A refresh token can be used once. For a few seconds a repeat returns the same refresh token, so that tabs that
+        refresh at the same time, or a client that lost the response, stay signed in. Using it later, or after its
+        successor was used, revokes the session and all its tokens.
         """
         return respond(sessions.refresh(body.refresh), headers=NO_STORE_HEADERS)
 

@@ -2,7 +2,13 @@
 
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
+from shop.http.quotas import read_rate_limit
 from shop.settings import env, read_positive_number, read_setting
+
+COUNTER_SECONDS = 3600  # after which an attempt to sign in is forgotten
+MAX_REFRESH_GRACE_SECONDS = 60  # a thief could use a copied token for this long unnoticed
 
 AUTH_USER_MODEL = "users.User"
 PASSWORD_HASHERS = read_setting("PASSWORD_HASHERS", env.list, ["django.contrib.auth.hashers.Argon2PasswordHasher"])
@@ -13,3 +19,22 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 ]
 ACCESS_TOKEN_SECONDS = read_positive_number("ACCESS_TOKEN_SECONDS", 300, env.int)
 REFRESH_TOKEN_DAYS = read_positive_number("REFRESH_TOKEN_DAYS", 30)
+# How long a refresh token that was used returns the same successor once more. 0: never.
+REFRESH_GRACE_SECONDS: float = read_setting("REFRESH_GRACE_SECONDS", env.float, 10)
+if not 0 <= REFRESH_GRACE_SECONDS <= MAX_REFRESH_GRACE_SECONDS:
+    raise ImproperlyConfigured(
+        f"REFRESH_GRACE_SECONDS is {REFRESH_GRACE_SECONDS}; it can be 0 to {MAX_REFRESH_GRACE_SECONDS}"
+    )
+
+# Rate limits (shop/http/quotas.py).
+RATE_LIMIT_REGISTER = read_rate_limit("RATE_LIMIT_REGISTER", "address:120/minute,email:10/hour")
+RATE_LIMIT_REFRESH = read_rate_limit("RATE_LIMIT_REFRESH", "address:600/minute")
+# Failed sign-ins of one address over all accounts, for customers and staff apart.
+RATE_LIMIT_SIGN_IN = read_rate_limit("RATE_LIMIT_SIGN_IN", "address:300/5minutes")
+# Wrong passwords for one account from one address that cost no time. After them each one doubles the delay.
+SIGN_IN_FREE_ATTEMPTS = read_positive_number("SIGN_IN_FREE_ATTEMPTS", 10, env.int)
+SIGN_IN_MAX_DELAY_SECONDS = read_positive_number("SIGN_IN_MAX_DELAY_SECONDS", 300)
+if SIGN_IN_MAX_DELAY_SECONDS >= COUNTER_SECONDS:
+    raise ImproperlyConfigured(
+        f"SIGN_IN_MAX_DELAY_SECONDS is {SIGN_IN_MAX_DELAY_SECONDS}; it has to be below {COUNTER_SECONDS}"
+    )

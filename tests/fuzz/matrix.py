@@ -31,7 +31,7 @@ class Entry:
 
     build_request: Callable[[InProcessShopper], Request]
     answers: tuple[int, int, int, int, int]
-    permission: str = "nothing.view"
+    permission: str = "users.view"
 
     def answer(self, role: str) -> int:
         return self.answers[ROLES.index(role)]
@@ -46,7 +46,7 @@ def create_callers(permission: str) -> dict[str, InProcessShopper]:
     """Create one caller for each role. Other staff have some other permission."""
     return {
         "guest": InProcessShopper(), "owner": customer_caller(), "stranger": customer_caller(),
-        "other staff": staff_caller("elsewhere.view"), "staff": staff_caller(permission),
+        "other staff": staff_caller("notifications.view"), "staff": staff_caller(permission),
     }  # fmt: skip
 
 

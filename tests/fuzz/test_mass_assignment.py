@@ -100,14 +100,14 @@ def test_the_lists_of_fields_and_writes_are_long():
 
 def test_a_stored_canary_is_found():
     value = canaries()["text"]
-    owner = create_callers("nothing.view")["owner"]
+    owner = create_callers("users.view")["owner"]
     assert owner.send("PATCH", "users/me", {"full_name": value}).status == 200
     assert tables_containing([value]) == ["users.users_user"]
 
 
 def test_boolean_fields_cannot_be_set():
     """A boolean cannot be found as a value, so this test reads the account and its permissions."""
-    owner = create_callers("nothing.view")["owner"]
+    owner = create_callers("users.view")["owner"]
     for value in (True, False, ["*"]):
         given = {"full_name": "Ada", "is_active": value, "is_staff": value, "permissions": value}
         assert owner.send("PATCH", "users/me", given).status == 400

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from contexts.users.service.staff import create_or_update_staff
+from contexts.users.service import staff
 from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
 from tests.shopper import PASSWORD, InProcessShopper
@@ -36,7 +36,8 @@ def customer_caller() -> InProcessShopper:
 def staff_caller(*permissions: str) -> InProcessShopper:
     """Create a member of staff with these permissions, by default with all."""
     caller, email = InProcessShopper(), f"{uuid4().hex}@example.com"
-    create_or_update_staff(email=email, password=PASSWORD, permissions=list(permissions or ("*",)), actor="tests")
+    granted = [*permissions] or [staff.ALL_PERMISSIONS]
+    staff.create(email=email, password=PASSWORD, permissions=granted, actor=staff.as_operator("tests"))
     caller.token = caller.post("auth/token", {"email": email, "password": PASSWORD}).body["access"]
     return caller
 

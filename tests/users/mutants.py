@@ -33,9 +33,36 @@ MUTANTS = (
         what="a refresh token can be used repeatedly",
         rule="Sessions: refresh rotates; a token has a single use",
         module="contexts.users.service.sessions",
-        replace="WHERE token.digest = %s AND token.used_at IS NULL AND token.expires_at > now()",
-        by="WHERE token.digest = %s AND token.expires_at > now()",
-        caught_by="tests/users/test_sessions.py::test_of_twenty_concurrent_refreshes_one_succeeds_and_the_session_is_revoked",
+        replace="""\
+  AND (token.used_at IS NULL OR (%(grace)s > interval '0' AND token.used_at > now() - %(grace)s))
+""",
+        by="",
+        caught_by="tests/users/test_sessions.py::test_reuse_after_the_grace_time_revokes_the_session",
+    ),
+    Mutant(
+        name="parallel_refresh_ends_the_session",
+        what="a second tab that refreshes at the same time, or a repeat after a lost response, ends the session",
+        rule="Sessions: a repeat within the grace time gets the same successor",
+        module="contexts.users.service.sessions",
+        replace="""\
+  AND (token.used_at IS NULL OR (%(grace)s > interval '0' AND token.used_at > now() - %(grace)s))
+""",
+        by="""\
+  AND token.used_at IS NULL
+""",
+        caught_by="tests/users/test_sessions.py::test_twenty_concurrent_refreshes_get_the_same_successor_which_continues_the_session",
+    ),
+    Mutant(
+        name="grace_time_ignores_a_used_successor",
+        what="within the grace time a copied token is accepted although its owner has used the successor",
+        rule="Sessions: reuse revokes the family",
+        module="contexts.users.service.sessions",
+        replace="""\
+    elif not fetch_rows("users", _FIND_UNUSED_TOKEN_SQL, [_hash_token(successor)]):
+        return None
+""",
+        by="",
+        caught_by="tests/users/test_sessions.py::test_reusing_a_refresh_token_revokes_its_session_only",
     ),
     Mutant(
         name="refresh_token_outlives_its_session",
@@ -52,7 +79,7 @@ MUTANTS = (
         rule="Sessions: refresh rotates, reuse revokes the family",
         module="contexts.users.service.sessions",
         replace="""\
-        elif execute("users", _REVOKE_FAMILY_SQL, [digest]):
+        if rotated is None and execute("users", _REVOKE_FAMILY_SQL, [digest]):
             log.warning("token_family_revoked", reason="refresh token reused or expired, or account disabled")
 """,
         by="",
@@ -64,18 +91,100 @@ MUTANTS = (
         rule="Sessions: the number of checked passwords never exceeds the limit",
         module="contexts.users.service.sessions",
         replace="""\
-    sign_in_throttle.count_attempt(throttle_keys)
+    throttle.count()
 """,
         by="",
-        caught_by="tests/users/test_sign_in_throttle.py::test_the_right_password_is_refused_at_the_limit_and_accepted_after_the_window",
+        caught_by="tests/users/test_sign_in_throttle.py::test_a_burst_of_guesses_is_checked_up_to_the_free_attempts",
         also=(
             Change(
                 "contexts.users.service.sessions",
-                "    if user is None or not is_correct or not user.is_active:",
+                "    if user is None or not is_correct or not user.is_active or (",
                 """\
-    if user is None or not is_correct or not user.is_active:
-        sign_in_throttle.count_attempt(throttle_keys)""",
+    if user is None or not is_correct:
+        throttle.count()
+    if user is None or not is_correct or not user.is_active or (""",
             ),
         ),
+    ),
+    Mutant(
+        name="wrong_passwords_lock_the_account",
+        what="wrong passwords of one client delay every other client of the account",
+        rule="Sessions: the right password from a client without a mistake is accepted",
+        module="contexts.users.service.sign_in_throttle",
+        replace='self.pair = build_subject(entrance, "client", f"{network} {account}")',
+        by='self.pair = build_subject(entrance, "client", account)',
+        caught_by="tests/users/test_sign_in_throttle.py::test_wrong_passwords_do_not_lock_the_right_one_of_another_client_out",
+    ),
+    Mutant(
+        name="public_attempts_delay_staff",
+        what="wrong passwords at the public API delay the sign-in of staff to the admin",
+        rule="Sessions: staff are counted apart",
+        module="contexts.users.service.sign_in_throttle",
+        replace='return compute_keyed_hash(f"sign-in {entrance} {kind} {name}".encode())',
+        by='return compute_keyed_hash(f"sign-in {kind} {name}".encode())',
+        caught_by="tests/users/test_sign_in_throttle.py::test_wrong_public_sign_ins_do_not_delay_staff_in_the_admin",
+    ),
+    Mutant(
+        name="sign_in_delay_does_not_grow",
+        what="each wrong password after the free ones costs the same second",
+        rule="Sessions: growing delays",
+        module="contexts.users.service.sign_in_throttle",
+        replace="power(2, least(pair.count - %(free)s, 30))",
+        by="1",
+        caught_by="tests/users/test_sign_in_throttle.py::test_each_further_wrong_password_doubles_the_delay",
+    ),
+    Mutant(
+        name="clerk_disables_superuser",
+        what="staff disable an account that may do more than they",
+        rule="Staff: nobody takes more than they have",
+        module="contexts.users.service.staff",
+        replace="""\
+        _assert_holds_all(held, user.permissions)
+        if user.is_active:
+""",
+        by="""\
+        if user.is_active:
+""",
+        caught_by="tests/users/test_permissions.py::test_staff_cannot_disable_or_enable_an_account_that_may_do_more",
+    ),
+    Mutant(
+        name="clerk_grants_everything",
+        what="staff grant a permission that they do not have",
+        rule="Staff: nobody grants more than they have",
+        module="contexts.users.service.staff",
+        replace="""\
+    _assert_holds_changes(held, {*user.permissions} ^ {*permissions})
+""",
+        by="",
+        caught_by="tests/users/test_permissions.py::test_staff_grant_and_take_only_permissions_that_they_have",
+    ),
+    Mutant(
+        name="misspelt_permission_is_saved",
+        what="a permission that nothing checks is granted",
+        rule="Staff: unknown permissions are refused",
+        module="contexts.users.service.staff",
+        replace="if permission not in known:",
+        by="if not known:",
+        caught_by="tests/users/test_permissions.py::test_a_misspelt_permission_is_refused_with_the_known_ones",
+    ),
+    Mutant(
+        name="last_superuser_is_disabled",
+        what="two superusers disable each other at once, and nobody is left",
+        rule="Staff: one active account keeps all permissions",
+        module="contexts.users.service.staff",
+        replace="""\
+    fetch_rows("users", _LOCK_SQL)
+""",
+        by="",
+        caught_by="tests/users/test_permissions.py::test_of_superusers_who_disable_each_other_at_once_one_stays",
+    ),
+    Mutant(
+        name="create_staff_grants_everything_silently",
+        what="create_staff for an existing account grants all permissions without being asked to",
+        rule="Staff: create_staff changes what its options name",
+        module="contexts.users.management.commands.create_staff",
+        replace="after = staff.update(account.id, permissions=permissions,",
+        by="after = staff.update(account.id, permissions=permissions or [ALL_PERMISSIONS],",
+        caught_by="tests/users/test_permissions.py::test_the_command_grants_an_existing_account_only_what_it_names",
     ),
 )

@@ -1,4 +1,4 @@
-"""Sign-in throttling per account and per client address. Responses do not reveal which accounts exist."""
+"""Sign-in throttling: growing delays for one client, no lock of an account. Responses do not reveal which accounts exist."""
 
 import threading
 from pathlib import Path
@@ -9,13 +9,30 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 
 from contexts.users.handlers import forget_what_has_run_out
 from contexts.users.interface import SignInFailed, users
-from contexts.users.service import sign_in_throttle, staff
+from contexts.users.service import staff
+from contexts.users.service.sign_in_throttle import (
+    ATTEMPT_RETENTION,
+    MAX_ATTEMPTS_ON_ACCOUNT,
+    Entrance,
+    SignInThrottle,
+)
 from shop.db.database import execute, fetch_rows
 from shop.errors import TooManyRequests
 from tests.concurrency import repeat_concurrently
-from tests.users.accounts import Person, problem_of, register, register_person, sign_in, unique_email, unique_ip_address
+from tests.http_client import Client
+from tests.users.accounts import (
+    PASSWORD,
+    Person,
+    problem_of,
+    register,
+    register_person,
+    sign_in,
+    unique_email,
+    unique_ip_address,
+)
+from tests.users.test_staff import can_open_admin, sign_in_to_admin, staff_member
 
-LIMIT = sign_in_throttle.MAX_ATTEMPTS_BY_KIND["account"]
+FREE = settings.SIGN_IN_FREE_ATTEMPTS
 WRONG = "not the password"
 FAILED, TOO_MANY = (401, "users.sign_in_failed"), (429, "shop.too_many_requests")
 
@@ -56,30 +73,42 @@ def unregistered_person() -> Person:
     return Person(id=None, email=unique_email())
 
 
-def expire_attempts(address: str = "", email: str = "") -> None:
-    for subject in sign_in_throttle.build_throttle_keys(account=email, address=address).values():
-        execute(
-            "users", "UPDATE users_signinattempts SET began_at = now() - interval '6 min' WHERE subject = %s", [subject]
-        )
+def subjects_of(person: Person, address: str = "127.0.0.1", entrance: Entrance = "public") -> SignInThrottle:
+    return SignInThrottle(account=person.email, address=address, entrance=entrance)
 
 
-def test_a_burst_of_guesses_is_checked_up_to_the_limit(hashes):
+def backdate(subject: str, seconds: float) -> None:
+    """Let time pass for one counter."""
+    sql = "UPDATE users_signinattempts SET began_at = began_at - %s * interval '1 second' WHERE subject = %s"
+    assert execute("users", sql, [seconds, subject]) == 1
+
+
+def count_of(subject: str) -> int:
+    sql = "SELECT coalesce(max(count), 0) FROM users_signinattempts WHERE subject = %s"
+    [(count,)] = fetch_rows("users", sql, [subject])
+    return count
+
+
+def fail(person: Person, attempts: int, address: str) -> None:
+    for _ in range(attempts):
+        assert problem_of(sign_in(person, WRONG, REMOTE_ADDR=address)) == FAILED
+
+
+def test_a_burst_of_guesses_is_checked_up_to_the_free_attempts(hashes):
     person, address = register_person(), unique_ip_address()
     hashes.clear()
     responses = repeat_concurrently(100, lambda _: problem_of(sign_in(person, WRONG, REMOTE_ADDR=address)))
-    assert (responses.count(FAILED), responses.count(TOO_MANY)) == (LIMIT, 100 - LIMIT)
-    assert len(hashes) == LIMIT
+    assert (responses.count(FAILED), responses.count(TOO_MANY)) == (FREE, 100 - FREE)
+    assert len(hashes) == FREE
 
 
 def test_control_a_counter_read_before_writing_allows_the_whole_burst():
     """Negative control of the burst: all attempts read the counter before the first one writes it."""
-    subject = sign_in_throttle.build_throttle_keys(account=unique_email(), address="")["account"]
+    subject = subjects_of(unregistered_person()).pair
     all_have_read = threading.Barrier(30)
 
     def is_checked(_: int) -> bool:
-        [(count,)] = fetch_rows(
-            "users", "SELECT coalesce(max(count), 0) FROM users_signinattempts WHERE subject = %s", [subject]
-        )
+        count = count_of(subject)
         all_have_read.wait()
         execute(
             "users",
@@ -87,78 +116,150 @@ def test_control_a_counter_read_before_writing_allows_the_whole_burst():
                ON CONFLICT (subject) DO UPDATE SET count = %s""",
             [subject, count + 1],
         )
-        return count < LIMIT
+        return count < FREE
 
-    assert sum(repeat_concurrently(30, is_checked)) == 30 > LIMIT
-
-
-def test_the_right_password_is_refused_at_the_limit_and_accepted_after_the_window():
-    person = register_person()
-    for _ in range(LIMIT):
-        assert problem_of(sign_in(person, WRONG, REMOTE_ADDR=unique_ip_address())) == FAILED
-    response = sign_in(person, REMOTE_ADDR=unique_ip_address())
-    assert problem_of(response) == TOO_MANY
-    assert 0 < int(response.headers["Retry-After"]) <= sign_in_throttle.ATTEMPT_WINDOW.total_seconds()
-    assert response.json()["facts"] == {"retry_after": int(response.headers["Retry-After"])}
-    expire_attempts(email=person.email)
-    assert sign_in(person).status_code == 200
+    assert sum(repeat_concurrently(30, is_checked)) == 30 > FREE
 
 
-def test_forged_headers_do_not_change_the_limit():
+def test_wrong_passwords_do_not_lock_the_right_one_of_another_client_out():
+    person, attacker, owner = register_person(), unique_ip_address(), unique_ip_address()
+    fail(person, FREE, attacker)
+    assert problem_of(sign_in(person, WRONG, REMOTE_ADDR=attacker)) == TOO_MANY
+    assert sign_in(person, REMOTE_ADDR=owner).status_code == 200
+
+
+def test_the_right_password_of_the_same_client_is_delayed_not_locked():
     person, address = register_person(), unique_ip_address()
-    for number in range(LIMIT):
+    fail(person, FREE, address)
+    response = sign_in(person, REMOTE_ADDR=address)
+    assert problem_of(response) == TOO_MANY
+    assert (response.headers["Retry-After"], response.json()["facts"]) == ("1", {"retry_after": 1})
+    backdate(subjects_of(person, address).pair, 1)
+    assert sign_in(person, REMOTE_ADDR=address).status_code == 200
+
+
+def test_each_further_wrong_password_doubles_the_delay(settings):
+    settings.SIGN_IN_MAX_DELAY_SECONDS = 10
+    person, address, delays = register_person(), unique_ip_address(), []
+    fail(person, FREE - 1, address)
+    for _ in range(5):
+        fail(person, 1, address)
+        delays.append(int(sign_in(person, WRONG, REMOTE_ADDR=address).headers["Retry-After"]))
+        backdate(subjects_of(person, address).pair, delays[-1])
+    assert delays == [1, 2, 4, 8, 10]
+
+
+def test_an_attempt_during_the_delay_does_not_prolong_it():
+    person, address = register_person(), unique_ip_address()
+    fail(person, FREE, address)
+    for _ in range(5):
+        assert problem_of(sign_in(person, WRONG, REMOTE_ADDR=address)) == TOO_MANY
+    assert count_of(subjects_of(person, address).pair) == FREE
+
+
+def test_the_right_password_forgets_the_wrong_ones():
+    person, address = register_person(), unique_ip_address()
+    fail(person, FREE - 1, address)
+    assert sign_in(person, REMOTE_ADDR=address).status_code == 200
+    fail(person, FREE, address)
+
+
+def test_an_account_under_attack_accepts_the_right_password_of_clients_without_a_mistake():
+    """Guesses from many addresses: each address gets one, and the account's owner is not affected."""
+    person, guesser = register_person(), unique_ip_address()
+    fail(person, 1, unique_ip_address())
+    subject = subjects_of(person).account
+    execute(
+        "users", "UPDATE users_signinattempts SET count = %s WHERE subject = %s", [MAX_ATTEMPTS_ON_ACCOUNT, subject]
+    )
+    fail(person, 1, guesser)
+    assert problem_of(sign_in(person, REMOTE_ADDR=guesser)) == TOO_MANY
+    assert sign_in(person, REMOTE_ADDR=unique_ip_address()).status_code == 200
+    assert count_of(subject) == MAX_ATTEMPTS_ON_ACCOUNT + 1
+
+
+def test_forged_headers_do_not_change_the_delay():
+    person, address = register_person(), unique_ip_address()
+    for number in range(FREE):
         forged = {"HTTP_X_FORWARDED_FOR": f"192.0.2.{number}", "HTTP_FORWARDED": f"for=192.0.2.{number}"}
         assert problem_of(sign_in(person, WRONG, REMOTE_ADDR=address, **forged)) == FAILED
     assert problem_of(sign_in(person, WRONG, REMOTE_ADDR=address, HTTP_X_FORWARDED_FOR="192.0.2.99")) == TOO_MANY
 
 
-def test_the_spelling_of_an_address_does_not_change_the_limit():
-    person = register_person()
-    for _ in range(LIMIT):
-        sign_in(person, WRONG)
+def test_the_spelling_of_an_address_does_not_change_the_delay():
+    person, address = register_person(), unique_ip_address()
+    fail(person, FREE, address)
     upper_case = Person(id=person.id, email=f" {person.email.upper()}")
-    assert problem_of(sign_in(upper_case, WRONG)) == TOO_MANY
+    assert problem_of(sign_in(upper_case, WRONG, REMOTE_ADDR=address)) == TOO_MANY
 
 
-def test_successful_sign_ins_are_not_limited():
-    person = register_person()
-    assert {sign_in(person).status_code for _ in range(LIMIT * 2)} == {200}
+def test_successful_sign_ins_are_not_limited(settings):
+    settings.RATE_LIMITS, settings.RATE_LIMIT_SIGN_IN = True, "address:10/5minutes"
+    person, address = register_person(), unique_ip_address()
+    assert {sign_in(person, REMOTE_ADDR=address).status_code for _ in range(FREE * 2)} == {200}
 
 
-def test_guesses_from_one_address_are_limited_over_all_accounts():
-    address, limit = unique_ip_address(), sign_in_throttle.MAX_ATTEMPTS_BY_KIND["address"]
-    people = [unregistered_person() for _ in range(limit)]
+def test_guesses_from_one_address_are_limited_over_all_accounts(settings):
+    settings.RATE_LIMITS, settings.RATE_LIMIT_SIGN_IN = True, "address:60/5minutes"
+    address, people = unique_ip_address(), [unregistered_person() for _ in range(90)]
     responses = repeat_concurrently(
         30, lambda n: [problem_of(sign_in(person, WRONG, REMOTE_ADDR=address)) for person in people[n::30]]
     )
-    assert {response for batch in responses for response in batch} == {FAILED}
+    outcomes = [response for batch in responses for response in batch]
+    assert (outcomes.count(FAILED), outcomes.count(TOO_MANY)) == (60, 30)
     innocent = register_person()
-    assert problem_of(sign_in(innocent, REMOTE_ADDR=address)) == TOO_MANY
+    response = sign_in(innocent, REMOTE_ADDR=address)
+    assert problem_of(response) == TOO_MANY
+    assert 0 < int(response.headers["Retry-After"]) <= 300
     assert sign_in(innocent, REMOTE_ADDR=unique_ip_address()).status_code == 200
-    expire_attempts(address=address)
-    assert sign_in(innocent, REMOTE_ADDR=address).status_code == 200
 
 
 def test_the_addresses_of_one_ipv6_network_count_as_one():
-    one, same, other = (
-        sign_in_throttle.build_throttle_keys(account="", address=address)["address"]
-        for address in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1")
-    )
-    assert one == same != other
+    person = register_person()
+    fail(person, FREE, "2001:db8:1:2::1")
+    assert problem_of(sign_in(person, REMOTE_ADDR="2001:db8:1:2:ffff::9")) == TOO_MANY
+    assert sign_in(person, REMOTE_ADDR="2001:db8:1:3::1").status_code == 200
 
 
-def test_staff_sign_in_is_limited_too():
-    email = unique_email()
-    for _ in range(LIMIT):
+def test_staff_sign_in_is_delayed_too():
+    email, address = unique_email(), unique_ip_address()
+    for _ in range(FREE):
         with pytest.raises(SignInFailed):
-            users.sign_in_staff(email=email, password=WRONG)
+            users.sign_in_staff(email=email, password=WRONG, address=address)
     with pytest.raises(TooManyRequests):
-        users.sign_in_staff(email=email, password=WRONG)
+        users.sign_in_staff(email=email, password=WRONG, address=address)
+
+
+def test_wrong_public_sign_ins_do_not_delay_staff_in_the_admin():
+    manager = staff_member()
+    fail(manager, FREE, "127.0.0.1")
+    assert problem_of(sign_in(manager, WRONG, REMOTE_ADDR="127.0.0.1")) == TOO_MANY
+    assert can_open_admin(sign_in_to_admin(manager))
+
+
+def test_wrong_sign_ins_to_the_admin_delay_neither_other_clients_nor_the_public_api():
+    manager, attacker = staff_member(), unique_ip_address()
+    for _ in range(FREE + 5):
+        client = Client(REMOTE_ADDR=attacker)
+        client.post("/admin/login/", {"username": manager.email, "password": WRONG})
+    page = client.post("/admin/login/", {"username": manager.email, "password": PASSWORD})
+    assert "try again in 1 seconds" in page.content.decode()
+    assert can_open_admin(sign_in_to_admin(manager))
+    assert sign_in(manager, REMOTE_ADDR=attacker).status_code == 200
+
+
+def test_the_admin_does_not_help_to_guess_the_password_of_a_customer():
+    """A customer's right password counts there like a wrong one."""
+    customer, address = register_person(), unique_ip_address()
+    for _ in range(FREE):
+        with pytest.raises(SignInFailed):
+            users.sign_in_staff(email=customer.email, password=PASSWORD, address=address)
+    assert count_of(subjects_of(customer, address, "staff").pair) == FREE
 
 
 def test_known_unknown_and_disabled_addresses_get_the_same_response_at_the_same_cost(hashes):
     known, disabled = register_person(), register_person()
-    staff.disable(disabled.id, actor="test")
+    staff.disable(disabled.id, actor=staff.as_operator("test"))
     outcomes = []
     for person, password in (
         (known, WRONG),
@@ -182,16 +283,10 @@ def test_registering_a_taken_address_costs_as_much_as_a_free_one(hashes):
     assert costs == [1, 1]
 
 
-def test_the_timer_deletes_expired_windows_only():
-    expired, current = unregistered_person(), unregistered_person()
-    sign_in(expired, WRONG)
-    sign_in(current, WRONG)
-    expire_attempts(email=expired.email)
+def test_the_timer_deletes_expired_counters_only():
+    expired, current, address = unregistered_person(), unregistered_person(), unique_ip_address()
+    fail(expired, 1, address)
+    fail(current, 1, address)
+    backdate(subjects_of(expired, address).pair, ATTEMPT_RETENTION.total_seconds() + 1)
     forget_what_has_run_out()
-    assert (count_windows(expired), count_windows(current)) == (0, 1)
-
-
-def count_windows(person: Person) -> int:
-    subject = sign_in_throttle.build_throttle_keys(account=person.email, address="")["account"]
-    [(count,)] = fetch_rows("users", "SELECT count(*) FROM users_signinattempts WHERE subject = %s", [subject])
-    return count
+    assert [count_of(subjects_of(person, address).pair) for person in (expired, current)] == [0, 1]

@@ -177,8 +177,8 @@ def test_a_page_without_its_database_is_503_with_retry_after(in_one_process):
 
 def test_a_session_ends_when_account_or_permissions_are_revoked_and_the_token_expires():
     demoted, disabled, customer = staff_member(), staff_member(), register_person()
-    staff.set_permissions(demoted.id, permissions=[], actor="test")
-    staff.disable(disabled.id, actor="test")
+    staff.set_permissions(demoted.id, permissions=[], actor=staff.as_operator("test"))
+    staff.disable(disabled.id, actor=staff.as_operator("test"))
     for person in (demoted, disabled, customer):
         assert not can_open_admin(with_session_token(staff_token(person, lifetime=EXPIRED)))
         with pytest.raises(SignInFailed):
@@ -187,7 +187,7 @@ def test_a_session_ends_when_account_or_permissions_are_revoked_and_the_token_ex
 
 def test_a_renewed_token_has_the_current_permissions():
     person = staff_member("users.view,orders.view")
-    staff.set_permissions(person.id, permissions=["users.view"], actor="test")
+    staff.set_permissions(person.id, permissions=["users.view"], actor=staff.as_operator("test"))
     client = with_session_token(staff_token(person, lifetime=EXPIRED))
     assert can_open_admin(client)
     assert tokens.verify(client.session["staff_token"], kind=tokens.STAFF).permissions == {"users.view"}
@@ -284,7 +284,7 @@ def test_staff_of_other_contexts_do_not_see_accounts():
 @pytest.mark.parametrize("change", [staff.disable, staff.enable])
 def test_an_unknown_account_is_not_found(change):
     with pytest.raises(NotFound):
-        change(uuid.uuid4(), actor="test")
+        change(uuid.uuid4(), actor=staff.as_operator("test"))
 
 
 def test_the_command_generates_a_password_and_prints_it_once():

@@ -12,8 +12,8 @@ class LocalUsers(Users):
     def profiles(self, *, user_ids: tuple[UUID, ...]) -> tuple[Profile, ...]:
         return accounts.get_profiles(user_ids)
 
-    def sign_in_staff(self, *, email: str, password: str) -> StaffSession:
-        return sessions.sign_in_staff(email=email, password=password)
+    def sign_in_staff(self, *, email: str, password: str, address: str = "") -> StaffSession:
+        return sessions.sign_in_staff(email=email, password=password, address=address)
 
     def renew_staff(self, *, user_id: UUID) -> StaffSession:
         return sessions.renew_staff(user_id)

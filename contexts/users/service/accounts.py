@@ -101,11 +101,6 @@ def insert_account(user: User) -> bool:
     return bool(inserted)
 
 
-def exists(email: str) -> bool:
-    """Return whether an account with this address exists."""
-    return User.objects.filter(email=normalize_email(email)).exists()
-
-
 def get_profile(user_id: UUID) -> Profile:
     """Return the profile of the caller. Raises Unauthenticated if the account is disabled but its token has not expired."""
     user = User.objects.filter(id=user_id, is_active=True).first()

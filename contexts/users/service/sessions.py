@@ -1,11 +1,15 @@
 """Sessions: sign-in, rotation of refresh tokens, sign-out.
 
-A refresh token can be used once (RFC 9700, 4.14.2). Rotation is one conditional UPDATE, so exactly one of several
-concurrent requests with the same token gets the next one. The others prove that two clients have the token, and the whole
-token family is revoked, including the token just issued. Revocation is a flag of the family that each rotation reads, so
-a token that is inserted while its family is revoked is never valid.
+A refresh token can be used once (RFC 9700, 4.14.2). Rotation is one conditional UPDATE, so that the database decides
+which of several concurrent requests uses the token. Its successor is derived from it with the shop's secret: two tabs
+that refresh at once, or a client whose response was lost, get the same successor for REFRESH_GRACE_SECONDS, and a session
+never has two usable tokens. A repeat after that time, or after the successor was used, proves that two clients have the
+token, and the whole token family is revoked. Revocation is a flag of the family that each rotation reads, so a token that
+is inserted while its family is revoked is never valid.
 """
 
+import base64
+import hmac
 import secrets
 from datetime import timedelta
 from hashlib import sha256
@@ -18,8 +22,9 @@ from django.contrib.auth.hashers import check_password
 
 from contexts.users.interface import SignInFailed, StaffSession
 from contexts.users.models import User
-from contexts.users.service import sign_in_throttle, signing
+from contexts.users.service import signing
 from contexts.users.service.accounts import normalize_email
+from contexts.users.service.sign_in_throttle import Entrance, SignInThrottle
 from shop.calls.services import DTO
 from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import Unauthenticated
@@ -40,12 +45,15 @@ INSERT INTO users_refreshtoken (digest, family_id, expires_at)
 VALUES (%(digest)s, %(family_id)s, now() + %(lifetime)s)"""
 
 ROTATE_TOKEN_SQL = """
-UPDATE users_refreshtoken AS token SET used_at = now()
+UPDATE users_refreshtoken AS token SET used_at = coalesce(token.used_at, now())
 FROM users_tokenfamily AS family, users_user AS owner
-WHERE token.digest = %s AND token.used_at IS NULL AND token.expires_at > now()
+WHERE token.digest = %(digest)s AND token.expires_at > now()
+  AND (token.used_at IS NULL OR (%(grace)s > interval '0' AND token.used_at > now() - %(grace)s))
   AND family.id = token.family_id AND NOT family.revoked
   AND owner.id = family.user_id AND owner.is_active
-RETURNING family.id, owner.id, owner.email, owner.full_name, owner.permissions"""
+RETURNING family.id, owner.id, owner.email, owner.full_name, owner.permissions, token.used_at = now()"""
+
+_FIND_UNUSED_TOKEN_SQL = "SELECT 1 FROM users_refreshtoken WHERE digest = %s AND used_at IS NULL"
 
 _REVOKE_FAMILY_SQL = """
 UPDATE users_tokenfamily SET revoked = true
@@ -77,6 +85,7 @@ class RotatedToken(NamedTuple):
     email: str
     full_name: str
     permissions: list[str]
+    is_first_use: bool
 
     @property
     def id(self) -> UUID:
@@ -89,7 +98,7 @@ def sign_in(*, email: str, password: str, address: str) -> Tokens:
 
     address: the client's IP address. Failed attempts are counted for it as well.
     """
-    user = _authenticate(email, password, address)
+    user = _authenticate(email, password, address, "public")
     family_id = uuid7()
     with transaction("users"):
         if not execute("users", _INSERT_FAMILY_SQL, {"family_id": family_id, "user_id": user.id}):
@@ -98,43 +107,59 @@ def sign_in(*, email: str, password: str, address: str) -> Tokens:
     return Tokens(access=_sign_access_token(user), refresh=refresh_token)
 
 
-def _authenticate(email: str, password: str, address: str = "") -> User:
+def _authenticate(email: str, password: str, address: str, entrance: Entrance) -> User:
     """Return the user with this e-mail address and password. Raises SignInFailed, TooManyRequests.
 
+    entrance: the one for staff accepts only accounts with permissions, and counts other attempts as failed: it must not
+    help to guess the passwords of customers.
     Hash a password for unknown addresses too, so that timing does not reveal accounts.
     """
     email = normalize_email(email)
-    throttle_keys = sign_in_throttle.build_throttle_keys(account=email, address=address)
-    sign_in_throttle.count_attempt(throttle_keys)
+    throttle = SignInThrottle(account=email, address=address, entrance=entrance)
+    throttle.count()
     user = User.objects.filter(email=email).first()
     is_correct = user.check_password(password) if user else check_password(password, "")
-    if user is None or not is_correct or not user.is_active:
+    if user is None or not is_correct or not user.is_active or (entrance == "staff" and not user.permissions):
         raise SignInFailed
-    sign_in_throttle.remove_attempt(throttle_keys)
+    throttle.forget()
     return user
 
 
 def refresh(token: str) -> Tokens:
     """Exchange a refresh token for the next pair of tokens.
 
-    Raises RefreshRefused if the token is not valid.
-    A known token that cannot be rotated (used, expired, disabled account) revokes its session.
+    A repeat within REFRESH_GRACE_SECONDS returns the same refresh token. Raises RefreshRefused if the token is not valid.
+    A known token that cannot be rotated (used before, expired, disabled account) revokes its session.
     """
-    digest = _hash_token(token)
+    digest, successor = _hash_token(token), derive_successor(token)
     with transaction("users"):
-        rotated = _rotate(digest)
-        if rotated is not None:
-            refresh_token = _issue_refresh_token(rotated.family_id)
-        elif execute("users", _REVOKE_FAMILY_SQL, [digest]):
+        rotated = _rotate(digest, successor)
+        if rotated is None and execute("users", _REVOKE_FAMILY_SQL, [digest]):
             log.warning("token_family_revoked", reason="refresh token reused or expired, or account disabled")
     if rotated is None:
         raise RefreshRefused
-    return Tokens(access=_sign_access_token(rotated), refresh=refresh_token)
+    return Tokens(access=_sign_access_token(rotated), refresh=successor)
 
 
-def _rotate(digest: str) -> RotatedToken | None:
-    rows = fetch_rows("users", ROTATE_TOKEN_SQL, [digest])
-    return RotatedToken(*rows[0]) if rows else None
+def _rotate(digest: str, successor: str) -> RotatedToken | None:
+    """Mark a token as used and store its successor. A repeat needs a successor that is still unused."""
+    grace = timedelta(seconds=settings.REFRESH_GRACE_SECONDS)
+    rows = fetch_rows("users", ROTATE_TOKEN_SQL, {"digest": digest, "grace": grace})
+    if not rows:
+        return None
+    rotated = RotatedToken(*rows[0])
+    if rotated.is_first_use:
+        _store_refresh_token(successor, rotated.family_id)
+    elif not fetch_rows("users", _FIND_UNUSED_TOKEN_SQL, [_hash_token(successor)]):
+        return None
+    return rotated
+
+
+def derive_successor(token: str) -> str:
+    """Derive the refresh token that follows this one. Without the shop's secret it cannot be guessed."""
+    data = f"successor of refresh token {token}".encode()
+    code = hmac.new(settings.SECRET_KEY.encode(), data, sha256).digest()
+    return base64.urlsafe_b64encode(code).rstrip(b"=").decode()
 
 
 def sign_out(token: str) -> None:
@@ -148,9 +173,9 @@ def revoke_all_sessions(user_id: UUID) -> None:
     execute("users", "UPDATE users_tokenfamily SET revoked = true WHERE user_id = %s AND NOT revoked", [user_id])
 
 
-def sign_in_staff(*, email: str, password: str) -> StaffSession:
+def sign_in_staff(*, email: str, password: str, address: str) -> StaffSession:
     """Implement `Users.sign_in_staff`."""
-    return _create_staff_session(_authenticate(email, password))
+    return _create_staff_session(_authenticate(email, password, address, "staff"))
 
 
 def renew_staff(user_id: UUID) -> StaffSession:
@@ -180,9 +205,13 @@ def _sign_access_token(user: signing.TokenSubject) -> str:
 def _issue_refresh_token(family_id: UUID) -> str:
     """Create a refresh token of 256 random bits. Only its hash is stored; random tokens need no salt."""
     token = secrets.token_urlsafe(32)
+    _store_refresh_token(token, family_id)
+    return token
+
+
+def _store_refresh_token(token: str, family_id: UUID) -> None:
     lifetime = timedelta(days=settings.REFRESH_TOKEN_DAYS)
     execute("users", _INSERT_TOKEN_SQL, {"digest": _hash_token(token), "family_id": family_id, "lifetime": lifetime})
-    return token
 
 
 def _hash_token(token: str) -> str:

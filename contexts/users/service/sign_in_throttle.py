@@ -1,64 +1,115 @@
-"""Throttling of sign-in attempts. Attempts are counted in the database before the password is checked.
+"""Throttling of sign-in attempts: growing delays for one client, never a lock of an account.
 
-Each subject is counted by one atomic upsert that commits on its own. In a burst of parallel attempts each one gets a
-different count, so the number of checked passwords never exceeds the limit. A successful sign-in removes its attempt, so
-only failures stay counted.
+Three counters, each counted before the password is checked, so that a burst of parallel guesses is bounded too:
+
+- an account from one client address: after SIGN_IN_FREE_ATTEMPTS wrong passwords each further one doubles the delay before
+  the next attempt, up to SIGN_IN_MAX_DELAY_SECONDS. Other clients of the account are not delayed.
+- an account from all addresses: from MAX_ATTEMPTS_ON_ACCOUNT wrong passwords on, each client gets one free attempt
+  instead of several. The right password from a client that has made no mistake is always accepted.
+- an address over all accounts: the rate limit RATE_LIMIT_SIGN_IN.
+
+Customers and staff are counted apart: attempts at the public API do not delay a sign-in to the admin. Unknown accounts are
+counted like known ones. A correct password removes what its attempt has counted.
 """
 
+import math
 from datetime import timedelta
-from ipaddress import ip_network
+from typing import Literal
+
+from django.conf import settings
 
 from shop.db.database import execute, fetch_rows
 from shop.errors import TooManyRequests
 from shop.http.idempotency import compute_keyed_hash
+from shop.http.proxies import find_network
+from shop.http.rate_limits import Limiter
 
-ATTEMPT_WINDOW = timedelta(minutes=5)
-# Per window. Many clients can share one address: an office, or the gateway in front of the shop.
-MAX_ATTEMPTS_BY_KIND = {"address": 300, "account": 10}
+Entrance = Literal["public", "staff"]
+SIGN_IN = "sign_in"  # the rate limit
 
-ThrottleKeys = dict[str, str]  # kind of the subject to its keyed hash
+MAX_ATTEMPTS_ON_ACCOUNT = 100
+# Counters are forgotten this long after the latest attempt that was not refused. Longer than every delay.
+ATTEMPT_RETENTION = timedelta(hours=1)
 
-_COUNT_ATTEMPT_SQL = """
-INSERT INTO users_signinattempts AS known (subject, began_at, count) VALUES (%(subject)s, now(), 1)
+# Seconds before the next attempt is allowed. The exponent is bounded because 2 to a large power overflows.
+_DELAY_SQL = """
+CASE WHEN pair.count < %(free)s THEN 0
+     ELSE least(%(max_delay)s, power(2, least(pair.count - %(free)s, 30))) END * interval '1 second'"""
+
+_COUNT_PAIR_SQL = f"""
+INSERT INTO users_signinattempts AS pair (subject, began_at, count) VALUES (%(pair)s, clock_timestamp(), 1)
 ON CONFLICT (subject) DO UPDATE SET
-    count = CASE WHEN known.began_at > now() - %(window)s THEN known.count + 1 ELSE 1 END,
-    began_at = CASE WHEN known.began_at > now() - %(window)s THEN known.began_at ELSE now() END
-RETURNING count, ceil(extract(epoch FROM began_at + %(window)s - now()))::int"""
+    count = CASE WHEN pair.began_at > now() - %(retention)s THEN pair.count + 1 ELSE 1 END,
+    began_at = clock_timestamp()
+WHERE pair.began_at + {_DELAY_SQL} <= clock_timestamp()
+RETURNING count"""
+
+_FIND_DELAY_SQL = f"""
+SELECT extract(epoch FROM began_at + {_DELAY_SQL} - clock_timestamp())::float
+FROM users_signinattempts AS pair WHERE subject = %(pair)s"""
+
+_FIND_ACCOUNT_SQL = """
+SELECT count FROM users_signinattempts WHERE subject = %(account)s AND began_at > now() - %(retention)s"""
+
+_COUNT_ACCOUNT_SQL = """
+INSERT INTO users_signinattempts AS known (subject, began_at, count) VALUES (%(account)s, now(), 1)
+ON CONFLICT (subject) DO UPDATE SET
+    count = CASE WHEN known.began_at > now() - %(retention)s THEN known.count + 1 ELSE 1 END, began_at = now()"""
 
 
-def build_throttle_keys(*, account: str, address: str) -> ThrottleKeys:
-    """Return the subjects that an attempt is counted for.
+class SignInThrottle:
+    """The counters of one sign-in attempt."""
 
-    The address comes first, so that an address over its limit cannot lock further accounts.
-    """
-    subjects = {"address": _to_network(address), "account": account} if address else {"account": account}
-    return {kind: compute_keyed_hash(f"sign-in {kind} {name}".encode()) for kind, name in subjects.items()}
+    def __init__(self, *, account: str, address: str, entrance: Entrance) -> None:
+        """account: canonical e-mail address. address: the client's IP address; IPv6 counts by network."""
+        network = find_network(address)
+        self.pair = build_subject(entrance, "client", f"{network} {account}")
+        self.account = build_subject(entrance, "account", account)
+        self.limiter = Limiter("users", [SIGN_IN], {"address": f"{entrance} {network}"} if network else {})
 
+    def count(self) -> None:
+        """Count an attempt before its password is checked. Raises TooManyRequests while it is delayed.
 
-def _to_network(address: str) -> str:
-    """Return an IPv4 address as it is, and for IPv6 the /64 network, which belongs to one customer."""
-    try:
-        return str(ip_network((address, 64 if ":" in address else 32), strict=False))
-    except ValueError:
-        return address
+        The address comes first, so that an address over its limit does not count for further accounts.
+        """
+        self.limiter.count()
+        try:
+            self._count_pair()
+        except TooManyRequests:
+            self.limiter.release(SIGN_IN)
+            raise
+        execute("users", _COUNT_ACCOUNT_SQL, {"account": self.account, "retention": ATTEMPT_RETENTION})
 
+    def _count_pair(self) -> None:
+        parameters = {
+            "pair": self.pair,
+            "account": self.account,
+            "retention": ATTEMPT_RETENTION,
+            "max_delay": settings.SIGN_IN_MAX_DELAY_SECONDS,
+        }
+        attempts = fetch_rows("users", _FIND_ACCOUNT_SQL, parameters)
+        is_attacked = bool(attempts) and attempts[0][0] >= MAX_ATTEMPTS_ON_ACCOUNT
+        parameters["free"] = 1 if is_attacked else settings.SIGN_IN_FREE_ATTEMPTS
+        if not fetch_rows("users", _COUNT_PAIR_SQL, parameters):
+            delays = [seconds for (seconds,) in fetch_rows("users", _FIND_DELAY_SQL, parameters)]
+            raise TooManyRequests(retry_after=max(1, *map(math.ceil, delays)))
 
-def count_attempt(keys: ThrottleKeys) -> None:
-    """Count an attempt. Raises TooManyRequests above the limit."""
-    for kind, subject in keys.items():
-        [(count, seconds)] = fetch_rows("users", _COUNT_ATTEMPT_SQL, {"subject": subject, "window": ATTEMPT_WINDOW})
-        if count > MAX_ATTEMPTS_BY_KIND[kind]:
-            raise TooManyRequests(retry_after=max(1, seconds))
-
-
-def remove_attempt(keys: ThrottleKeys) -> None:
-    """Remove a counted attempt, because its password was correct."""
-    for subject in keys.values():
+    def forget(self) -> None:
+        """Remove what the attempt has counted, because its password was correct."""
+        self.limiter.release(SIGN_IN)
+        execute("users", "DELETE FROM users_signinattempts WHERE subject = %s", [self.pair])
         execute(
-            "users", "UPDATE users_signinattempts SET count = count - 1 WHERE subject = %s AND count > 0", [subject]
+            "users",
+            "UPDATE users_signinattempts SET count = count - 1 WHERE subject = %s AND count > 0",
+            [self.account],
         )
 
 
-def delete_expired_windows() -> int:
-    """Delete expired attempt counters. Returns their number."""
-    return execute("users", "DELETE FROM users_signinattempts WHERE began_at < now() - %s", [ATTEMPT_WINDOW])
+def build_subject(entrance: Entrance, kind: str, name: str) -> str:
+    """Return the keyed hash under which attempts are counted."""
+    return compute_keyed_hash(f"sign-in {entrance} {kind} {name}".encode())
+
+
+def delete_expired_counters() -> int:
+    """Delete the counters without an attempt for the retention time. Returns their number."""
+    return execute("users", "DELETE FROM users_signinattempts WHERE began_at < now() - %s", [ATTEMPT_RETENTION])

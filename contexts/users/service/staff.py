@@ -1,21 +1,40 @@
 """Changes of accounts by staff. Every change is audited in the same transaction.
 
-A staff token that has been issued keeps its permissions until it expires, after five minutes at most.
+Staff grant, take, disable and enable no more than they may do themselves: what counts are the permissions that the actor
+has in the database now, not those of the token. A staff token that has been issued keeps its permissions until it
+expires, after five minutes at most.
 """
 
 import re
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
 
 from contexts.users.models import User
-from contexts.users.service.accounts import clean_email, insert_account, validate_password_strength
+from contexts.users.service.accounts import (
+    EmailTaken,
+    clean_email,
+    insert_account,
+    normalize_email,
+    validate_password_strength,
+)
 from contexts.users.service.sessions import revoke_all_sessions
 from shop.audit import audit
-from shop.db.database import transaction
-from shop.errors import Invalid, NotFound
+from shop.contexts import list_permissions
+from shop.db.database import fetch_rows, transaction
+from shop.errors import Conflict, Forbidden, Invalid, NotFound
+from shop.http.tokens import Caller
+from shop.permissions import ALL_PERMISSIONS, register_permission
 
+GRANT_PERMISSION = register_permission("users.permissions")  # allows to grant and take the permissions that one has
+CHANGE_PERMISSION = "users.change"
+OPERATOR_ID = UUID(int=0)
 _PERMISSION_PATTERN = re.compile(r"\*|[a-z_]{1,30}\.[a-z_]{1,30}")
+
+# Two changes at once could each leave the other one's account as the last with all permissions.
+_LOCK_SQL = "SELECT pg_advisory_xact_lock(hashtextextended('users.staff', 0))"
 
 
 class PermissionMalformed(Invalid):
@@ -24,60 +43,189 @@ class PermissionMalformed(Invalid):
     permission: str
 
 
-def set_permissions(user_id: UUID, *, permissions: list[str], actor: str) -> None:
-    """Set a user's permissions. A user without permissions is a customer. Raises PermissionMalformed, NotFound."""
-    permissions = _validate_permissions(permissions)
-    with transaction("users"):
-        user = _lock_user(user_id)
-        if user.permissions == permissions:
-            return
-        User.objects.filter(id=user_id).update(permissions=permissions)
-        _audit(user, actor, "set permissions", before=user.permissions, after=permissions)
+class UnknownPermission(Invalid):
+    """There is no permission {permission}. Known permissions: {known}."""
+
+    permission: str
+    known: str
 
 
-def disable(user_id: UUID, *, actor: str) -> None:
-    """Disable an account and revoke its sessions. Raises NotFound."""
+class PermissionNotHeld(Forbidden):
+    """You cannot grant or take {permission}, because you do not have it yourself."""
+
+    permission: str
+
+
+class AccountHasMorePermissions(Forbidden):
+    """This account has a permission that you do not have: {permission}. Only staff who have it can do this."""
+
+    permission: str
+
+
+class LastSuperuser(Conflict):
+    """This is the last active account with all permissions. Grant * to another account first."""
+
+
+class StaffAccount(NamedTuple):
+    """An account and its permissions."""
+
+    id: UUID
+    is_active: bool
+    permissions: list[str]
+
+
+def as_operator(name: str) -> Caller:
+    """Return the actor of a command, which an operator with a shell runs: it may do everything."""
+    return Caller(OPERATOR_ID, name, frozenset({ALL_PERMISSIONS}))
+
+
+def find_account(email: str) -> StaffAccount | None:
+    """Return the account with this e-mail address."""
+    user = User.objects.filter(email=normalize_email(email)).first()
+    return StaffAccount(user.id, user.is_active, user.permissions) if user else None
+
+
+def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller) -> None:
+    """Set a user's permissions. A user without permissions is a customer.
+
+    Raises PermissionMalformed, UnknownPermission, Forbidden, PermissionNotHeld, LastSuperuser, NotFound.
+    """
+    permissions = sorted(set(permissions))
     with transaction("users"):
+        held = _authorize(actor, GRANT_PERMISSION)
+        _set_permissions(_lock_user(user_id), permissions, held, actor)
+
+
+def disable(user_id: UUID, *, actor: Caller) -> None:
+    """Disable an account and revoke its sessions.
+
+    Raises Forbidden, AccountHasMorePermissions, LastSuperuser, NotFound.
+    """
+    with transaction("users"):
+        held = _authorize(actor, CHANGE_PERMISSION)
         user = _lock_user(user_id)
+        _assert_holds_all(held, user.permissions)
         if user.is_active:
+            _assert_not_last_superuser(user)
             User.objects.filter(id=user_id).update(is_active=False)
             revoke_all_sessions(user_id)
             _audit(user, actor, "disable")
 
 
-def enable(user_id: UUID, *, actor: str) -> None:
-    """Enable a disabled account. Raises NotFound."""
+def enable(user_id: UUID, *, actor: Caller) -> None:
+    """Enable a disabled account. Raises Forbidden, AccountHasMorePermissions, NotFound."""
     with transaction("users"):
+        held = _authorize(actor, CHANGE_PERMISSION)
         user = _lock_user(user_id)
-        if not user.is_active:
-            User.objects.filter(id=user_id).update(is_active=True)
-            _audit(user, actor, "enable")
+        _assert_holds_all(held, user.permissions)
+        _enable(user, actor)
 
 
-def create_or_update_staff(*, email: str, password: str | None, permissions: list[str], actor: str) -> None:
-    """Grant permissions to the account with this address. Creates the account if it does not exist.
+def create(*, email: str, password: str, permissions: list[str], actor: Caller) -> None:
+    """Create an account with permissions.
 
-    password: None keeps the password of an existing account. A new password revokes its sessions.
-    Raises EmailInvalid, WeakPassword, PermissionMalformed.
+    Raises EmailInvalid, EmailTaken, WeakPassword, PermissionMalformed, UnknownPermission, Forbidden, PermissionNotHeld.
     """
-    permissions = _validate_permissions(permissions)
+    permissions = sorted(set(permissions))
     user = User(email=clean_email(email), full_name="Staff", permissions=permissions)
-    if password is not None:
-        validate_password_strength(password, user)
+    _validate_permissions(permissions)
+    validate_password_strength(password, user)
     user.password = make_password(password)
     with transaction("users"):
+        _assert_holds_changes(_authorize(actor, GRANT_PERMISSION), permissions)
         if not insert_account(user):
-            user = User.objects.select_for_update().get(email=user.email)
-            _update_staff(user, password, permissions)
+            raise EmailTaken
         _audit(user, actor, "appoint", permissions=permissions)
 
 
-def _update_staff(user: User, password: str | None, permissions: list[str]) -> None:
-    user.permissions = permissions
-    if password is not None:
-        user.set_password(password)
-        revoke_all_sessions(user.id)
-    user.save(update_fields=["permissions", "password"])
+def update(
+    user_id: UUID, *, permissions: list[str] | None, password: str | None, is_enabled: bool, actor: Caller
+) -> StaffAccount:
+    """Change the permissions and the password of an account, and enable it. Returns the account.
+
+    permissions, password: None leaves them as they are. A new password revokes the sessions.
+    Raises what `set_permissions` and `enable` raise, and WeakPassword.
+    """
+    with transaction("users"):
+        held = _authorize(actor, GRANT_PERMISSION, CHANGE_PERMISSION)
+        user = _lock_user(user_id)
+        _assert_holds_all(held, user.permissions)
+        if is_enabled:
+            _enable(user, actor)
+        if password is not None:
+            _set_password(user, password, actor)
+        if permissions is not None:
+            _set_permissions(user, sorted(set(permissions)), held, actor)
+        user.refresh_from_db()
+    return StaffAccount(user.id, user.is_active, user.permissions)
+
+
+def _set_permissions(user: User, permissions: list[str], held: Collection[str], actor: Caller) -> None:
+    if user.permissions == permissions:
+        return
+    _validate_permissions(permission for permission in permissions if permission not in user.permissions)
+    _assert_holds_changes(held, {*user.permissions} ^ {*permissions})
+    if ALL_PERMISSIONS not in permissions and user.is_active:
+        _assert_not_last_superuser(user)
+    User.objects.filter(id=user.id).update(permissions=permissions)
+    _audit(user, actor, "set permissions", before=user.permissions, after=permissions)
+
+
+def _set_password(user: User, password: str, actor: Caller) -> None:
+    validate_password_strength(password, user)
+    User.objects.filter(id=user.id).update(password=make_password(password))
+    revoke_all_sessions(user.id)
+    _audit(user, actor, "set password")
+
+
+def _enable(user: User, actor: Caller) -> None:
+    if not user.is_active:
+        User.objects.filter(id=user.id).update(is_active=True)
+        _audit(user, actor, "enable")
+
+
+def _authorize(actor: Caller, *required: str) -> frozenset[str]:
+    """Return the present permissions of the actor, after the changes of other staff. Raises Forbidden.
+
+    Staff are changed one after the other: the lock is held until the end of the transaction.
+    """
+    fetch_rows("users", _LOCK_SQL)
+    held = _load_permissions(actor)
+    if not all(_is_held(held, permission) for permission in required):
+        raise Forbidden
+    return held
+
+
+def _load_permissions(actor: Caller) -> frozenset[str]:
+    if actor.id == OPERATOR_ID:
+        return actor.permissions
+    user = User.objects.filter(id=actor.id, is_active=True).first()
+    return frozenset(user.permissions) if user else frozenset()
+
+
+def _is_held(held: Collection[str], permission: str) -> bool:
+    return permission in held or ALL_PERMISSIONS in held
+
+
+def _assert_holds_changes(held: Collection[str], changed: Iterable[str]) -> None:
+    for permission in sorted(changed):
+        if not _is_held(held, permission):
+            raise PermissionNotHeld(permission=permission)
+
+
+def _assert_holds_all(held: Collection[str], permissions: Iterable[str]) -> None:
+    for permission in permissions:
+        if not _is_held(held, permission):
+            raise AccountHasMorePermissions(permission=permission)
+
+
+def _assert_not_last_superuser(user: User) -> None:
+    """Raise LastSuperuser if no other active account has all permissions. The lock of `_authorize` has to be held."""
+    if ALL_PERMISSIONS not in user.permissions:
+        return
+    others = User.objects.filter(is_active=True, permissions__contains=[ALL_PERMISSIONS]).exclude(id=user.id)
+    if not others.exists():
+        raise LastSuperuser
 
 
 def _lock_user(user_id: UUID) -> User:
@@ -87,12 +235,14 @@ def _lock_user(user_id: UUID) -> User:
     return user
 
 
-def _validate_permissions(permissions: list[str]) -> list[str]:
+def _validate_permissions(permissions: Iterable[str]) -> None:
     for permission in permissions:
         if not _PERMISSION_PATTERN.fullmatch(permission):
             raise PermissionMalformed(permission=permission)
-    return sorted(set(permissions))
+        known = [ALL_PERMISSIONS, *list_permissions()]
+        if permission not in known:
+            raise UnknownPermission(permission=permission, known=", ".join(known))
 
 
-def _audit(user: User, actor: str, action: str, **detail: list[str]) -> None:
-    audit("users", actor=actor, action=action, object_type="user", object_id=user.id, **detail)
+def _audit(user: User, actor: Caller, action: str, **detail: list[str]) -> None:
+    audit("users", actor=actor.get_username(), action=action, object_type="user", object_id=user.id, **detail)

@@ -7,7 +7,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from contexts.users.service import sign_in_throttle
+from contexts.users.service.sign_in_throttle import SignInThrottle
 from shop.db.database import fetch_rows
 from shop.http.proxies import TrustedProxies, find_client_address
 from tests.users.accounts import Person, send, sign_in, unique_email, unique_ip_address
@@ -62,12 +62,15 @@ def meta_after_middleware(**meta: str) -> dict:
     return requests[0].META
 
 
+@pytest.fixture(autouse=True)
+def limited_sign_ins(settings):
+    settings.RATE_LIMITS = True
+
+
 def count_failures(address: str) -> int:
-    subject = sign_in_throttle.build_throttle_keys(account="", address=address)["address"]
-    return sum(
-        count
-        for (count,) in fetch_rows("users", "SELECT count FROM users_signinattempts WHERE subject = %s", [subject])
-    )
+    [subject] = SignInThrottle(account="", address=address, entrance="public").limiter.counters
+    sql = "SELECT cardinality(hits) FROM shop_ratelimit WHERE subject = %s"
+    return sum(count for (count,) in fetch_rows("users", sql, [subject]))
 
 
 def try_to_sign_in(**headers: str) -> None:
