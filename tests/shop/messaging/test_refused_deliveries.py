@@ -226,13 +226,13 @@ def decide(letter, what, *, permission="payments.change", **fields):
     return staff_client(uuid7(), permission).post(PAGE, data, follow=True).content.decode()
 
 
-def test_staff_see_a_refused_delivery_with_its_reason(parked):
+def test_staff_see_a_refused_delivery_with_its_reason(parked, in_one_process):
     page = staff_client(uuid7(), "payments.view").get(PAGE).content.decode()
     assert stream(parked) in page and "knows payments.test_letter_sent up to version 1, not 2" in page
     assert stream(parked) not in staff_client(uuid7(), "orders.view").get(PAGE).content.decode()
 
 
-def test_staff_replay_a_refused_delivery_in_the_admin(parked):
+def test_staff_replay_a_refused_delivery_in_the_admin(parked, in_one_process):
     set_version(parked, 1)
     decide(parked, "replay")
     deliver(parked)
@@ -240,7 +240,7 @@ def test_staff_replay_a_refused_delivery_in_the_admin(parked):
     assert "not parked any more" in decide(parked, "replay")
 
 
-def test_staff_discard_a_refused_delivery_for_a_reason(parked):
+def test_staff_discard_a_refused_delivery_for_a_reason(parked, in_one_process):
     assert "Enter a reason" in decide(parked, "discard", reason=" ")
     assert "You have no permission" in decide(parked, "discard", permission="payments.view", reason="because")
     assert deliveries(parked)[0].parked_at
