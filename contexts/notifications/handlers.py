@@ -9,6 +9,7 @@ from contexts.orders.events import (
     OrderConfirmed,
     OrderLinkRequested,
     OrderPutOnHold,
+    OrderRefunded,
     OrderRejected,
 )
 from contexts.users.events import UserRegistered
@@ -66,6 +67,19 @@ def send_order_link(event: OrderLinkRequested) -> None:
     """Send the link to an order once more."""
     if event.order_id:
         messages.write_link_message(event.order_id)
+
+
+@on(OrderRefunded, ordered=False)
+def tell_of_refund(event: OrderRefunded) -> None:
+    """Notify the customer of each refund. The cancellation of an order has a message of its own."""
+    messages.write_order_message(
+        MessageTemplate.ORDER_REFUNDED,
+        order_id=event.order_id,
+        user_id=event.user_id,
+        number=event.number,
+        occurrence=str(event.refund_id),
+        amount=event.amount,
+    )
 
 
 @on(UserRegistered, ordered=False)

@@ -13,6 +13,7 @@ class MessageTemplate(StrEnum):
     ORDER_REJECTED = "order_rejected"
     ORDER_CANCELLED = "order_cancelled"
     ORDER_PUT_ON_HOLD = "order_put_on_hold"
+    ORDER_REFUNDED = "order_refunded"
     ORDER_LINK = "order_link"
     WELCOME = "welcome"
 

@@ -21,7 +21,7 @@ FROM notifications_message"""
 _DUPLICATES_SQL = """
 SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
        CASE WHEN count(*) > 1 THEN concat(count(*), ' messages') END AS problem
-FROM notifications_message GROUP BY subject_id, template, channel
+FROM notifications_message GROUP BY subject_id, template, channel, occurrence
 UNION ALL
 SELECT message_id, CASE WHEN count(*) > 1 THEN concat(count(*), ' e-mails with this Message-ID') END
 FROM notifications_message WHERE message_id <> '' GROUP BY message_id"""
@@ -36,11 +36,13 @@ FROM notifications_message WHERE status IN ('waiting', 'parked')"""
 # A guest may ask for the link to an order at any time, so that its e-mail is not compared with what happened to the order.
 _MESSAGES_EXTRACT_SQL = """
 SELECT subject_id::text, min(order_id::text), min(user_id::text), count(DISTINCT user_id),
-       string_agg(DISTINCT template::text, ' ' ORDER BY template::text)
-           FILTER (WHERE channel = 'email' AND template <> 'order_link'),
-       string_agg(DISTINCT template::text, ' ' ORDER BY template::text) FILTER (WHERE channel = 'in_app'),
+       string_agg(template::text, ' ' ORDER BY template::text)
+           FILTER (WHERE channel = 'email' AND is_first AND template <> 'order_link'),
+       string_agg(template::text, ' ' ORDER BY template::text) FILTER (WHERE channel = 'in_app' AND is_first),
        min(created_at) < now() - %(grace)s
-FROM notifications_message GROUP BY subject_id"""
+FROM (SELECT *, row_number() OVER (PARTITION BY subject_id, template, channel, occurrence ORDER BY id) = 1 AS is_first
+      FROM notifications_message) message
+GROUP BY subject_id"""
 
 DECLARATION = ContextInvariants(
     invariants=(
@@ -54,7 +56,7 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=36,
             name="told_once",
-            description="There is one message per subject, template and channel, and one e-mail per Message-ID.",
+            description="There is one message per subject, template, channel and occurrence, and one e-mail per Message-ID.",
             sql=_DUPLICATES_SQL,
         ),
         Invariant(
@@ -65,7 +67,7 @@ DECLARATION = ContextInvariants(
             holds_always=False,
         ),
     ),
-    required_constraints=("one_message_per_subject", "message_fits_channel"),
+    required_constraints=("one_message_per_occurrence", "message_fits_channel"),
     event_counters=(EventCounter(stream="notifications.message", table="notifications_message"),),
     extracts=(
         Extract(

@@ -31,6 +31,13 @@ class Message(LeasedModel):
         help_text="The order that the message is about, or else the user.",
     )
     template = models.CharField(max_length=30, choices=_to_choices(MessageTemplate))
+    occurrence = models.CharField(
+        max_length=36,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What distinguishes messages of one template about one subject, such as the id of a refund.",
+    )
     channel = models.CharField(
         max_length=10, choices=[(channel.value, label) for channel, label in CHANNEL_LABELS.items()]
     )
@@ -54,7 +61,9 @@ class Message(LeasedModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["subject_id", "template", "channel"], name="one_message_per_subject"),
+            models.UniqueConstraint(
+                fields=["subject_id", "template", "channel", "occurrence"], name="one_message_per_occurrence"
+            ),
             models.CheckConstraint(
                 condition=Q(channel=Channel.IN_APP.value, user_id__isnull=False)
                 | Q(channel=Channel.EMAIL.value, order_id__isnull=False, text=""),

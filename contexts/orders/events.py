@@ -48,6 +48,21 @@ class OrderPaid(OrderEvent, name="orders.order_paid", version=1):
     total: Money
 
 
+class OrderPaymentEvent(Event, stream="orders.payment:{order_id}"):
+    """Something happened to the payment of an order after its checkout. `user_id` is empty for a guest's order."""
+
+    order_id: UUID
+    number: str
+    user_id: UUID | None
+
+
+class OrderRefunded(OrderPaymentEvent, name="orders.order_refunded", version=1):
+    """Money of an order was refunded, other than by its cancellation. `amount` is the amount of this refund."""
+
+    refund_id: UUID
+    amount: Money
+
+
 class OrderPutOnHold(OrderEvent, name="orders.order_put_on_hold", version=1):
     """The payment could not be captured. The stock stays reserved until the customer or staff act."""
 

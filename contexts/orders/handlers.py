@@ -4,8 +4,14 @@ from datetime import timedelta
 
 from contexts.inventory.events import ReservationDue
 from contexts.inventory.interface import inventory
-from contexts.orders.service import orders
-from contexts.payments.events import PaymentResolved
+from contexts.orders.service import order_payments, orders
+from contexts.payments.events import (
+    PaymentDisputed,
+    PaymentNeedsAttention,
+    PaymentRefunded,
+    PaymentResolved,
+    PaymentTaskClosed,
+)
 from shop.messaging.events import every, on
 
 
@@ -16,6 +22,34 @@ def resume_checkout(event: PaymentResolved) -> None:
         orders.resume(event.order_id)
     except orders.OrderNotFound:
         return
+
+
+@on(PaymentRefunded, atomic=False, ordered=False)
+def record_refund(event: PaymentRefunded) -> None:
+    """Record a refund with the order, whether staff, a cancellation or the provider made it."""
+    order_payments.refresh(event.order_id)
+
+
+@on(PaymentDisputed, atomic=False, ordered=False)
+def record_dispute(event: PaymentDisputed) -> None:
+    """Record a dispute, or its decision, with the order."""
+    order_payments.refresh(event.order_id)
+
+
+@on(PaymentNeedsAttention, atomic=False, ordered=False)
+def record_payment_task(event: PaymentNeedsAttention) -> None:
+    """Record with the order that staff have to decide about its payment, and resume a checkout that waits for it."""
+    order_payments.refresh(event.order_id)
+    try:
+        orders.resume(event.order_id)
+    except orders.OrderNotFound:
+        return
+
+
+@on(PaymentTaskClosed, atomic=False, ordered=False)
+def record_payment_decision(event: PaymentTaskClosed) -> None:
+    """Record with the order that staff have decided about its payment."""
+    order_payments.refresh(event.order_id)
 
 
 @on(ReservationDue, atomic=False, ordered=False)

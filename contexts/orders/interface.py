@@ -30,6 +30,13 @@ class OrderLine(DTO):
     total: Money
 
 
+class OrderRefund(DTO):
+    """A refund of an order."""
+
+    id: UUID
+    amount: Money
+
+
 class OrderSummary(DTO):
     """An order as its customer knows it."""
 
@@ -41,6 +48,7 @@ class OrderSummary(DTO):
     lines: tuple[OrderLine, ...]
     total: Money
     link: str = ""  # for an e-mail to the customer: it contains the token that shows the order
+    refunds: tuple[OrderRefund, ...] = ()
 
 
 class Orders(Protocol):

@@ -116,18 +116,39 @@ WHERE live.status NOT IN ('rejected', 'cancelled')
 # `expected_messages`: the messages that its customer must have received. A refusal that was the response to the customer's
 # request causes none.
 _ORDERS_EXTRACT_SQL = """
-SELECT id::text, status, step, total, currency, user_id::text, payment_id::text,
+SELECT id::text, placed.status, step, total, currency, user_id::text, payment_id::text,
        (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE
-           AND coalesce((timeline -> -1 ->> 'at')::timestamptz, created_at) < now() - %(grace)s, lines,
-       concat_ws(' ', CASE WHEN timeline @> '[{"kind": "cancelled"}]' THEN 'order_cancelled' END,
-                      CASE WHEN timeline @> '[{"kind": "confirmed"}]' THEN 'order_confirmed' END,
-                      CASE WHEN timeline @> '[{"kind": "on_hold"}]' THEN 'order_put_on_hold' END,
-                      CASE WHEN timeline @> '[{"kind": "rejected"}]'
+           AND coalesce((placed.timeline -> -1 ->> 'at')::timestamptz, created_at) < now() - %(grace)s, lines, made, refunded,
+       ((payment.timeline -> -1 ->> 'at')::timestamptz < now() - %(grace)s) IS NOT FALSE,
+       concat_ws(' ', CASE WHEN placed.timeline @> '[{"kind": "cancelled"}]' THEN 'order_cancelled' END,
+                      CASE WHEN placed.timeline @> '[{"kind": "confirmed"}]' THEN 'order_confirmed' END,
+                      CASE WHEN placed.timeline @> '[{"kind": "on_hold"}]' THEN 'order_put_on_hold' END,
+                      nullif(rtrim(repeat('order_refunded ', refunds_told::int)), ''),
+                      CASE WHEN placed.timeline @> '[{"kind": "rejected"}]'
                                 AND (refusal -> 'is_answered') IS DISTINCT FROM 'true' THEN 'order_rejected' END)
-FROM orders_order
+FROM orders_order placed
 LEFT JOIN (SELECT order_id, string_agg(concat(quantity, ' × ', sku), ', ' ORDER BY sku COLLATE "C") AS lines
            FROM (SELECT order_id, sku, sum(quantity) AS quantity FROM orders_orderline GROUP BY order_id, sku) line
-           GROUP BY order_id) ordered ON order_id = id"""
+           GROUP BY order_id) ordered ON order_id = id
+LEFT JOIN orders_orderpayment payment ON payment.order_id = placed.id
+LEFT JOIN LATERAL (SELECT string_agg(concat(refund ->> 'id', ' ', refund ->> 'amount'), ', '
+                                     ORDER BY (refund ->> 'id') COLLATE "C") AS made,
+                          coalesce(sum((refund ->> 'cause' <> 'cancellation')::int), 0) AS refunds_told
+                   FROM jsonb_array_elements(payment.refunds) AS item (refund)) refund ON true"""
+
+# Eventually: the refunds may be read a moment after the amounts.
+_PAYMENT_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN refunded <> sum THEN concat(refunded, ' refunded, but the refunds sum to ', sum)
+            WHEN number <> distinct_refunds THEN concat(number - distinct_refunds, ' refunds are recorded twice')
+            WHEN number <> entries THEN concat(number, ' refunds, but ', entries, ' entries in the timeline')
+       END AS problem
+FROM orders_orderpayment
+CROSS JOIN LATERAL (SELECT coalesce(sum((refund ->> 'amount')::bigint), 0) AS sum, count(*) AS number,
+                           count(DISTINCT refund ->> 'id') AS distinct_refunds
+                    FROM jsonb_array_elements(refunds) AS item (refund)) made
+CROSS JOIN LATERAL (SELECT count(*) AS entries FROM jsonb_array_elements(timeline) AS item (entry)
+                    WHERE entry ->> 'kind' = 'refunded') told"""
 
 DECLARATION = ContextInvariants(
     invariants=(
@@ -186,6 +207,13 @@ DECLARATION = ContextInvariants(
             description="A cart has at most one live order, and no order is placed from it after that one.",
             sql=_CART_SQL,
         ),
+        Invariant(
+            number=56,
+            name="order_refunds_add_up",
+            description="The refunded amount of an order is the sum of its refunds, and each of them is in its timeline once.",
+            sql=_PAYMENT_SQL,
+            holds_always=False,
+        ),
     ),
     required_constraints=(
         "orders_order_number_key",
@@ -195,12 +223,17 @@ DECLARATION = ContextInvariants(
         "order_total_adds_up",
         "order_line_adds_up",
         "order_line_sane",
+        "order_refunds_within_captured",
     ),
-    event_counters=(EventCounter(stream="orders.order", table="orders_order"),),
+    event_counters=(
+        EventCounter(stream="orders.order", table="orders_order"),
+        EventCounter(stream="orders.payment", table="orders_orderpayment", key="order_id", created_at=None),
+    ),
     extracts=(
         Extract(
             table="orders",
-            columns="id, status, step, total, currency, user_id, payment_id, past_grace_period, lines, expected_messages",
+            columns="id, status, step, total, currency, user_id, payment_id, past_grace_period, lines, "
+            "refunds, refunded, refunds_past_grace_period, expected_messages",
             key="id",
             sql=_ORDERS_EXTRACT_SQL,
         ),

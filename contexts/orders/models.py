@@ -137,6 +137,36 @@ class Order(LeasedModel):
         return self.step in (Step.DONE, Step.CLOSED)
 
 
+class OrderPayment(models.Model):
+    """State of an order's payment after the checkout, as payments reports it: refunds, disputes, tasks for staff.
+
+    An order has this row once something of the kind has happened. It is written only forward, by the payment's version.
+    """
+
+    order = models.OneToOneField(Order, on_delete=models.CASCADE, primary_key=True, related_name="payment_summary")
+    version = models.BigIntegerField(default=0, help_text="Version of the payment that was read.")
+    status = models.CharField(max_length=20)
+    captured = models.BigIntegerField(default=0, help_text="In minor units, as all amounts of this table.")
+    refunded = models.BigIntegerField(default=0)
+    disputed = models.BigIntegerField(default=0)
+    dispute = models.CharField(max_length=10, default="none")
+    attention = models.CharField(max_length=20, blank=True, help_text="What staff have to decide about the payment.")
+    refunds = models.JSONField(default=list, help_text="Refunds that were made: id, amount, cause, at.")
+    timeline = models.JSONField(default=list, help_text="Entries for the timeline of the order.")
+    sequence = models.BigIntegerField(default=0, help_text="Raised by every published event.")
+
+    class Meta:
+        indexes = [models.Index(fields=["attention"], condition=~Q(attention=""), name="order_payment_attention")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(refunded__gte=0, captured__gte=F("refunded")), name="order_refunds_within_captured"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"payment of {self.order_id}"
+
+
 class OrderLine(models.Model):
     """One line of an order, at the price that was frozen with it."""
 

@@ -45,6 +45,24 @@ class PaymentRefunded(PaymentEvent, name="payments.payment_refunded", version=1)
     """Money was refunded to the customer: `amount` is the amount of this refund."""
 
     amount: Money
+    refund_id: UUID | None = None
+
+
+class PaymentDisputed(PaymentEvent, name="payments.payment_disputed", version=1):
+    """A dispute has taken money from the shop, or was decided: `disputed` is what it has taken now."""
+
+    disputed: Money
+    dispute: str
+
+
+class PaymentNeedsAttention(PaymentEvent, name="payments.payment_needs_attention", version=1):
+    """Staff have to decide about the payment: it cannot be resolved automatically."""
+
+    reason: str
+
+
+class PaymentTaskClosed(PaymentEvent, name="payments.payment_task_closed", version=1):
+    """Staff have decided about the payment, without moving money."""
 
 
 class PaymentResolved(PaymentEvent, name="payments.payment_resolved", version=1):

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from contexts.payments.service import processing
+from contexts.payments.service import checks, processing
 from shop.messaging.events import every
 
 
@@ -10,3 +10,9 @@ from shop.messaging.events import every
 def reconcile() -> None:
     """Resolve due payments at their providers. A lease lets one worker at a time process a payment."""
     processing.reconcile_due()
+
+
+@every(timedelta(seconds=1))
+def check_settled_payments() -> None:
+    """Compare settled payments with their providers, and try refused captures and refunds again."""
+    checks.check_due()

@@ -26,6 +26,32 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
 
 
+class RefundCause(StrEnum):
+    """Why a refund was made, and by whom."""
+
+    STAFF = "staff"
+    CANCELLATION = "cancellation"
+    PROVIDER = "provider"  # found at the provider, without a request of the shop
+    OTHER_MEANS = "other_means"  # paid outside of the provider, as staff recorded
+
+
+class DisputeState(StrEnum):
+    """The state of the latest dispute of a payment (chargeback)."""
+
+    NONE = "none"
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+
+
+class Attention(StrEnum):
+    """The decision about a payment that staff have to make."""
+
+    REFUND_REFUSED = "refund_refused"
+    DISPUTED = "disputed"
+    CAPTURED_IN_PART = "captured_in_part"
+
+
 class PaymentMethod(DTO):
     """A payment provider, and the token that the provider's form issued to the customer's browser."""
 
@@ -40,6 +66,15 @@ class Action(DTO):
     url: str
 
 
+class Refund(DTO):
+    """A refund that was made."""
+
+    id: UUID
+    order_id: UUID
+    amount: Money
+    cause: RefundCause
+
+
 class Payment(DTO):
     """The payment of an order."""
 
@@ -50,6 +85,12 @@ class Payment(DTO):
     refunded: Money
     action: Action | None = None
     reason: str = ""  # the provider's reason for a decline or a refused capture
+    version: int = 0  # raised by every event about the payment
+    captured: Money | None = None
+    disputed: Money | None = None  # what a dispute has taken from the shop
+    dispute: DisputeState = DisputeState.NONE
+    attention: Attention | None = None  # what staff have to decide about the payment
+    is_undone: bool = False  # cancelled, and nothing is left to undo but what staff decide
 
 
 class Declined(Conflict):
@@ -90,12 +131,25 @@ class Payments(Protocol):
     def cancel(self, *, order_id: UUID) -> Payment | None:
         """Void the payment or refund it in full. Without a payment, leave a tombstone and return None.
 
-        Payments itself resolves `voiding` and `refunding`; repeat the call to learn the outcome.
+        Payments itself resolves `voiding` and `refunding`; repeat the call to learn the outcome. A refund that the
+        provider refuses is a task for staff: then the payment stays `captured`, but is_undone.
+        """
+
+    @idempotent
+    def sync(self, *, order_id: UUID) -> Payment | None:
+        """Ask the provider for the state of the payment now, and return it. None without a payment.
+
+        Starts no authorization. A repeat asks again. Raises Unavailable if the provider cannot be asked, or if another
+        worker is asking it.
         """
 
     @read
     def of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
         """Return the payments of these orders. Orders without a payment are omitted."""
+
+    @read
+    def refunds_of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Refund, ...]:
+        """Return the refunds that were made of the payments of these orders, the oldest first."""
 
 
 payments: Payments = service("payments", Payments)

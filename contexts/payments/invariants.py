@@ -7,14 +7,18 @@ from shop.invariants import ContextInvariants, EventCounter, Extract, Invariant
 
 _AMOUNTS_SQL = """
 SELECT order_id AS subject,
-       CASE WHEN NOT (0 <= refunded AND 0 <= pending AND refunded + pending <= captured
+       CASE WHEN NOT (0 <= refunded AND 0 <= pending AND 0 <= waived AND 0 <= disputed
+                      AND refunded + pending + waived <= captured AND refunded_elsewhere BETWEEN 0 AND refunded
                       AND captured <= authorized AND authorized <= amount) THEN
-                concat(status, ': refunded ', refunded, ' and ', pending, ' pending, captured ', captured,
+                concat(status, ': refunded ', refunded, ' (', refunded_elsewhere, ' by other means) and ', pending,
+                       ' pending, ', waived, ' waived, ', disputed, ' disputed, captured ', captured,
                        ', authorized ', authorized, ', amount ', amount)
             WHEN status IN ('authorized', 'capturing', 'capture_refused') AND authorized <> amount THEN
                 concat(status, ', but ', authorized, ' of ', amount, ' authorized')
-            WHEN captured <> CASE WHEN status IN ('captured', 'refunding', 'refunded') THEN amount ELSE 0 END THEN
+            WHEN (captured > 0) <> (status IN ('captured', 'refunding', 'refunded')) AND amount > 0 THEN
                 concat(status, ', but ', captured, ' of ', amount, ' captured')
+            WHEN attention = 'refund_refused' AND (status <> 'captured' OR NOT cancel_wanted) THEN
+                concat(status, ', but its refund is a task for staff')
             WHEN status = 'refunded' AND refunded <> captured THEN
                 concat('refunded, but only ', refunded, ' of ', captured)
        END AS problem
@@ -38,12 +42,15 @@ LEFT JOIN (SELECT payment_id, sum(amount) FILTER (WHERE status = 'done') AS done
 _LEDGER_SQL = """
 WITH booking AS (
     SELECT payment_id, booking, sum(amount) AS balance, count(*) AS sides, min(currency) AS least, max(currency) AS most,
-           sum(amount) FILTER (WHERE account = 'provider') AS moved
+           coalesce(-sum(amount) FILTER (WHERE account = 'sales'), 0) AS sold,
+           coalesce(sum(amount) FILTER (WHERE account = 'disputes'), 0) AS disputed,
+           coalesce(-sum(amount) FILTER (WHERE account = 'other_means'), 0) AS elsewhere
     FROM payments_ledgerentry GROUP BY payment_id, booking),
 ledger AS (
     SELECT payment_id, bool_or(balance <> 0 OR sides <> 2) AS unbalanced, min(least) AS least, max(most) AS most,
-           sum(moved) FILTER (WHERE booking = 'capture') AS captures,
-           -sum(moved) FILTER (WHERE booking <> 'capture') AS refunds
+           sum(sold) FILTER (WHERE starts_with(booking, 'capture')) AS captures,
+           -sum(sold) FILTER (WHERE NOT starts_with(booking, 'capture')) AS refunds,
+           sum(disputed) AS disputes, sum(elsewhere) AS other_means
     FROM booking GROUP BY payment_id)
 SELECT order_id AS subject,
        CASE WHEN unbalanced THEN 'a booking does not sum to 0'
@@ -51,11 +58,16 @@ SELECT order_id AS subject,
                 concat(captured, ' captured, but ', coalesce(captures, 0), ' booked')
             WHEN coalesce(refunds, 0) <> refunded THEN
                 concat(refunded, ' refunded, but ', coalesce(refunds, 0), ' booked')
+            WHEN coalesce(disputes, 0) <> disputed THEN
+                concat(disputed, ' disputed, but ', coalesce(disputes, 0), ' booked')
+            WHEN coalesce(other_means, 0) <> refunded_elsewhere THEN
+                concat(refunded_elsewhere, ' refunded by other means, but ', coalesce(other_means, 0), ' booked')
             WHEN least <> currency OR most <> currency THEN concat('paid in ', currency, ', booked in ', least, ', ', most)
        END AS problem
 FROM payments_payment LEFT JOIN ledger ON payment_id = id"""
 
-# The provider may be ahead of a running operation. For everything else both sides must agree.
+# The provider may be ahead of a running operation, and of the next check if it moved money by itself. For everything else
+# both sides must agree.
 _PROVIDER_SQL = """
 SELECT coalesce(order_id::text, intent.reference) AS subject,
        CASE WHEN payment.id IS NULL THEN concat('the provider has an intent in status ', intent.status, ' without a payment')
@@ -64,13 +76,18 @@ SELECT coalesce(order_id::text, intent.reference) AS subject,
             WHEN intent.amount > 0 AND (intent.amount, intent.currency) <> (payment.amount, payment.currency) THEN
                 concat('requested ', payment.amount, ' ', payment.currency, ', the provider has ',
                        intent.amount, ' ', intent.currency)
+            WHEN intent.moved_at > coalesce(payment.checked_at, payment.created_at) - %(grace)s THEN NULL
             WHEN intent.captured <> payment.captured
                  AND NOT (payment.status IN ('capturing', 'voiding') AND intent.captured = payment.amount) THEN
                 concat(payment.status, ' with ', payment.captured, ' captured, by the provider ', intent.captured)
-            WHEN intent.refunded <> payment.refunded AND intent.refunded <> payment.refunded + payment.pending THEN
+            WHEN intent.refunded NOT IN (payment.refunded, payment.refunded + payment.pending) THEN
                 concat(payment.status, ' with ', payment.refunded, ' refunded, by the provider ', intent.refunded)
+            WHEN (intent.disputed, intent.dispute) <> (payment.disputed, payment.dispute) THEN
+                concat(payment.status, ' with ', payment.disputed, ' disputed, by the provider ', intent.disputed)
        END AS problem
-FROM (SELECT * FROM payments_payment WHERE starts_with(reference, 'sb_')) payment
+FROM (SELECT id, order_id, status, amount, currency, authorized, captured, pending, disputed, dispute, reference,
+             checked_at, created_at, refunded - refunded_elsewhere AS refunded
+      FROM payments_payment WHERE starts_with(reference, 'sb_')) payment
 FULL JOIN payments_sandboxintent intent ON intent.reference = payment.reference"""
 
 _CHARGES_SQL = """
@@ -83,14 +100,15 @@ FROM payments_sandboxintent intent LEFT JOIN payments_payment USING (reference)"
 
 _PROVIDER_REFUNDS_SQL = """
 SELECT coalesce(ours.order_id::text, theirs.key) AS subject,
-       CASE WHEN ours.id IS NULL THEN concat('the provider refunded ', theirs.amount, ' without a refund of ours')
+       CASE WHEN ours.id IS NULL AND NOT starts_with(theirs.key, 'dashboard-') THEN
+                concat('the provider refunded ', theirs.amount, ' without a refund of ours')
             WHEN theirs.key IS NULL AND ours.status = 'done' THEN
                 concat(ours.amount, ' refunded, but the provider has no such refund')
             WHEN ours.status = 'refused' AND theirs.key IS NOT NULL THEN 'refused, but the provider made the refund'
             WHEN theirs.amount <> ours.amount THEN concat(ours.amount, ' requested, ', theirs.amount, ' refunded')
        END AS problem
 FROM (SELECT order_id, refund.* FROM payments_refund refund JOIN payments_payment payment ON payment.id = payment_id
-      WHERE starts_with(reference, 'sb_')) ours
+      WHERE starts_with(reference, 'sb_') AND cause NOT IN ('provider', 'other_means')) ours
 FULL JOIN payments_sandboxrefund theirs ON theirs.key = ours.id::text"""
 
 _UNRESOLVED_SQL = """
@@ -104,21 +122,45 @@ SELECT order_id AS subject,
                 concat(status, ' after ', attempt, ' attempts')
        END AS problem
 FROM payments_payment
-WHERE status IN ('processing', 'unknown', 'requires_action', 'capturing', 'voiding', 'refunding')"""
+WHERE status IN ('processing', 'unknown', 'requires_action', 'capturing', 'voiding', 'refunding')
+UNION ALL
+SELECT order_id, CASE WHEN check_at < now() - %(late)s
+                           AND (lease_until BETWEEN now() AND now() + %(late)s) IS NOT TRUE THEN
+    concat(status, ', its comparison with the provider is overdue since ', check_at) END
+FROM payments_payment WHERE check_at IS NOT NULL"""
+
+# A task that staff closed without money is explained in the audit trail.
+_TASKS_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN refunded_elsewhere <> coalesce(paid, 0) THEN
+                concat(refunded_elsewhere, ' refunded by other means, but ', coalesce(paid, 0), ' audited')
+            WHEN waived > coalesce(accepted, 0) THEN
+                concat(waived, ' waived, but ', coalesce(accepted, 0), ' audited')
+       END AS problem
+FROM payments_payment payment
+LEFT JOIN (SELECT object_id, sum((detail ->> 'amount')::bigint) FILTER (WHERE action = 'mark_refunded') AS paid,
+                  sum((detail ->> 'amount')::bigint) FILTER (WHERE action = 'accept') AS accepted
+           FROM shop_auditentry WHERE object_type = 'payment' AND action IN ('mark_refunded', 'accept')
+           GROUP BY object_id) entry ON object_id = payment.id::text
+WHERE refunded_elsewhere > 0 OR waived > 0 OR object_id IS NOT NULL"""
 
 _AUDIT_SQL = """
 SELECT payment_id AS subject,
        CASE WHEN coalesce(refunds, 0) <> coalesce(audited, 0) THEN
            concat(coalesce(refunds, 0), ' refunds by staff, but ', coalesce(audited, 0), ' audited') END AS problem
-FROM (SELECT payment_id::text, count(*) AS refunds FROM payments_refund WHERE actor <> '' GROUP BY payment_id) refund
+FROM (SELECT payment_id::text, count(*) AS refunds FROM payments_refund
+      WHERE actor <> '' AND cause <> 'other_means' GROUP BY payment_id) refund
 FULL JOIN (SELECT object_id AS payment_id, count(*) AS audited FROM shop_auditentry
            WHERE object_type = 'payment' AND action = 'refund' AND actor <> ''
            GROUP BY object_id) entry USING (payment_id)"""
 
 _PAYMENTS_EXTRACT_SQL = """
-SELECT order_id::text, id::text, provider, status, amount, currency, authorized, captured, refunded,
-       created_at < now() - %(grace)s
-FROM payments_payment"""
+SELECT order_id::text, id::text, provider, status, amount, currency, authorized, captured, refunded, disputed, waived,
+       attention, made, coalesce(latest, created_at) < now() - %(grace)s
+FROM payments_payment payment
+LEFT JOIN (SELECT payment_id, string_agg(concat(id, ' ', amount), ', ' ORDER BY id::text COLLATE "C") AS made,
+                  max(at) AS latest
+           FROM payments_refund WHERE status = 'done' GROUP BY payment_id) refund ON payment_id = payment.id"""
 
 DECLARATION = ContextInvariants(
     invariants=(
@@ -174,6 +216,13 @@ DECLARATION = ContextInvariants(
             description="Every refund by staff has its audit entry, and every such entry has its refund.",
             sql=_AUDIT_SQL,
         ),
+        Invariant(
+            number=55,
+            name="tasks_audited",
+            description="What staff refunded by other means, or decided not to refund, has its audit entry, and every "
+            "such entry has its payment.",
+            sql=_TASKS_SQL,
+        ),
     ),
     required_constraints=(
         "payments_payment_order_id_key",
@@ -190,7 +239,8 @@ DECLARATION = ContextInvariants(
     extracts=(
         Extract(
             table="payments",
-            columns="order_id, id, provider, status, amount, currency, authorized, captured, refunded, past_grace_period",
+            columns="order_id, id, provider, status, amount, currency, authorized, captured, refunded, disputed, waived, "
+            "attention, made, past_grace_period",
             key="order_id",
             sql=_PAYMENTS_EXTRACT_SQL,
         ),

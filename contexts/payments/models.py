@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from contexts.payments.interface import PaymentStatus
+from contexts.payments.interface import Attention, DisputeState, PaymentStatus, RefundCause
 from shop.db.leases import LeasedModel
 from shop.ids import uuid7
 
@@ -49,6 +49,29 @@ class Payment(LeasedModel):
     reference = models.CharField(max_length=100, blank=True, help_text="The id of the payment intent at the provider.")
     action_url = models.CharField(max_length=1000, blank=True)
     cancel_wanted = models.BooleanField(default=False)
+    refunded_elsewhere = models.BigIntegerField(
+        default=0, db_default=0, help_text="The part of `refunded` that was not paid back through the provider."
+    )
+    waived = models.BigIntegerField(
+        default=0, db_default=0, help_text="What staff decided not to refund although the order was cancelled."
+    )
+    disputed = models.BigIntegerField(default=0, db_default=0, help_text="What a dispute has taken from the shop.")
+    dispute = models.CharField(max_length=10, choices=_to_choices(DisputeState), default="none", db_default="none")
+    attention = models.CharField(
+        max_length=20,
+        choices=_to_choices(Attention),
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What staff have to decide. Empty if nothing.",
+    )
+    capture_attempts = models.IntegerField(default=0, db_default=0, help_text="Captures that were started.")
+    check_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a settled payment is compared with its provider next. Empty: never."
+    )
+    checked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the provider last reported the state of the payment."
+    )
     version = models.BigIntegerField(default=1, help_text="Raised by every change.")
     sequence = models.BigIntegerField(default=0, help_text="Raised by every published event.")
     created_at = models.DateTimeField(db_default=Now())
@@ -65,10 +88,19 @@ class Payment(LeasedModel):
             ),
             models.UniqueConstraint(fields=["reference"], condition=~Q(reference=""), name="one_payment_per_reference"),
         ]
-        indexes = [models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="payment_due")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="payment_due"),
+            models.Index(fields=["check_at"], condition=Q(check_at__isnull=False), name="payment_check"),
+            models.Index(fields=["attention"], condition=~Q(attention=""), name="payment_attention"),
+        ]
 
     def __str__(self) -> str:
         return f"payment {self.id}"
+
+    @property
+    def refundable(self) -> int:
+        """Return the captured amount that is neither refunded, nor disputed, nor waived, in minor units."""
+        return self.captured - self.refunded - self.disputed - self.waived
 
 
 class Refund(models.Model):
@@ -84,7 +116,8 @@ class Refund(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True, help_text="Keyed hash of the request's body.")
     status = models.CharField(max_length=10, choices=_to_choices(RefundStatus))
     refusal = models.CharField(max_length=200, blank=True, help_text="The provider's reason for a refusal.")
-    actor = models.CharField(max_length=64, blank=True, help_text="Empty if the order was cancelled.")
+    actor = models.CharField(max_length=64, blank=True, help_text="Empty if no member of staff requested it.")
+    cause = models.CharField(max_length=12, choices=_to_choices(RefundCause), default="", db_default="", blank=True)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -99,13 +132,21 @@ class Refund(models.Model):
         return f"refund {self.id}"
 
 
+ACCOUNTS = [
+    ("provider", "owed by the provider"),
+    ("sales", "sales"),
+    ("disputes", "taken by disputes"),
+    ("other_means", "paid by other means"),
+]
+
+
 class LedgerEntry(models.Model):
     """One side of a booking, in minor units; positive is debit. The sides of a booking sum to 0. A trigger keeps the
     table append-only."""
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="entries", db_index=False)
-    booking = models.CharField(max_length=50, help_text="`capture`, or the id of the refund.")
-    account = models.CharField(max_length=20, choices=[("provider", "owed by the provider"), ("sales", "sales")])
+    booking = models.CharField(max_length=50, help_text="`capture`, `dispute` with a number, or the id of the refund.")
+    account = models.CharField(max_length=20, choices=ACCOUNTS)
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     at = models.DateTimeField(db_default=Now())

@@ -60,7 +60,8 @@ WHERE orders.status IN ('confirmed', 'on_hold', 'shipped', 'delivered') AND orde
 
 _CANCELLED_PAYMENT_SQL = """
 SELECT orders.id AS subject,
-       CASE WHEN payment.status NOT IN ('declined', 'voided', 'refunded') OR payment.captured <> payment.refunded THEN
+       CASE WHEN payment.status NOT IN ('declined', 'voided', 'refunded', 'captured')
+                 OR (payment.captured > payment.refunded + payment.waived + payment.disputed AND attention = '') THEN
            orders.status || ', but its payment is ' || payment.status || ' with '
            || (payment.captured - payment.refunded) || ' not refunded' END AS problem
 FROM orders LEFT JOIN payments payment ON order_id = orders.id
@@ -72,7 +73,20 @@ SELECT payment.order_id AS subject,
             WHEN orders.status NOT IN ('confirmed', 'on_hold', 'shipped', 'delivered') THEN
                 payment.captured - payment.refunded || ' captured, but the order is ' || orders.status END AS problem
 FROM payments payment LEFT JOIN orders ON orders.id = payment.order_id
-WHERE payment.captured > payment.refunded AND payment.past_grace_period AND (orders.id IS NULL OR orders.past_grace_period)"""
+WHERE payment.captured > payment.refunded + payment.waived + payment.disputed AND attention = ''
+      AND payment.past_grace_period AND (orders.id IS NULL OR orders.past_grace_period)"""
+
+_REFUNDS_SQL = """
+SELECT payment.order_id AS subject,
+       CASE WHEN coalesce(payment.made, '') <> coalesce(orders.refunds, '') THEN
+                'refunds of the payment: ' || coalesce(payment.made, 'none')
+                || ', of the order: ' || coalesce(orders.refunds, 'none')
+            WHEN payment.refunded <> orders.refunded THEN
+                payment.refunded || ' refunded, ' || orders.refunded || ' according to the order'
+       END AS problem
+FROM payments payment JOIN orders ON orders.id = payment.order_id
+WHERE (payment.made IS NOT NULL OR orders.refunds IS NOT NULL) AND payment.past_grace_period AND orders.past_grace_period
+      AND orders.refunds_past_grace_period"""
 
 _EXPECTED_MESSAGES_SQL = """
 SELECT orders.id AS subject,
@@ -81,7 +95,7 @@ SELECT orders.id AS subject,
             WHEN user_id IS NOT NULL AND coalesce(in_app, '') <> expected_messages THEN
                 'expected messages: ' || expected_messages || ', messages in the app: ' || coalesce(in_app, 'none')
        END AS problem
-FROM (SELECT * FROM orders WHERE past_grace_period) orders
+FROM (SELECT * FROM orders WHERE past_grace_period AND refunds_past_grace_period) orders
 LEFT JOIN (SELECT subject, emails, in_app FROM messages) message ON message.subject = orders.id"""
 
 _RECIPIENT_SQL = """
@@ -180,21 +194,28 @@ _ORDER_INVARIANTS = (
         "undone_is_unpaid",
         PAYMENT_CONTEXTS,
         _CANCELLED_PAYMENT_SQL,
-        "The payment of a rejected or cancelled order is declined, voided or refunded.",
+        "The payment of a rejected or cancelled order is declined, voided or refunded, or the rest is a task for staff.",
     ),
     _cross_context_invariant(
         47,
         "money_has_order",
         PAYMENT_CONTEXTS,
         _CAPTURED_ORDER_SQL,
-        "Every payment that is captured and not refunded belongs to a confirmed order.",
+        "Every payment that is captured and not refunded belongs to a confirmed order, or is a task for staff.",
+    ),
+    _cross_context_invariant(
+        54,
+        "refunds_reach_the_order",
+        PAYMENT_CONTEXTS,
+        _REFUNDS_SQL,
+        "An order has the same refunds as its payment.",
     ),
     _cross_context_invariant(
         48,
         "customer_was_told",
         MESSAGE_CONTEXTS,
         _EXPECTED_MESSAGES_SQL,
-        "A customer receives exactly one message for each reported change of an order's status, and no others.",
+        "A customer receives exactly one message for each reported change of an order's status and each refund, and no others.",
     ),
     _cross_context_invariant(
         49,

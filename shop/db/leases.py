@@ -8,7 +8,7 @@ worker has taken over, and the holder stops.
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -112,8 +112,13 @@ def backoff(attempts: int, first: float = 0.1) -> timedelta:
 
 
 def process_due_rows(model: type[LeasedModel], alias: str, process: Callable[[Any], object]) -> None:
-    """Call `process` with the key of each due row. Errors are logged, so that one row does not stop the others."""
-    for key in list_due_keys(model, alias):
+    """Call `process` with the key of each due row, as `process_rows` does."""
+    process_rows(model, list_due_keys(model, alias), process)
+
+
+def process_rows(model: type[LeasedModel], keys: Iterable[Any], process: Callable[[Any], object]) -> None:
+    """Call `process` with each key. Errors are logged, so that one row does not stop the others."""
+    for key in keys:
         try:
             process(key)
         except OUTAGE_ERRORS as error:

@@ -29,6 +29,10 @@ class NestedComponent:
     _spectacular_annotation = {"suppress_collision_warning": True}
 
 
+class Html:
+    """Stands for an HTML page in the responses of an endpoint. The method returns the HttpResponse itself."""
+
+
 REF_TEMPLATE = "#/components/schemas/{name}"
 KEY_DESCRIPTION = (
     "A client-generated unique key. Retrying with the same key returns the original response. "
@@ -111,8 +115,10 @@ def describe_endpoint(
     doc = inspect.getdoc(method) or ""
     empty = OpenApiResponse(description="Done.")
     described: dict[tuple[int | str, str], object] = {
-        (status, "application/json"): schema or empty for status, schema in responses.items()
+        (status, "application/json"): schema or empty for status, schema in responses.items() if schema is not Html
     }
+    page = OpenApiResponse(str, description="An HTML page.")
+    described |= {(status, "text/html"): page for status, schema in responses.items() if schema is Html}
     described["default", "application/problem+json"] = OpenApiResponse(
         problem, description="Problem details (RFC 9457)."
     )

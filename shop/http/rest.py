@@ -27,6 +27,7 @@ from shop.decoders import warm_up_decoders
 from shop.errors import Forbidden, Unauthenticated
 from shop.http import idempotency, tokens
 from shop.http.field_errors import find_lenient_structs
+from shop.http.openapi import Html as Html  # for declarations of endpoints
 from shop.http.openapi import describe_endpoint
 from shop.http.problems import Problem
 from shop.http.rate_limits import Limiter, collect_keys

@@ -33,6 +33,10 @@ BEFORE_CAPTURE = {
 CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID = (
     replace(one, **BEFORE_CAPTURE) for one in (CANCELLED, SOLD_AND_CANCELLED)
 )
+# The provider refuses the refund: the order ends, and the money is a task for staff.
+OWED, SOLD_AND_OWED = (
+    replace(one, payment="captured", refunded=0, booked=1) for one in (CANCELLED, SOLD_AND_CANCELLED)
+)
 REJECTED = FinalState("rejected", "closed", reservation="released", mails=("order_rejected",))
 REFUSED_AT_ONCE = replace(REJECTED, reservation=None, mails=())
 NEVER_RESERVED, DECLINED, VOIDED = (
@@ -74,6 +78,12 @@ FLOWS = {
         ),
         Flow(
             "cancel", "tok_ok", (201, 200), (CANCELLED, SOLD_AND_CANCELLED, CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID)
+        ),
+        Flow(
+            "refused_refund",
+            "tok_refund_refused",
+            (201, 200),
+            (OWED, SOLD_AND_OWED, CANCELLED_UNPAID, SOLD_AND_CANCELLED_UNPAID),
         ),
         Flow("timeout", "tok_timeout_then_ok", (201,), (SOLD,)),
         Flow(

@@ -33,6 +33,9 @@ LOCAL = settings.TRANSPORT == "local"
 EVERY = int(os.environ.get("SWEEP_EVERY") or (3 if LOCAL else 7))
 EVERY_NTH_OUTAGE = 3  # the same for outages and dropped sessions; odd as well
 ACTIONS = ("raise", "drop") if LOCAL else ("drop", "raise")  # at points before an action, and after it
+CANCELS = [
+    flow for flow, definition in FLOWS.items() if len(definition.answers) == 2
+]  # a second request cancels the order
 DUE_CHECKOUTS_TIMER = "orders.carry_on_due_checkouts"
 
 
@@ -72,14 +75,14 @@ def test_no_flow_passes_fewer_points_than_before(injections, capsys):
 
 
 def test_a_kill_in_a_request_is_recovered_by_a_running_engine(server, mail_server, injections, capsys):
-    here = [s for flow, points in injections.items() if flow != "cancel" for s in points if s.in_request][::EVERY]
+    here = [s for flow, points in injections.items() if flow not in CANCELS for s in points if s.in_request][::EVERY]
     seconds = run_experiment(server, mail_server, here, engine_is_running=True)
     with capsys.disabled():
         print(f"\n{len(here)} kills in requests; {percentiles(seconds)} after the kill")
 
 
 def test_a_kill_in_the_engine_or_a_cancel_is_recovered_by_the_next_process(server, mail_server, injections, capsys):
-    here = [s for flow, points in injections.items() for s in points if flow == "cancel" or not s.in_request][::EVERY]
+    here = [s for flow, points in injections.items() for s in points if flow in CANCELS or not s.in_request][::EVERY]
     seconds = run_in_batches(server, mail_server, here)
     with capsys.disabled():
         print(f"\n{len(here)} kills in the engine and in cancels; {percentiles(seconds)} after another process came")

@@ -100,6 +100,22 @@ def waiting_payment_request(path: str) -> Callable[[InProcessShopper], Request]:
     return build
 
 
+def payment_request(path: str, token: str) -> Callable[[InProcessShopper], Request]:
+    """Build a request of staff about a payment in the status that the token leads to."""
+
+    def build(owner: InProcessShopper) -> Request:
+        order = owner.order(create_sku(5), token=token, email=None).body
+        return Request(path.format(payment=order["payment"]["id"]), headers=idempotency_header())
+
+    return build
+
+
+def movement_request(owner: InProcessShopper) -> Request:
+    order = owner.order(create_sku(5), email=None).body
+    reference = f"sb_{uuid.UUID(order['payment']['id']).hex}"
+    return Request(f"payments/sandbox/{reference}/movements", {"movement": "refund", "amount": 1})
+
+
 def message_request(owner: InProcessShopper) -> Request:
     owner.order(create_sku(5), email=None)
     run_until_idle()
@@ -190,6 +206,17 @@ MATRIX = {
         order_request("payments/{payment}"), (401, 200, 404, 404, 200), "payments.view"
     ),
     "POST payments/<uuid:payment_id>/refunds": Entry(refund_request, STAFF, "payments.refund"),
+    "POST staff/payments/<uuid:payment_id>/capture": Entry(
+        payment_request("staff/payments/{payment}/capture", "tok_ok"), (401, 403, 403, 403, 200), "payments.capture"
+    ),
+    "POST staff/payments/<uuid:payment_id>/void": Entry(
+        payment_request("staff/payments/{payment}/void", "tok_requires_action"),
+        (401, 403, 403, 403, 200),
+        "payments.capture",
+    ),
+    "POST payments/sandbox/<slug:reference>/movements": Entry(
+        movement_request, (401, 403, 403, 403, 200), "payments.refund"
+    ),
     # The page of the provider: its unguessable address is the credential.
     **{
         f"{method} payments/sandbox/<slug:reference>/{decision}": Entry(

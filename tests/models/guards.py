@@ -51,5 +51,16 @@ GUARDS: dict[str, Link] = {
     "checkout.free_after_money": Link("3.6", ("saga_releases_stock_before_payment_is_final",)),
     "payment.notfound_inconclusive": Link("4.1", ("payment_treats_not_found_as_decline",)),
     "payment.force_before_giveup": Link("4.1", ("payment_treats_not_found_as_voided",)),
+    "settlement.ask_before_expiry": Link(
+        "3.5",
+        (
+            "saga_expires_without_asking_provider",
+            "saga_cancels_on_hold_without_asking_provider",
+            "saga_expires_while_provider_is_silent",
+        ),
+    ),
+    "settlement.retry_after_refusal": Link("3.7", ("payment_retries_unanswered_capture",)),
+    "settlement.account_for_amounts": Link("4.4", ("payment_ignores_refunds_at_the_provider",)),
+    "settlement.end_refused_refund": Link("4.4", ("refused_refund_keeps_checkout_open",)),
     "payment.version_guard": Link("4.3", ("payment_save_ignores_version", "payment_save_is_not_fenced")),
 }

@@ -104,7 +104,7 @@ def test_concurrent_handlers_write_one_receipt():
 def test_negative_control_without_the_unique_constraint_there_are_two_receipts():
     order = example_orders.add_order()
     with transaction.atomic(using="notifications"):
-        execute("notifications", "ALTER TABLE notifications_message DROP CONSTRAINT one_message_per_subject")
+        execute("notifications", "ALTER TABLE notifications_message DROP CONSTRAINT one_message_per_occurrence")
         for _ in range(2):
             execute(
                 "notifications",

@@ -221,12 +221,8 @@ cancel(
         what="an order that was paid in time is rejected as expired",
         rule="protocol 3.5: look at the payment, then confirm, or cancel the payment and after that release",
         module="contexts.orders.checkout.steps.authorize",
-        replace="""\
-        if payment.status in AUTHORIZED_STATUSES:
-            record_payment(order, payment)
-            order.step = next_step
-            return""",
-        by="        record_payment(order, payment)",
+        replace="    if payment and payment.status in AUTHORIZED_STATUSES:",
+        by="    if payment and payment.status not in AUTHORIZED_STATUSES and payment.is_undone:",
         caught_by="tests/orders/test_races.py::test_an_order_paid_before_expiry_is_confirmed",
     ),
     Mutant(
@@ -235,7 +231,7 @@ cancel(
         rule="protocol 3.6: money first, stock second; undo is retried without limit",
         module="contexts.orders.checkout.steps.authorize",
         replace="""\
-        if payment.status not in FINAL_PAYMENT_STATUSES:
+        if payment.status not in FINAL_PAYMENT_STATUSES and not payment.is_undone:
             return schedule_retry(order, f"payment is {payment.status}")
 """,
         by="",
@@ -349,5 +345,63 @@ cancel(
 """,
         by="",
         caught_by="tests/orders/test_rate_limits.py::test_an_order_that_was_refused_in_the_response_sends_no_mail",
+    ),
+    Mutant(
+        name="saga_expires_without_asking_provider",
+        what="an order that was paid in time is rejected because the news of the payment was lost",
+        rule="protocol 3.5: no order is rejected for lack of payment before its provider was asked",
+        module="contexts.orders.checkout.steps.authorize",
+        replace="payment = payments.sync(order_id=order.id)",
+        by="payment = next(iter(payments.of_orders(order_ids=(order.id,))), None)",
+        caught_by="tests/orders/test_payment_news.py::test_an_order_that_was_paid_in_time_is_confirmed_although_the_news_was_lost",
+    ),
+    Mutant(
+        name="saga_cancels_on_hold_without_asking_provider",
+        what="an order on hold is cancelled although its money was captured after all",
+        rule="protocol 3.5: no order is rejected for lack of payment before its provider was asked",
+        module="contexts.orders.checkout.steps.capture",
+        replace="payment = payments.sync(order_id=order.id)",
+        by="payment = next(iter(payments.of_orders(order_ids=(order.id,))), None)",
+        caught_by="tests/orders/test_payment_news.py::test_an_order_on_hold_is_not_cancelled_when_the_money_was_captured_after_all",
+    ),
+    Mutant(
+        name="saga_expires_while_provider_is_silent",
+        what="an order is rejected although its provider could not be asked",
+        rule="protocol 3.5: if the provider cannot be asked, the order waits",
+        module="contexts.payments.service.processing",
+        replace="    if not answers:",
+        by="    if not answers and not row:",
+        caught_by="tests/orders/test_payment_news.py::test_an_order_does_not_expire_while_the_provider_cannot_be_asked",
+    ),
+    Mutant(
+        name="refused_refund_keeps_checkout_open",
+        what="a cancelled order whose refund is refused waits for ever, and keeps its stock",
+        rule="protocol 4.4: a refund that cannot be made is a task for staff, and the checkout ends",
+        module="contexts.orders.checkout.steps.authorize",
+        replace="if payment.status not in FINAL_PAYMENT_STATUSES and not payment.is_undone:",
+        by="if payment.status not in FINAL_PAYMENT_STATUSES:",
+        caught_by="tests/orders/test_payment_news.py::test_a_cancel_whose_refund_is_refused_ends_and_is_a_task_for_staff",
+    ),
+    Mutant(
+        name="order_ignores_refunds",
+        what="a refund does not reach the order",
+        rule="protocol 8.2: orders reads the payment again when payments publishes a refund",
+        module="contexts.orders.handlers",
+        replace="""\
+    \"\"\"Record a refund with the order, whether staff, a cancellation or the provider made it.\"\"\"
+    order_payments.refresh(event.order_id)""",
+        by="""\
+    \"\"\"Record a refund with the order, whether staff, a cancellation or the provider made it.\"\"\"\
+""",
+        caught_by="tests/orders/test_payment_news.py::test_a_partial_refund_reaches_the_order_and_its_customer",
+    ),
+    Mutant(
+        name="second_refund_is_not_mailed",
+        what="a customer is notified of the first refund of an order only",
+        rule="the customer is notified of each refund",
+        module="contexts.notifications.handlers",
+        replace="occurrence=str(event.refund_id),",
+        by='occurrence="",',
+        caught_by="tests/orders/test_payment_news.py::test_each_refund_is_mailed_once_and_the_last_one_makes_the_order_refunded",
     ),
 )

@@ -8,8 +8,8 @@ MUTANTS = (
         what="the captured money of a cancelled order is not refunded",
         rule="protocol 3.6: cancel voids, refunds or leaves a tombstone, according to the row of payments",
         module="contexts.payments.service.transitions",
-        replace="if transition.status == PaymentStatus.CAPTURED:",
-        by="if transition.status == PaymentStatus.CAPTURED and transition.booking:",
+        replace="if transition.status == PaymentStatus.CAPTURED and _can_refund_rest(row, changes):",
+        by="if transition.status == PaymentStatus.CAPTURED and transition.bookings:",
         caught_by="tests/payments/test_cancel.py::test_captured_money_is_refunded_in_full",
     ),
     Mutant(
@@ -32,14 +32,8 @@ MUTANTS = (
         what="money is captured after its cancel was requested",
         rule="protocol 4.3: one operation at a time; a payment to be cancelled is not captured",
         module="contexts.payments.service.persistence",
-        replace="""\
-    _BEGIN_OPERATION_SQL.format(
-        assignments="status = 'capturing'", condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted"
-    )""",
-        by="""\
-    _BEGIN_OPERATION_SQL.format(
-        assignments="status = 'capturing'", condition="order_id = %s AND status = 'authorized'"
-    )""",
+        replace="condition=\"order_id = %s AND status = 'authorized' AND NOT cancel_wanted\",",
+        by="condition=\"order_id = %s AND status = 'authorized'\",",
         caught_by="tests/payments/test_reconciler.py::test_a_cancel_that_died_after_its_first_write_is_resumed_and_captures_nothing",
     ),
     Mutant(
@@ -69,8 +63,8 @@ MUTANTS = (
         what="an unanswered refund is repeated under another key, and refunds twice",
         rule="protocol 4.2: a call is repeated with the same key",
         module="contexts.payments.service.processing",
-        replace="return provider.refund(reference=row.reference, amount=amount, key=str(row.refund_id))",
-        by='return provider.refund(reference=row.reference, amount=amount, key=f"{row.refund_id} {row.attempt}")',
+        replace="response = provider.refund(reference=row.reference, amount=amount, key=str(row.refund_id))",
+        by='response = provider.refund(reference=row.reference, amount=amount, key=f"{row.refund_id} {row.attempt}")',
         caught_by="tests/payments/test_refunds.py::test_a_refund_without_response_is_pending_and_completed_later",
     ),
     Mutant(
@@ -78,10 +72,8 @@ MUTANTS = (
         what="a capture starts while another one is running",
         rule="protocol 4.3: one operation at a time per payment, started by a conditional UPDATE",
         module="contexts.payments.service.persistence",
-        replace="        assignments=\"status = 'capturing'\", condition=\"order_id = %s AND status = 'authorized' AND NOT cancel_wanted\"",
-        by="""\
-        assignments="status = 'capturing'",
-        condition="order_id = %s AND status IN ('authorized', 'capturing') AND NOT cancel_wanted",""",
+        replace="condition=\"order_id = %s AND status = 'authorized' AND NOT cancel_wanted\",",
+        by="condition=\"order_id = %s AND status IN ('authorized', 'capturing') AND NOT cancel_wanted\",",
         caught_by="tests/payments/test_capture.py::test_a_repeat_during_the_provider_call_returns_capturing",
     ),
     Mutant(
@@ -164,7 +156,7 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         what="more is refunded than was captured: neither the condition nor the CHECK prevents it",
         rule="protocol 7.2: a CHECK keeps the sum of refunds within the captured amount",
         module="contexts.payments.service.persistence",
-        replace='AND refunded + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",',
+        replace='AND refunded + disputed + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",',
         by='AND coalesce(%s, 0) <= amount AND currency = coalesce(%s, currency)""",',
         caught_by="tests/payments/test_refunds.py::test_a_refund_above_the_remainder_is_refused",
         fails_with="contexts.payments.service.refunds.RefundRefused",
@@ -175,5 +167,61 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
                 "'constraints': [models.CheckConstraint(condition=models.Q(('amount__gte', models.F('pending')), ('pending__gte', 0), ('refunded__gte', 0)), name='refunds_within_captured'), models.CheckConstraint(condition=models.Q(('authorized__lte', models.F('amount')), ('captured__lte', models.F('authorized'))), name='captured_within_authorized'), models.UniqueConstraint(condition=models.Q(('reference', ''), _negated=True), fields=('reference',), name='one_payment_per_reference')],",
             ),
         ),
+    ),
+    Mutant(
+        name="payment_retries_unanswered_capture",
+        what="a capture without a response starts again under another key, and may take the money twice",
+        rule="protocol 3.7: another capture starts only after a definite refusal",
+        module="contexts.payments.service.persistence",
+        replace="condition=\"id = %s AND status IN ('authorized', 'capture_refused') AND NOT cancel_wanted\",",
+        by="condition=\"id = %s AND status IN ('authorized', 'capture_refused', 'capturing') AND NOT cancel_wanted\",",
+        caught_by="tests/payments/test_capture_retry.py::test_an_unanswered_capture_is_repeated_with_its_own_key_and_never_started_again",
+    ),
+    Mutant(
+        name="payment_never_retries_refused_capture",
+        what="a refused capture is not tried again by schedule",
+        rule="protocol 3.7: a refused capture is tried again until the order is cancelled",
+        module="contexts.payments.service.checks",
+        replace="captures.recapture(payment_id)",
+        by="pass",
+        caught_by="tests/payments/test_capture_retry.py::test_the_schedule_tries_later_and_later_until_the_order_is_cancelled",
+    ),
+    Mutant(
+        name="payment_ignores_refunds_at_the_provider",
+        what="what the provider refunded by itself is not known when the rest is refunded",
+        rule="protocol 4.4: a refused refund accounts for the amounts of the provider",
+        module="contexts.payments.service.processing",
+        replace="return msgspec.structs.replace(response, amounts=_retrieve(provider, row).amounts)",
+        by="return response",
+        caught_by="tests/payments/test_money_moved.py::test_a_cancel_after_a_partial_refund_at_the_provider_refunds_only_the_rest",
+    ),
+    Mutant(
+        name="payment_applies_outdated_amounts",
+        what="a refund that is known already is booked again",
+        rule="protocol 4.4: amounts are applied only if they are more than the known ones",
+        module="contexts.payments.service.movements",
+        replace="found = min(amounts.refunded - (refunded - elsewhere), captured - refunded)",
+        by="found = min(amounts.refunded, captured - refunded)",
+        caught_by="tests/payments/test_money_moved.py::test_a_refund_at_the_provider_is_learned_booked_and_published",
+    ),
+    Mutant(
+        name="sandbox_page_decides_on_get",
+        what="showing the page of the provider approves the payment",
+        rule="API: GET changes nothing",
+        module="contexts.payments.rest.sandbox",
+        replace="    state = _get_sandbox().describe(reference=reference)",
+        by="""\
+    _get_sandbox().approve(reference=reference)
+    state = _get_sandbox().describe(reference=reference)""",
+        caught_by="tests/payments/test_rest.py::test_the_page_of_the_sandbox_is_html_and_changes_nothing[approve]",
+    ),
+    Mutant(
+        name="sandbox_redirects_to_strangers",
+        what="the page of the sandbox sends customers to any address",
+        rule="API: a return_url belongs to the shop or to a storefront that it knows",
+        module="contexts.payments.rest.sandbox",
+        replace='if url.scheme not in ("http", "https") or not (is_known or host in _LOOPBACK_HOSTS):',
+        by="if not url.scheme:",
+        caught_by="tests/payments/test_rest.py::test_a_return_url_of_a_stranger_is_refused_and_decides_nothing[https://evil.example/]",
     ),
 )

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import connections
 
 from contexts.payments.interface import Payment, PaymentMethod, payments
-from shop.db.database import fetch_rows
+from contexts.payments.providers import sandbox
+from shop.db.database import execute, fetch_rows
 from shop.ids import uuid7
 from shop.money import Money
 from tests.concurrency import eventually
@@ -89,6 +90,18 @@ def reconcile_to_status(order_id: UUID, *statuses: str) -> Payment:
 def reconcile_until(condition: Callable[[], bool]) -> None:
     """Run the reconciler until a condition is true."""
     eventually(condition, run_payment_timers)
+
+
+def move_money(payment: Payment, movement: str, amount: int | None = None) -> None:
+    """Move money at the sandbox without a request of the shop, which does not notify it."""
+    sandbox.provider.move_money(reference=f"sb_{payment.id.hex}", movement=sandbox.Movement(movement), amount=amount)
+
+
+def check_now(payment: Payment) -> None:
+    """Make the next comparison of a payment with its provider due, and run it."""
+    execute("payments", "UPDATE payments_payment SET check_at = now() WHERE id = %s", [payment.id])
+    checks = f"SELECT check_at > now() AND due_at IS NULL FROM payments_payment WHERE id = '{payment.id}'"
+    reconcile_until(lambda: fetch_rows("payments", checks) == [(True,)])
 
 
 class BackgroundTask:

@@ -13,6 +13,7 @@ from tests.payments.operations import (
     BackgroundTask,
     authorize,
     authorize_and_capture,
+    check_now,
     get_payment,
     published_events,
     read_ledger,
@@ -106,12 +107,21 @@ def test_a_refund_without_response_is_completed_once(register_provider):
     assert published_events(payment.order_id)[2:] == ["payment_refunded", "payment_resolved"]
 
 
+def test_a_refused_refund_ends_the_cancel_and_is_a_task_for_staff(register_provider):
+    payment = payments.cancel(order_id=authorize_and_capture(provider=register_provider(RefusingSandbox())).order_id)
+    assert (payment.status, payment.attention, payment.is_undone) == ("captured", "refund_refused", True)
+    assert published_events(payment.order_id)[2:] == ["payment_needs_attention"]
+
+
 def test_a_refused_refund_is_retried_until_accepted(register_provider):
     provider = RefusingSandbox()
     payment = payments.cancel(order_id=authorize_and_capture(provider=register_provider(provider)).order_id)
-    assert payment.status == "refunding"
+    check_now(payment)
+    assert get_payment(payment.order_id).attention == "refund_refused"
     provider.refuses = False
-    reconcile_to_status(payment.order_id, "refunded")
+    check_now(payment)
+    after = get_payment(payment.order_id)
+    assert (after.status, after.attention, read_provider_refunds(payment)) == ("refunded", None, [2000])
 
 
 @pytest.mark.parametrize("after", [False, True])

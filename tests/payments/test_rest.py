@@ -1,9 +1,13 @@
 """REST API of payments: staff read and refund, the sandbox's customer decides, and invalid requests are refused."""
 
+import html
 import json
+import re
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 
 from contexts.payments.interface import payments
 from shop.db.database import execute
@@ -165,11 +169,49 @@ def test_customer_declines_and_the_payment_is_resolved_at_once():
     assert get_payment(payment.order_id).reason == "declined_by_customer"
 
 
-def test_customer_who_follows_the_action_url_approves():
+FORM = "application/x-www-form-urlencoded"
+
+
+def page_of(payment):
+    return "/api/" + payment.action.url.partition("/api/")[2]
+
+
+@pytest.mark.parametrize("decision", ["approve", "decline"])
+def test_the_page_of_the_sandbox_is_html_and_changes_nothing(decision):
     payment = authorize("tok_requires_action")
-    path = payment.action.url.partition("/api/")[2]
-    assert Client().get(f"/api/{path}").json()["status"] == "authorized"
-    assert get_payment(payment.order_id).action is None
+    answer = Client().get(page_of(payment).replace("approve", decision))
+    assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == (200, "text/html")
+    page = answer.content.decode()
+    assert page.count('<form method="post"') == 2
+    assert "20.00 EUR" in page
+    assert read_sandbox_intent(payment)["status"] == "requires_action"
+    assert get_payment(payment.order_id).status == "requires_action"
+
+
+@pytest.mark.parametrize(("decision", "status"), [("approve", "authorized"), ("decline", "declined")])
+def test_a_form_of_the_page_sends_the_customer_back_to_the_shop(decision, status):
+    payment, back = authorize("tok_requires_action"), f"{settings.SITE_URL}/thanks?order=1&x=%C3%A9"
+    page = Client().get(page_of(payment), {"return_url": back}).content.decode()
+    [action] = [action for action in re.findall(r'action="([^"]+)"', page) if action.startswith(decision)]
+    path = page_of(payment).rpartition("/")[0] + "/" + html.unescape(action)
+    answer = Client().post(path, "decision=x", content_type=FORM)
+    assert (answer.status_code, answer.headers["Location"]) == (303, back)
+    assert get_payment(payment.order_id).status == status
+
+
+def test_a_form_without_a_return_url_ends_on_a_page():
+    payment = authorize("tok_requires_action")
+    answer = Client().post(page_of(payment), headers={"Accept": "text/html,*/*"})
+    assert (answer.status_code, b"authorized" in answer.content) == (200, True)
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/", "javascript:alert(1)", "//evil.example", "https://[", "/x"])
+def test_a_return_url_of_a_stranger_is_refused_and_decides_nothing(url):
+    payment = authorize("tok_requires_action")
+    path = f"{page_of(payment)}?return_url={quote(url, safe='')}"
+    for answer in (Client().get(path), Client().post(path, "decision=x", content_type=FORM)):
+        assert (answer.status_code, answer.json()["code"]) == (400, "payments.return_url_not_allowed")
+    assert get_payment(payment.order_id).status == "requires_action"
 
 
 @pytest.mark.parametrize("state", ["approved", "authorized", "cancelled"])

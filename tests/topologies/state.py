@@ -22,7 +22,8 @@ EXCLUDED_TABLES = {
 }  # fmt: skip
 RANDOM_COLUMNS = {"id", "number", "message_id", "digest", "password", "fingerprint", "scope", "document"}
 RETRY_COLUMNS = {  # attempts, leases and due times
-    "attempt", "attempts", "confirms", "captures", "due_at", "lease_until", "starts", "tries", "woken",
+    "attempt", "attempts", "check_at", "checked_at", "confirms", "captures", "due_at", "lease_until", "starts",
+    "tries", "woken",
 }  # fmt: skip
 
 # The names of rows, in this order: a name may contain those before it.

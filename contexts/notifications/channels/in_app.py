@@ -9,6 +9,7 @@ _TEXTS = {
     MessageTemplate.ORDER_PUT_ON_HOLD: (
         "Order {number} is on hold: we could not collect your payment. We keep your goods for you."
     ),
+    MessageTemplate.ORDER_REFUNDED: "{amount} of order {number} was refunded.",
     MessageTemplate.WELCOME: "Welcome to Satsuma! You will find updates about your orders here.",
 }
 _REASON_TEXTS = {  # by the last part of the code for which the order was rejected

@@ -50,8 +50,9 @@ class NewMessage(NamedTuple):
 
 # Existing messages stay as they are, so that a repeated event changes nothing.
 _INSERT_MESSAGES_SQL = PreparedStatement("""
-INSERT INTO notifications_message (id, order_id, user_id, template, channel, text, message_id, status, sent_at, due_at)
-SELECT id, %s, %s, %s, channel, text, message_id,
+INSERT INTO notifications_message
+    (id, order_id, user_id, template, occurrence, channel, text, message_id, status, sent_at, due_at)
+SELECT id, %s, %s, %s, %s, channel, text, message_id,
        CASE channel WHEN 'email' THEN 'waiting' ELSE 'sent' END,
        CASE channel WHEN 'in_app' THEN now() END,
        CASE channel WHEN 'email' THEN now() END
@@ -66,18 +67,20 @@ def write_order_message(
     user_id: UUID | None,
     number: str,
     reason: str = "",
+    occurrence: str = "",
     **values: object,
 ) -> None:
     """Write an e-mail about an order, due now, and for a registered customer an in-app message.
 
     reason: the error code for which the order was rejected.
+    occurrence: what distinguishes messages of the same template about one order, such as the id of a refund.
     values: further values of the in-app text.
     """
     messages = [_build_email()]
     if user_id:
         text = in_app.render(template, reason=reason, number=number, **values)
         messages.append(NewMessage(uuid7(), Channel.IN_APP, text))
-    _insert_messages(order_id, user_id, template, messages)
+    _insert_messages(order_id, user_id, template, messages, occurrence)
 
 
 def _build_email() -> NewMessage:
@@ -108,11 +111,15 @@ def write_welcome_message(user_id: UUID) -> None:
 
 
 def _insert_messages(
-    order_id: UUID | None, user_id: UUID | None, template: MessageTemplate, messages: list[NewMessage]
+    order_id: UUID | None,
+    user_id: UUID | None,
+    template: MessageTemplate,
+    messages: list[NewMessage],
+    occurrence: str = "",
 ) -> None:
     columns = [list(column) for column in zip(*messages, strict=True)]
     with transaction(ALIAS):
-        execute(ALIAS, _INSERT_MESSAGES_SQL, [order_id, user_id, template, *columns])
+        execute(ALIAS, _INSERT_MESSAGES_SQL, [order_id, user_id, template, occurrence, *columns])
 
 
 def list_inbox(user_id: UUID) -> QuerySet[Message, InboxRow]:

@@ -112,7 +112,10 @@ def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | Non
 def _build_email(message: Message, order: OrderSummary | None) -> email.OutgoingEmail:
     if order is None:
         raise email.Refused("orders does not know this order")
-    subject, text = email.render(MessageTemplate(message.template), order=order, site=settings.SITE_URL)
+    refund = next((refund for refund in order.refunds if str(refund.id) == message.occurrence), None)
+    if message.template == MessageTemplate.ORDER_REFUNDED and refund is None:
+        raise email.Deferred("orders does not know this refund yet")
+    subject, text = email.render(MessageTemplate(message.template), order=order, refund=refund, site=settings.SITE_URL)
     return email.OutgoingEmail(message_id=message.message_id, to=order.email, subject=subject, text=text)
 
 

@@ -66,7 +66,8 @@ def release_lease(order: Order, pause: Pause) -> Iterator[None]:
     The block may write more into the same transaction. Raises NoRowChanged if the order was woken meanwhile or the
     lease is lost.
     """
-    can_expire = order.step == Step.AUTHORIZING or order.status == OrderStatus.ON_HOLD
+    # An expired order waits for a provider that could not be asked.
+    can_expire = (order.step == Step.AUTHORIZING or order.status == OrderStatus.ON_HOLD) and not order.is_expired
     due = FromNow(pause.delay, at_latest="expires_at" if can_expire else "NULL")
     checkpoint = {name: getattr(order, name) for name in CHECKPOINT_COLUMNS}
     changes = {**checkpoint, **pause.changes, "lease_until": None, "due_at": due}

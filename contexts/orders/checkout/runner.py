@@ -112,4 +112,4 @@ def _compensate_if_cancelled_or_expired(order: Order) -> None:
     elif order.is_expired and order.step in (Step.RESERVING, Step.AUTHORIZING):
         authorize.on_expired(order, next_step=NEXT[Step.AUTHORIZING], undo_step=UNDO_EVERYTHING)
     elif order.is_expired and order.status == OrderStatus.ON_HOLD:
-        cancel(order, "not_paid", "The payment could not be taken in time.", undo_step=UNDO_EVERYTHING)
+        capture.on_expired(order, undo_step=UNDO_EVERYTHING)

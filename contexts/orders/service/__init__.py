@@ -11,5 +11,5 @@ class LocalOrders(Orders):
     """The interface of orders, in this process."""
 
     def summaries(self, *, order_ids: tuple[UUID, ...]) -> tuple[OrderSummary, ...]:
-        orders = Order.objects.filter(pk__in=order_ids).prefetch_related("lines")
+        orders = Order.objects.filter(pk__in=order_ids).select_related("payment_summary").prefetch_related("lines")
         return tuple(to_summary(order) for order in orders)

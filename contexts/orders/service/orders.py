@@ -203,7 +203,7 @@ def is_busy(order_id: UUID) -> bool:
 
 def get(order_id: UUID) -> Order:
     """Return an order with its lines. Raises OrderNotFound."""
-    order = Order.objects.filter(pk=order_id).prefetch_related("lines").first()
+    order = Order.objects.filter(pk=order_id).select_related("payment_summary").prefetch_related("lines").first()
     if order is None:
         raise OrderNotFound
     return order
@@ -222,4 +222,4 @@ def list_for_user(user_id: UUID | None) -> QuerySet[Order]:
     """Return the orders of a customer. Raises Unauthenticated for a guest."""
     if user_id is None:
         raise Unauthenticated
-    return Order.objects.filter(user_id=user_id).prefetch_related("lines")
+    return Order.objects.filter(user_id=user_id).select_related("payment_summary").prefetch_related("lines")

@@ -1,17 +1,18 @@
 """Build what others see of an order's row: the API's view, the summary for other contexts, the outcome of placing it."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
 
 from contexts.orders import models
-from contexts.orders.interface import OrderLine, OrderStatus, OrderSummary
+from contexts.orders.interface import OrderLine, OrderRefund, OrderStatus, OrderSummary
 from contexts.orders.models import Order
 from contexts.orders.service.cancellation import can_customer_cancel
 from contexts.orders.service.carts import Totals
+from contexts.orders.service.payment_amounts import PaymentAmounts, compute_payment_amounts, get_summary
 from contexts.orders.service.placing import Address
 from shop.decoders import warm_up_decoders
 from shop.errors import Conflict, get_error_class
@@ -37,6 +38,28 @@ class PaymentView(msgspec.Struct, kw_only=True):
     action: Action | None = None
 
 
+class OrderTotals(Totals, kw_only=True):
+    """The total, its parts, and what was paid and refunded of it."""
+
+    paid: Money
+    refunded: Money
+    due: Money
+
+
+class RefundEntry(msgspec.Struct, kw_only=True):
+    """A refund of an order."""
+
+    id: UUID
+    amount: Money
+    at: datetime
+
+
+PaymentStatus = Literal[
+    "pending", "processing", "authorized", "partially_paid", "paid", "overpaid", "partially_refunded", "refunded",
+    "voided", "failed",
+]  # fmt: skip
+
+
 class Shipment(msgspec.Struct, kw_only=True):
     """A parcel."""
 
@@ -52,8 +75,11 @@ class OrderView(msgspec.Struct, kw_only=True):
     created_at: datetime | None
     email: str
     lines: list[OrderLine]
-    totals: Totals
+    totals: OrderTotals
     payment: PaymentView
+    payment_status: PaymentStatus
+    dispute: Literal["none", "open", "won", "lost"]
+    refunds: list[RefundEntry]
     shipments: list[Shipment]
     shipping_address: Address
     cancel_requested: bool
@@ -79,7 +105,7 @@ class OrderWasCancelled(Conflict):
 
 def to_view(order: Order) -> OrderView:
     """Build the view of an order for its customer."""
-    action = order.payment_action
+    action, amounts = order.payment_action, compute_payment_amounts(order)
     return OrderView(
         id=order.id,
         number=order.number,
@@ -87,10 +113,13 @@ def to_view(order: Order) -> OrderView:
         created_at=order.created_at,
         email=order.email,
         lines=[to_line(line, order.currency) for line in order.lines.all()],
-        totals=_to_totals(order),
+        totals=_to_totals(order, amounts),
         payment=PaymentView(
-            id=order.payment_id, status=order.payment_status or "none", action=Action(**action) if action else None
+            id=order.payment_id, status=amounts.status or "none", action=Action(**action) if action else None
         ),
+        payment_status=cast(PaymentStatus, amounts.payment_status),
+        dispute=cast(Literal["none", "open", "won", "lost"], amounts.dispute),
+        refunds=[_to_refund(refund, order.currency) for refund in _get_refunds(order)],
         shipments=[],
         shipping_address=msgspec.convert(order.shipping_address, Address),
         cancel_requested=order.cancel_requested_at is not None,
@@ -100,8 +129,10 @@ def to_view(order: Order) -> OrderView:
 
 
 def to_timeline(order: Order) -> list[TimelineEntry]:
-    """Build the timeline of an order, the oldest entry first."""
-    return msgspec.convert(order.timeline, list[TimelineEntry])
+    """Build the timeline of an order, with what happened to its payment later, the oldest entry first."""
+    summary = get_summary(order)
+    entries = msgspec.convert([*order.timeline, *(summary.timeline if summary else ())], list[TimelineEntry])
+    return sorted(entries, key=lambda entry: entry.at)
 
 
 def to_summary(order: Order) -> OrderSummary:
@@ -115,6 +146,10 @@ def to_summary(order: Order) -> OrderSummary:
         lines=tuple(to_line(line, order.currency) for line in order.lines.all()),
         total=Money(order.total, order.currency),
         link=build_link(order),
+        refunds=tuple(
+            OrderRefund(id=UUID(refund["id"]), amount=Money(refund["amount"], order.currency))
+            for refund in _get_refunds(order)
+        ),
     )
 
 
@@ -129,13 +164,29 @@ def to_line(line: models.OrderLine, currency: str) -> OrderLine:
     )
 
 
-def _to_totals(order: Order) -> Totals:
-    return Totals(
+def _get_refunds(order: Order) -> list[dict[str, Any]]:  # as `order_payments` stores them
+    summary = get_summary(order)
+    return summary.refunds if summary else []
+
+
+def _to_refund(refund: dict[str, Any], currency: str) -> RefundEntry:
+    return RefundEntry(
+        id=UUID(refund["id"]),
+        amount=Money(refund["amount"], currency),
+        at=datetime.fromisoformat(refund["at"]),
+    )
+
+
+def _to_totals(order: Order, amounts: PaymentAmounts) -> OrderTotals:
+    return OrderTotals(
         items=Money(order.items_total, order.currency),
         discount=Money(order.discount_total, order.currency),
         shipping=Money(order.shipping_total, order.currency),
         tax=Money(order.tax_total, order.currency),
         total=Money(order.total, order.currency),
+        paid=Money(amounts.paid, order.currency),
+        refunded=Money(amounts.refunded, order.currency),
+        due=Money(amounts.due, order.currency),
     )
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
+from contexts.payments.interface import DisputeState
 from shop.money import Money
 
 
@@ -29,12 +30,29 @@ class ProviderStatus(StrEnum):
     UNKNOWN = "unknown"  # never returned by an adapter: it stands for Unavailable
 
 
+class ProviderAmounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Amounts that the provider has moved for a payment so far, in minor units, also without a request of the shop.
+
+    captured and refunded only grow. disputed is what a dispute has taken from the shop, and falls when it is won.
+    """
+
+    authorized: int
+    captured: int
+    refunded: int
+    disputed: int = 0
+    dispute: DisputeState = DisputeState.NONE
+
+
 class ProviderResponse(msgspec.Struct, frozen=True):
-    """A definite response of a provider."""
+    """A definite response of a provider.
+
+    amounts: the amounts after the call, where the provider reports them with it.
+    """
 
     status: ProviderStatus
     reason: str = ""
     action_url: str = ""
+    amounts: ProviderAmounts | None = None
 
 
 class Provider(Protocol):
@@ -50,7 +68,7 @@ class Provider(Protocol):
         """Create the intent and authorize the amount. A repeat reports the state; a cancelled intent stays cancelled."""
 
     def retrieve(self, *, reference: str) -> ProviderResponse:
-        """Return the exact state of the intent."""
+        """Return the exact state of the intent, with its amounts."""
 
     def capture(self, *, reference: str, amount: Money, key: str) -> ProviderResponse:
         """Capture the amount. The result is `captured`, or `refused` if it is definitely impossible."""

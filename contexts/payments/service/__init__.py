@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from contexts.payments.interface import Payment, PaymentMethod, Payments
+from contexts.payments.interface import Payment, PaymentMethod, Payments, Refund
 from contexts.payments.service import operations
 from shop.money import Money
 
@@ -21,5 +21,11 @@ class LocalPayments(Payments):
     def cancel(self, *, order_id: UUID) -> Payment | None:
         return operations.cancel(order_id)
 
+    def sync(self, *, order_id: UUID) -> Payment | None:
+        return operations.sync(order_id)
+
     def of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
         return operations.of_orders(order_ids)
+
+    def refunds_of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Refund, ...]:
+        return operations.refunds_of_orders(order_ids)

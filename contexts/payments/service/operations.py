@@ -5,10 +5,18 @@ from uuid import UUID
 from django.conf import settings
 
 from contexts.payments import events, interface, providers
-from contexts.payments.interface import Action, NotCapturable, PaymentMethod, PaymentStatus
-from contexts.payments.models import ALIAS, Payment
+from contexts.payments.interface import (
+    Action,
+    Attention,
+    DisputeState,
+    NotCapturable,
+    PaymentMethod,
+    PaymentStatus,
+    RefundCause,
+)
+from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
 from contexts.payments.service import persistence, processing
-from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, FINAL_STATUSES
+from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, FINAL_STATUSES, is_undone
 from shop.db.database import transaction
 from shop.errors import Closed, NotFound
 from shop.ids import uuid7
@@ -72,11 +80,13 @@ def capture(order_id: UUID) -> interface.Payment:
     return to_payment(row)
 
 
-def cancel(order_id: UUID) -> interface.Payment | None:
+def cancel(
+    order_id: UUID, *, report_by: processing.ReportBy = processing.ReportBy.RESPONSE
+) -> interface.Payment | None:
     """Void or refund the payment of an order. Leave a tombstone if there is none yet."""
     row = persistence.request_cancel(order_id)
     if row:
-        return to_payment(row if row.woken else processing.advance_payment(row))
+        return to_payment(row if row.woken else processing.advance_payment(row, report_by=report_by))
     if persistence.insert_payment(_build_tombstone(order_id)):
         return None
     row = Payment.objects.get(order_id=order_id)
@@ -102,6 +112,12 @@ def of_orders(order_ids: tuple[UUID, ...]) -> tuple[interface.Payment, ...]:
     return tuple(to_payment(row) for row in found)
 
 
+def refunds_of_orders(order_ids: tuple[UUID, ...]) -> tuple[interface.Refund, ...]:
+    """Return the refunds that were made of the payments of these orders, the oldest first."""
+    made = Refund.objects.filter(payment__order_id__in=order_ids, status=RefundStatus.DONE)
+    return tuple(_to_refund(refund) for refund in made.select_related("payment").order_by("id"))
+
+
 def to_payment(row: Payment) -> interface.Payment:
     """Convert a payment's row to the DTO of the interface."""
     status = PaymentStatus(row.status)
@@ -114,12 +130,47 @@ def to_payment(row: Payment) -> interface.Payment:
         refunded=Money(row.refunded, row.currency),
         action=Action(type="redirect", url=row.action_url) if needs_action else None,
         reason=row.reason,
+        version=row.sequence,
+        captured=Money(row.captured, row.currency),
+        disputed=Money(row.disputed, row.currency),
+        dispute=DisputeState(row.dispute),
+        attention=Attention(row.attention) if row.attention else None,
+        is_undone=is_undone(row),
     )
+
+
+def _to_refund(refund: Refund) -> interface.Refund:
+    # Rows of an older release have no cause.
+    cause = refund.cause or (RefundCause.STAFF if refund.actor else RefundCause.CANCELLATION)
+    return interface.Refund(
+        id=refund.id,
+        order_id=refund.payment.order_id,
+        amount=Money(refund.amount, refund.payment.currency),
+        cause=RefundCause(cause),
+    )
+
+
+def sync(order_id: UUID) -> interface.Payment | None:
+    """Ask the provider of an order's payment for its state now. None without a payment. Raises Unavailable."""
+    row = persistence.find_payment_of_order(order_id)
+    if row is None or not row.reference:
+        return to_payment(row) if row and row.provider else None
+    return to_payment(processing.ask_provider(row.id))
 
 
 def sync_by_reference(reference: str) -> interface.Payment:
     """Synchronize a payment with its provider after a notification, which by itself proves nothing. Raises NotFound."""
+    row = _find_by_reference(reference)
+    return to_payment(processing.sync_payment(row.id) or row)
+
+
+def get_by_reference(reference: str) -> interface.Payment:
+    """Return the payment with this reference at its provider, without asking the provider. Raises NotFound."""
+    return to_payment(_find_by_reference(reference))
+
+
+def _find_by_reference(reference: str) -> Payment:
     row = persistence.find_payment_by_reference(reference)
     if row is None:
         raise NotFound
-    return to_payment(processing.sync_payment(row.id) or row)
+    return row

@@ -13,8 +13,9 @@ from django.conf import settings
 
 from contexts.payments.interface import PaymentStatus
 from contexts.payments.models import ALIAS, Payment, Refund
+from contexts.payments.service.changes import Transition
 from contexts.payments.service.ledger import insert_booking, update_refunds
-from contexts.payments.service.transitions import FINAL_STATUSES, RECONCILED_STATUSES, Transition
+from contexts.payments.service.transitions import FINAL_STATUSES, RECONCILED_STATUSES
 from shop.db.database import (
     NoRowChanged,
     PreparedStatement,
@@ -31,6 +32,15 @@ from shop.money import Money
 # A payment that waits for its customer is polled this many times less often than one with an unknown outcome, because
 # the provider's page triggers a check when the customer has decided.
 CUSTOMER_ACTION_DELAY_FACTOR = 15
+
+CHECKED_STATUSES = (  # settled, but the provider may move money by itself
+    PaymentStatus.AUTHORIZED,
+    PaymentStatus.CAPTURED,
+    PaymentStatus.CAPTURE_REFUSED,
+    PaymentStatus.DECLINED,
+    PaymentStatus.VOIDED,
+    PaymentStatus.REFUNDED,
+)
 
 _NEW_ROW_COLUMNS = (
     "id",
@@ -65,13 +75,23 @@ UPDATE payments_payment SET {{assignments}}, version = version + 1, attempt = at
 WHERE {{condition}} RETURNING {build_column_list(Payment)}"""
 _BEGIN_CAPTURE_SQL = PreparedStatement(
     _BEGIN_OPERATION_SQL.format(
-        assignments="status = 'capturing'", condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted"
+        assignments="status = 'capturing', capture_attempts = capture_attempts + 1",
+        condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted",
     )
 )
+# Only a definite refusal is followed by another capture; a running one is repeated with its own key.
+_BEGIN_RECAPTURE_SQL = _BEGIN_OPERATION_SQL.format(
+    assignments="status = 'capturing', capture_attempts = capture_attempts + 1",
+    condition="id = %s AND status IN ('authorized', 'capture_refused') AND NOT cancel_wanted",
+)
+_BEGIN_REFUND_RETRY_SQL = _BEGIN_OPERATION_SQL.format(
+    assignments="attention = ''",
+    condition="id = %s AND status = 'captured' AND cancel_wanted AND attention = 'refund_refused'",
+)
 _BEGIN_REFUND_SQL = _BEGIN_OPERATION_SQL.format(
-    assignments="status = 'refunding', refund_id = %s, pending = coalesce(%s, captured - refunded)",
-    condition="""id = %s AND status = 'captured' AND NOT cancel_wanted AND refunded < captured
-             AND refunded + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",
+    assignments="status = 'refunding', refund_id = %s, pending = coalesce(%s, captured - refunded - disputed)",
+    condition="""id = %s AND status = 'captured' AND NOT cancel_wanted AND refunded + disputed < captured
+             AND refunded + disputed + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",
 )
 
 # A running capture or refund is not interrupted: the lease holder continues with the cancel when it has the outcome.
@@ -87,6 +107,11 @@ _STATE_COLUMNS = (
     "authorized",
     "captured",
     "refunded",
+    "refunded_elsewhere",
+    "waived",
+    "disputed",
+    "dispute",
+    "attention",
     "pending",
     "refund_id",
     "reason",
@@ -94,11 +119,14 @@ _STATE_COLUMNS = (
     "cancel_wanted",
     "sequence",
 )
-# Each takes one value of `_to_saved_values`.
+# Each takes its values of `_to_saved_values`.
 _SAVED_VALUES = {
     **dict.fromkeys(_STATE_COLUMNS, "%s"),
     "lease_until": "CASE WHEN %s THEN lease_until END",
     "due_at": "CASE WHEN woken THEN now() ELSE now() + %s::interval END",
+    "checked_at": "CASE WHEN %s THEN now() ELSE checked_at END",
+    "check_at": """CASE WHEN %s AND created_at > now() - %s::interval
+                        THEN now() + greatest(%s::interval, (now() - created_at) * %s) END""",
 }
 _SAVE_SQL = f"""
 UPDATE payments_payment SET {", ".join(f"{column} = {value}" for column, value in _SAVED_VALUES.items())},
@@ -141,6 +169,19 @@ def begin_capture(order_id: UUID) -> Payment | None:
     return _fetch_first(_BEGIN_CAPTURE_SQL, [LEASE_DURATION, order_id])
 
 
+def begin_recapture(payment_id: UUID) -> Payment | None:
+    """Start the capture of an authorized payment, or another one after a refusal, and take its lease.
+
+    Returns None if the payment is in another status or its cancel was requested.
+    """
+    return _fetch_first(_BEGIN_RECAPTURE_SQL, [LEASE_DURATION, payment_id])
+
+
+def begin_refund_retry(payment_id: UUID) -> Payment | None:
+    """Take the lease of a cancelled payment whose refund was refused, so that it is refunded again. None in other cases."""
+    return _fetch_first(_BEGIN_REFUND_RETRY_SQL, [LEASE_DURATION, payment_id])
+
+
 def begin_refund(refund: Refund, amount: Money | None) -> Payment | None:
     """Start a refund of a captured payment and take its lease. Sets the amount of `refund` and inserts it.
 
@@ -167,18 +208,23 @@ def request_cancel(order_id: UUID) -> Payment | None:
 
 
 def save_transition(row: Payment, transition: Transition) -> Payment | None:
-    """Write a transition with its events, booking and refunds. Returns None if the payment has changed."""
-    after = _apply_transition(row, transition)
-    values = _to_saved_values(after, transition)
+    """Write a transition with its events, bookings and refunds. Returns None if the payment has changed."""
     try:
         with transaction(ALIAS):
-            execute_or_abort(ALIAS, "payment", _SAVE_SQL, [*values, row.id, row.attempt, row.version])
-            if transition.booking:
-                insert_booking(row, transition.booking)
-            update_refunds(row, after, transition)
-            publish(*transition.events, row=after)
+            return write_transition(row, transition)
     except NoRowChanged:
         return None
+
+
+def write_transition(row: Payment, transition: Transition) -> Payment:
+    """Write a transition in the open transaction, which is aborted with NoRowChanged if the payment has changed."""
+    after = _apply_transition(row, transition)
+    values = _to_saved_values(after, transition)
+    execute_or_abort(ALIAS, "payment", _SAVE_SQL, [*values, row.id, row.attempt, row.version])
+    for booking in transition.bookings:
+        insert_booking(row, booking)
+    update_refunds(row, after, transition)
+    publish(*transition.events, row=after)
     return after
 
 
@@ -199,14 +245,20 @@ def _apply_transition(row: Payment, transition: Transition) -> Payment:
 
 
 def _to_saved_values(after: Payment, transition: Transition) -> list[object]:
-    """Return the values of _SAVED_VALUES, in its order."""
+    """Return the values of _SAVED_VALUES, in its order. A check without a response is repeated after one interval."""
+    window, interval = timedelta(days=settings.PAYMENT_CHECK_DAYS), timedelta(seconds=settings.PAYMENT_CHECK_SECONDS)
     values = {
         **vars(after),
         "reason": after.reason[:200],
         "lease_until": transition.continues,
         "due_at": timedelta(0) if transition.continues else _get_retry_delay(after),
+        "checked_at": transition.is_compared,
     }
-    return [values[column] for column in _SAVED_VALUES]
+    is_checked = after.status in CHECKED_STATUSES and not transition.continues
+    return [
+        *(values[column] for column in _SAVED_VALUES if column != "check_at"),
+        *(is_checked, window, interval, int(transition.is_compared or bool(transition.events))),
+    ]
 
 
 def _get_retry_delay(row: Payment) -> timedelta | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from contexts.payments import providers
@@ -15,8 +16,8 @@ from contexts.payments.interface import PaymentStatus
 from contexts.payments.models import ALIAS, Payment
 from contexts.payments.providers import Provider, ProviderResponse, ProviderStatus
 from contexts.payments.service import persistence
+from contexts.payments.service.changes import Transition
 from contexts.payments.service.transitions import (
-    Transition,
     continue_with_cancel,
     decide_transition,
     is_cancel_due,
@@ -27,6 +28,7 @@ from shop import chaos
 from shop.db import leases
 from shop.db.database import OUTAGE_ERRORS
 from shop.db.leases import LeaseLost
+from shop.errors import Unavailable
 from shop.money import Money
 
 UNKNOWN_RESPONSE = ProviderResponse(ProviderStatus.UNKNOWN)
@@ -59,7 +61,12 @@ def _retrieve_or_confirm(provider: Provider, row: Payment) -> ProviderResponse:
 
 
 def _capture(provider: Provider, row: Payment) -> ProviderResponse:
-    return provider.capture(reference=row.reference, amount=_to_money(row), key=str(row.id))
+    return provider.capture(reference=row.reference, amount=_to_money(row), key=_build_capture_key(row))
+
+
+def _build_capture_key(row: Payment) -> str:
+    """Return the key of the running capture. A capture after a definite refusal has a key of its own."""
+    return str(row.id) if row.capture_attempts <= 1 else f"{row.id}-{row.capture_attempts}"
 
 
 def _cancel(provider: Provider, row: Payment) -> ProviderResponse:
@@ -67,8 +74,12 @@ def _cancel(provider: Provider, row: Payment) -> ProviderResponse:
 
 
 def _refund(provider: Provider, row: Payment) -> ProviderResponse:
+    """Refund the pending amount. If it is refused, retrieve the amounts: the provider may have refunded by itself."""
     amount = Money(row.pending, row.currency)
-    return provider.refund(reference=row.reference, amount=amount, key=str(row.refund_id))
+    response = provider.refund(reference=row.reference, amount=amount, key=str(row.refund_id))
+    if response.status != ProviderStatus.REFUSED or response.amounts:
+        return response
+    return msgspec.structs.replace(response, amounts=_retrieve(provider, row).amounts)
 
 
 _CALL_BY_STATUS: dict[str, ProviderCall] = {
@@ -145,6 +156,26 @@ def sync_payment(payment_id: UUID) -> Payment | None:
     """Synchronize a payment with its provider now. If another worker holds its lease, wake that worker and return None."""
     row = leases.acquire_lease(Payment, ALIAS, payment_id)
     return row and advance_payment(row, report_by=ReportBy.EVENT)
+
+
+def ask_provider(payment_id: UUID) -> Payment:
+    """Retrieve the state of a payment from its provider now, and apply it. No authorization is started.
+
+    Raises Unavailable if the provider does not answer, or if another worker holds the payment's lease.
+    """
+    row = leases.acquire_lease(Payment, ALIAS, payment_id)
+    if row is None:
+        raise Unavailable(what="The payment, which another worker is processing,")
+    answers: list[ProviderResponse] = []
+
+    def retrieve(provider: Provider, row: Payment) -> ProviderResponse:
+        answers.append(_retrieve(provider, row))
+        return answers[-1]
+
+    after = advance_payment(row, first_call=retrieve, report_by=ReportBy.EVENT)
+    if not answers:
+        raise Unavailable(what="The payment provider")
+    return after
 
 
 def reconcile_due() -> None:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from contexts.payments.interface import PaymentStatus
+from contexts.payments.interface import Attention, PaymentStatus, RefundCause
 from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
 from contexts.payments.service import persistence, processing
 from shop.audit import audit
@@ -73,6 +73,7 @@ def _build_refund(payment_id: UUID, reason: str, actor: str, key: Key | None) ->
         payment_id=payment_id,
         reason=reason,
         status=RefundStatus.PENDING,
+        cause=RefundCause.STAFF,
         actor=actor,
         key=_serialize_key(key) if key else str(refund_id),
         fingerprint=key.fingerprint if key else "",
@@ -119,7 +120,9 @@ def _find_refusal(payment_id: UUID, amount: Money | None) -> DomainError:
         return WrongCurrency(currency=row.currency)
     if row.status not in (PaymentStatus.CAPTURED, PaymentStatus.REFUNDING):
         return NotRefundable(present=row.status)
-    remaining = row.captured - row.refunded - row.pending
+    if row.attention == Attention.REFUND_REFUSED:
+        return NotRefundable(present="a task for staff")
+    remaining = row.refundable - row.pending
     if row.status == PaymentStatus.CAPTURED and (amount.amount if amount else 1) > remaining:
         return RefundTooLarge(left=Money(remaining, row.currency))
     return AnotherRefundRuns()  # it runs now, or ran when this refund was to start

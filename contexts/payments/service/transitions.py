@@ -2,19 +2,19 @@
 
 The functions have no side effects: each takes the payment's row and the response, and returns what has to be written.
 Amounts only grow. The statuses declined, voided and refunded are final, except that money found at the provider later is
-refunded.
+refunded. What the provider has done by itself is accounted for (`service.movements`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypedDict
-from uuid import UUID
+from dataclasses import replace
 
 from contexts.payments import events
-from contexts.payments.interface import PaymentStatus
+from contexts.payments.interface import Attention, PaymentStatus
 from contexts.payments.models import Payment, RefundStatus
 from contexts.payments.providers import ProviderResponse, ProviderStatus
-from shop.messaging.events import Event
+from contexts.payments.service.changes import Changes, LedgerMovement, Transition, compute_refundable, get_value
+from contexts.payments.service.movements import SETTLED_STATUSES, account_for_amounts, demand_attention, has_moved
+from shop.ids import uuid7
 from shop.money import Money
 
 OPEN_STATUSES = (PaymentStatus.PROCESSING, PaymentStatus.UNKNOWN, PaymentStatus.REQUIRES_ACTION)  # no outcome yet
@@ -36,47 +36,10 @@ RECONCILED_STATUSES = (  # the reconciler asks the provider again
 )
 
 
-class Changes(TypedDict, total=False):
-    """New values of a payment's columns."""
-
-    token: str
-    authorized: int
-    captured: int
-    refunded: int
-    pending: int
-    refund_id: UUID | None
-    reason: str
-    action_url: str
-    cancel_wanted: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class LedgerMovement:
-    """A movement of money for the ledger: into the shop, or (negative) back to the customer."""
-
-    name: str
-    amount: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transition:
-    """A change of a payment: its status and columns, with the events, booking and refund rows that belong to it."""
-
-    status: PaymentStatus
-    changes: Changes
-    events: tuple[Event, ...] = ()
-    booking: LedgerMovement | None = None
-    refund_outcome: RefundStatus | None = None  # of the running refund
-    refusal: str = ""
-    starts_refund: bool = False  # of changes["pending"]
-    continues: bool = False  # the next operation follows at once, under the same lease
-    alert: str = ""  # log event for staff
-
-
 def decide_transition(row: Payment, response: ProviderResponse) -> Transition:
     """Return the transition that follows from a provider's response."""
     rule = _TRANSITIONS.get(PaymentStatus(row.status), {}).get(response.status, _keep_status)
-    return continue_with_cancel(row, rule(row, response))
+    return continue_with_cancel(row, account_for_amounts(row, rule(row, response), response.amounts))
 
 
 def keep_row(row: Payment) -> Transition:
@@ -87,22 +50,35 @@ def keep_row(row: Payment) -> Transition:
 def continue_with_cancel(row: Payment, transition: Transition) -> Transition:
     """Extend a transition by the undo if a cancel was requested: void an authorization, refund captured money."""
     changes = transition.changes
-    if not (row.cancel_wanted or changes.get("cancel_wanted")):
+    if not get_value(row, changes, "cancel_wanted"):
         return transition
     if transition.status in VOIDABLE_STATUSES:
         return replace(transition, status=PaymentStatus.VOIDING, changes=changes | {"token": ""}, continues=True)
-    if transition.status == PaymentStatus.CAPTURED:
-        remaining = changes.get("captured", row.captured) - changes.get("refunded", row.refunded)
-        refund: Changes = {"pending": remaining, "refund_id": row.id}  # the payment's id: one such refund per payment
+    if transition.status == PaymentStatus.CAPTURED and _can_refund_rest(row, changes):
+        refund: Changes = {"pending": compute_refundable(row, changes), "refund_id": uuid7()}
         return replace(
             transition, status=PaymentStatus.REFUNDING, changes=changes | refund, starts_refund=True, continues=True
         )
-    return transition
+    return replace(transition, continues=False) if transition.status in SETTLED_STATUSES else transition
+
+
+def _can_refund_rest(row: Payment, changes: Changes) -> bool:
+    """Return whether the rest of a cancelled payment is to be refunded now. A refused refund waits for staff or a timer."""
+    if get_value(row, changes, "attention") == Attention.REFUND_REFUSED:
+        return False
+    return compute_refundable(row, changes) > 0 or get_value(row, changes, "captured") == 0  # a payment of 0
 
 
 def is_cancel_due(row: Payment) -> bool:
     """Return whether a cancel was requested and no running operation has to be resolved first."""
-    return row.cancel_wanted and (row.status in VOIDABLE_STATUSES or row.status == PaymentStatus.CAPTURED)
+    is_captured = row.status == PaymentStatus.CAPTURED and _can_refund_rest(row, {})
+    return row.cancel_wanted and (row.status in VOIDABLE_STATUSES or is_captured)
+
+
+def is_undone(row: Payment) -> bool:
+    """Return whether a cancelled payment is final, or nothing is left to undo but what staff decide."""
+    is_captured = row.status == PaymentStatus.CAPTURED and not _can_refund_rest(row, {})
+    return row.cancel_wanted and (row.status in FINAL_STATUSES or is_captured)
 
 
 def publish_resolved(row: Payment, transition: Transition) -> Transition:
@@ -133,13 +109,19 @@ def _on_requires_action(row: Payment, response: ProviderResponse) -> Transition:
 
 
 def _on_captured(row: Payment, response: ProviderResponse) -> Transition:
-    event = events.PaymentCaptured(order_id=row.order_id, payment_id=row.id, amount=Money(row.amount, row.currency))
-    return Transition(
+    """Book the captured amount. Less than the whole, captured at the provider, is a task for staff."""
+    captured = row.amount
+    if response.amounts and 0 < response.amounts.captured < row.amount:
+        captured = response.amounts.captured
+    event = events.PaymentCaptured(order_id=row.order_id, payment_id=row.id, amount=Money(captured, row.currency))
+    transition = Transition(
         status=PaymentStatus.CAPTURED,
-        changes={"authorized": row.amount, "captured": row.amount, "reason": "", "token": ""},
+        changes={"authorized": row.amount, "captured": captured, "reason": "", "token": ""},
         events=(event,),
-        booking=LedgerMovement(name="capture", amount=row.amount),
+        bookings=(LedgerMovement(name="capture", amount=captured),),
     )
+    is_complete = captured == row.amount
+    return transition if is_complete else demand_attention(row, transition, Attention.CAPTURED_IN_PART)
 
 
 def _on_capture_refused(row: Payment, response: ProviderResponse) -> Transition:
@@ -154,26 +136,33 @@ def _on_voided(row: Payment, response: ProviderResponse) -> Transition:
 
 def _on_refunded(row: Payment, response: ProviderResponse) -> Transition:
     refunded = row.refunded + row.pending
-    event = events.PaymentRefunded(order_id=row.order_id, payment_id=row.id, amount=Money(row.pending, row.currency))
+    event = events.PaymentRefunded(
+        order_id=row.order_id, payment_id=row.id, amount=Money(row.pending, row.currency), refund_id=row.refund_id
+    )
     return Transition(
         status=PaymentStatus.REFUNDED if refunded == row.captured else PaymentStatus.CAPTURED,
         changes={"refunded": refunded, "pending": 0, "refund_id": None},
         events=(event,),
-        booking=LedgerMovement(name=str(row.refund_id), amount=-row.pending),
+        bookings=(LedgerMovement(name=str(row.refund_id), amount=-row.pending),),
         refund_outcome=RefundStatus.DONE,
     )
 
 
 def _on_refund_refused(row: Payment, response: ProviderResponse) -> Transition:
-    """End a refund by staff, who may request another one. Keep retrying the refund of a cancelled order."""
-    if row.refund_id == row.id:
-        return replace(_keep_status(row, response), alert="refund_refused")
-    return Transition(
+    """End the refund, so that staff may request another one.
+
+    If the order was cancelled and the provider has not moved money by itself, a refund of all that is left cannot
+    succeed now: it becomes a task for staff. Otherwise what is left then is refunded at once.
+    """
+    transition = Transition(
         status=PaymentStatus.CAPTURED,
         changes={"pending": 0, "refund_id": None},
         refund_outcome=RefundStatus.REFUSED,
         refusal=response.reason,
     )
+    if row.cancel_wanted and row.pending >= row.refundable and not has_moved(row, response.amounts):
+        return demand_attention(row, transition, Attention.REFUND_REFUSED)
+    return transition
 
 
 def _on_unexpected_funds(row: Payment, response: ProviderResponse) -> Transition:

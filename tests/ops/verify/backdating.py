@@ -12,6 +12,12 @@ UPDATE orders_order SET created_at = created_at - %(by)s::interval, timeline = (
     FROM jsonb_array_elements(timeline) WITH ORDINALITY AS item (entry, number))
 WHERE id = ANY(%(orders)s::uuid[])"""
 
+_BACKDATE_PAYMENT_SQL = """
+UPDATE orders_orderpayment SET timeline = (
+    SELECT jsonb_agg(jsonb_set(entry, '{at}', to_jsonb((entry ->> 'at')::timestamptz - %(by)s::interval)) ORDER BY number)
+    FROM jsonb_array_elements(timeline) WITH ORDINALITY AS item (entry, number))
+WHERE order_id = ANY(%(orders)s::uuid[]) AND timeline <> '[]'"""
+
 _BACKDATE_ENVELOPE_SQL = """
 UPDATE shop_inboxrow SET envelope = jsonb_set(
     envelope, '{occurred_at}', to_jsonb((envelope ->> 'occurred_at')::timestamptz - %(by)s::interval))
@@ -33,6 +39,7 @@ def backdate(orders: Iterable[str], by: str = "5 minutes") -> None:
     """Make these orders older by an interval, with everything that belongs to them in other contexts."""
     values = {"orders": list(orders), "by": by}
     execute("orders", _BACKDATE_TIMELINE_SQL, values)
+    execute("orders", _BACKDATE_PAYMENT_SQL, values)
     for context in settings.CONTEXTS:
         execute(context, _BACKDATE_ENVELOPE_SQL, values)
         for table, columns in _COLUMNS.get(context, {}).items():

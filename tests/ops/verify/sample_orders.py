@@ -35,6 +35,7 @@ def create_sample_orders() -> dict[str, str]:
         reserve_units((rare, 9), order_id=uuid.UUID(new_ids["unserved"]))
     run_until_idle()
     refunds.refund(payment_id=_payment(orders["refunded"]), amount=None, reason="A gift.", actor=STAFF, key=None)
+    run_until_idle()
     _postpone_due_work(list(orders.values()))
     return orders | {"sku": sku, "rare": rare} | _related_ids(orders, email) | new_ids
 

@@ -34,24 +34,29 @@ def on_refused(order: Order, refusal: DomainError, undo_step: str) -> None:
 
 
 def on_expired(order: Order, next_step: str, undo_step: str) -> None:
-    """Go on if the payment was authorized in time, else reject the order. Do not start a new authorization."""
-    for payment in payments.of_orders(order_ids=(order.id,)):
-        if payment.status in AUTHORIZED_STATUSES:
-            record_payment(order, payment)
-            order.step = next_step
-            return
-    reject(order, Expired(), undo_step=undo_step)
+    """Ask the provider now. Go on if the payment was authorized, else reject the order.
+
+    Do not start a new authorization. Raises Unavailable if the provider cannot be asked: then the order waits.
+    """
+    payment = payments.sync(order_id=order.id)
+    if payment:
+        record_payment(order, payment)
+    if payment and payment.status in AUTHORIZED_STATUSES:
+        order.step = next_step
+    else:
+        reject(order, Expired(), undo_step=undo_step)
 
 
 def undo(order: Order, next_step: str) -> Pause | None:
     """Cancel the payment, authorized or captured: payments voids or refunds it, or leaves a tombstone.
 
-    Retried without limit until payments reports a final state.
+    Retried without limit until payments reports a final state, or that the rest is a task for staff: then the money is
+    captured and owed to the customer, so no stock has to wait for it.
     """
     payment = payments.cancel(order_id=order.id)
     if payment:
         record_payment(order, payment)
-        if payment.status not in FINAL_PAYMENT_STATUSES:
+        if payment.status not in FINAL_PAYMENT_STATUSES and not payment.is_undone:
             return schedule_retry(order, f"payment is {payment.status}")
     order.step = next_step
     return None

@@ -14,7 +14,7 @@ from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Order
 from contexts.payments.interface import NotCapturable, Payment, payments
 from shop.db.database import FromNow
-from shop.errors import DomainError
+from shop.errors import DomainError, Unavailable
 
 CAPTURED_STATUSES = ("captured", "refunding", "refunded")  # a refund by staff cancels no order
 
@@ -27,9 +27,9 @@ def do(order: Order, next_step: str) -> Pause | None:
     """Capture the money. A definite refusal puts the order on hold: nothing ships until it is captured."""
     payment = payments.capture(order_id=order.id)
     authorize.record_payment(order, payment)
-    if payment.status in CAPTURED_STATUSES:
+    if payment.status in CAPTURED_STATUSES and _is_complete(order, payment):
         return _mark_paid(order, payment, next_step)
-    if payment.status == "capture_refused" and order.status != OrderStatus.ON_HOLD:
+    if payment.status in (*CAPTURED_STATUSES, "capture_refused") and order.status != OrderStatus.ON_HOLD:
         _put_on_hold(order, payment)
     return Pause(RECHECK_INTERVAL)
 
@@ -37,6 +37,26 @@ def do(order: Order, next_step: str) -> Pause | None:
 def on_refused(order: Order, refusal: DomainError, undo_step: str) -> None:
     """Cancel the order: its payment was cancelled, so that there is nothing to capture."""
     cancel(order, "payment_called_off", "The payment was called off.", undo_step=undo_step)
+
+
+def on_expired(order: Order, undo_step: str) -> None:
+    """Ask the provider of an order on hold now. Cancel the order, unless the money was captured or is being captured.
+
+    Raises Unavailable if the provider cannot be asked: then the order waits.
+    """
+    payment = payments.sync(order_id=order.id)
+    if payment:
+        authorize.record_payment(order, payment)
+    if payment and payment.status == "capturing":
+        raise Unavailable(what="The capture of the payment")
+    if payment and payment.status in CAPTURED_STATUSES and _is_complete(order, payment):
+        return  # `do` marks the order as paid
+    cancel(order, "not_paid", "The payment could not be taken in time.", undo_step=undo_step)
+
+
+def _is_complete(order: Order, payment: Payment) -> bool:
+    """Return whether the whole total was captured. A process of an older release does not say how much was."""
+    return payment.captured is None or payment.captured.amount >= order.total
 
 
 def _mark_paid(order: Order, payment: Payment, next_step: str) -> Pause:

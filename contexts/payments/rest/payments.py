@@ -1,22 +1,20 @@
-"""REST API of payments."""
+"""REST API of payments and refunds."""
 
 from typing import Annotated, cast
 from uuid import UUID
 
 import msgspec
 from django.http import HttpResponse
-from django.urls import path
 from rest_framework.request import Request
 
-from contexts.payments import providers
 from contexts.payments.interface import PaymentStatus
-from contexts.payments.providers import sandbox
-from contexts.payments.service import operations, refunds
+from contexts.payments.service import captures, refunds
+from contexts.payments.service.transitions import FINAL_STATUSES
 from contexts.payments.service.views import PaymentDetail, RefundView, to_payment_detail, to_refund_view
 from shop.errors import NotFound
 from shop.http.idempotency import Key
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, CUSTOMER, Staff, Text, View, endpoint, respond
+from shop.http.rest import CUSTOMER, Staff, Text, View, endpoint, respond
 from shop.http.tokens import Caller
 from shop.money import MAX_AMOUNT, Money
 
@@ -35,14 +33,9 @@ class RefundRequest(RequestBody):
     amount: PartialAmount | None = None
 
 
-class Decision(msgspec.Struct):
-    """The status of a payment after the customer's decision."""
-
-    reference: str
-    status: PaymentStatus
-
-
 class PaymentsView(View):
+    """The base of all payment endpoints."""
+
     context = "payments"
 
 
@@ -77,50 +70,38 @@ class PaymentRefunds(PaymentsView):
         return respond(view, 201 if view.status == "done" else 202)
 
 
-class Approve(PaymentsView):
-    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
-    def get(self, request: Request, reference: str) -> Decision:
-        """Approve a payment on the sandbox's page.
+class StaffCapture(PaymentsView):
+    @endpoint(
+        access=Staff("payments.capture"),
+        responses={200: PaymentDetail, 202: PaymentDetail},
+        idempotency="required",
+    )
+    def post(self, request: Request, payment_id: UUID, key: Key) -> HttpResponse:
+        """Capture an authorized payment, or try a refused capture again.
 
-        The page stands for the provider's own (3-D Secure). It exists only while a payment waits for its customer.
+        200: the money is captured. 202: the provider has not responded yet; the shop keeps asking. 409: the provider
+        refuses the capture, or there is nothing to capture. A repeat with the same key starts no other capture.
         """
-        _get_sandbox().approve(reference=reference)
-        return _report_decision(reference)
-
-    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
-    def post(self, request: Request, reference: str) -> Decision:
-        """Approve a payment at the sandbox."""
-        _get_sandbox().approve(reference=reference)
-        return _report_decision(reference)
+        row = captures.capture(payment_id=payment_id, actor=request.user.get_username(), key=key)
+        return _respond_with_payment(row.id, is_done=row.status != PaymentStatus.CAPTURING)
 
 
-class Decline(PaymentsView):
-    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
-    def get(self, request: Request, reference: str) -> Decision:
-        """Decline a payment on the sandbox's page."""
-        _get_sandbox().decline(reference=reference)
-        return _report_decision(reference)
+class StaffVoid(PaymentsView):
+    @endpoint(
+        access=Staff("payments.capture"),
+        responses={200: PaymentDetail, 202: PaymentDetail},
+        idempotency="required",
+    )
+    def post(self, request: Request, payment_id: UUID, key: Key) -> HttpResponse:
+        """Release the authorized money of a payment. The order is cancelled then.
 
-    @endpoint(access=ANYONE, responses={200: Decision}, idempotency="none")
-    def post(self, request: Request, reference: str) -> Decision:
-        """Decline a payment at the sandbox."""
-        _get_sandbox().decline(reference=reference)
-        return _report_decision(reference)
-
-
-def _get_sandbox() -> sandbox.Sandbox:
-    if providers.find("sandbox") is not sandbox.provider:
-        raise NotFound
-    return sandbox.provider
+        200: the money is released. 202: the provider has not responded yet; the shop keeps asking. 409: the payment is
+        captured or final.
+        """
+        row = captures.void(payment_id=payment_id, actor=request.user.get_username(), key=key)
+        return _respond_with_payment(row.id, is_done=row.status in FINAL_STATUSES)
 
 
-def _report_decision(reference: str) -> Decision:
-    return Decision(reference, operations.sync_by_reference(reference).status)
-
-
-urlpatterns = [
-    path("payments/<uuid:payment_id>", PaymentItem.as_view()),
-    path("payments/<uuid:payment_id>/refunds", PaymentRefunds.as_view()),
-    path("payments/sandbox/<slug:reference>/approve", Approve.as_view()),
-    path("payments/sandbox/<slug:reference>/decline", Decline.as_view()),
-]
+def _respond_with_payment(payment_id: UUID, *, is_done: bool) -> HttpResponse:
+    row, refund_rows = refunds.get_with_refunds(payment_id)
+    return respond(to_payment_detail(row, refund_rows), 200 if is_done else 202)
