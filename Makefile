@@ -18,7 +18,7 @@ test test-local test-loopback test-split test-fuzz: export PYTHONHASHSEED := 0
 .DEFAULT_GOAL := help
 
 .PHONY: help up split test test-local test-loopback test-split lint style boundaries vocabulary types format \
-	test-fuzz test-brokers test-moves mutants chaos sweep crowd bench clean lock
+	test-fuzz test-brokers test-moves test-install mutants chaos sweep crowd bench clean lock
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -84,6 +84,9 @@ test-fuzz: $(VENV)/dev.stamp  ## send generated requests to the API (FUZZ_CASES,
 
 test-brokers: $(VENV)/dev.stamp  ## test the Celery engine on Valkey and on RabbitMQ, which must be installed (ARGS)
 	@BROKERS=valkey,rabbitmq $(RUN) -m pytest tests/shop/messaging/celery $(ARGS)
+
+test-install: $(VENV)/dev.stamp  ## start every way to run from the locked packages alone (needs nginx)
+	@$(RUN) -m tests.installation
 
 mutants: $(VENV)/dev.stamp  ## plant known bugs and check that a test catches each (ARGS: names, --jobs=2)
 	@$(RUN) -m tests.mutants $(ARGS)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.launch import serve
 from ops.launch.postgres import PostgresServer, PostgresUnavailable
 from ops.launch.up import build_environment
 
@@ -148,9 +149,8 @@ class Shop:
         )
         self.staff = json.loads(prepared.stdout.splitlines()[-1])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(self.port), "--no-ws", "--workers",
-             str(workers), "--blocking-threads", str(threads), "--log-level", "error", "config.wsgi:application"],
-            env=self.environment, cwd=ROOT,
+            serve.build_server_command(host="127.0.0.1", port=self.port, workers=workers),
+            env=self.environment | {"WEB_THREADS": str(threads)}, cwd=ROOT,
         )  # fmt: skip
         self._await_ready()
 

@@ -80,10 +80,12 @@ class System:
 
     def _spawn_server(self, application: str, port: int, workers: int, **own: str) -> None:
         self._spawn(
-            "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws",
-            "--workers", str(workers), "--blocking-threads", str(self.layout.threads),
-            "--log-level", "warning", application, **own,
+            "-m", "granian", "--host", "127.0.0.1", "--port", str(port), "--no-ws", "--workers", str(workers),
+            *self._build_interface_options(), "--log-level", "warning", application, **own,
         )  # fmt: skip
+
+    def _build_interface_options(self) -> list[str]:
+        return ["--interface", "wsgi", "--blocking-threads", str(self.layout.threads)]
 
     def _spawn(self, *arguments: str, program: str = sys.executable, **own: str) -> None:
         command, environment = [program, *arguments], self.environment | own
@@ -194,7 +196,11 @@ class Control(System):
 class Satsuma(System):
     """Satsuma with five contexts and five databases, and a mail server for the receipts."""
 
-    application = "config.wsgi:application"
+    application = "config.wsgi:server"
+
+    def _build_interface_options(self) -> list[str]:
+        """As ops/launch/serve.py starts it; WEB_THREADS and INTERNAL_THREADS are the number of threads."""
+        return ["--interface", "rsgi", "--loop", "asyncio"]
 
     def __init__(self, *arguments: object, mail_port: int, root: Path = ROOT) -> None:
         super().__init__(*arguments, root=root)  # type: ignore[arg-type]
@@ -205,6 +211,8 @@ class Satsuma(System):
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "JWT_SIGNING_KEY": generate_signing_key(),
             "SITE_URL": f"http://127.0.0.1:{self.port}",
+            "WEB_THREADS": str(self.layout.threads),
+            "INTERNAL_THREADS": str(self.layout.threads),
             "ENGINE": "none" if self.layout.engine == "separate" else self.layout.engine,
             "BROKER_URL": valkey.build_url(_free_port()) if self.layout.engine == "celery" else "",
             "EMAIL_HOST": "127.0.0.1",
@@ -291,7 +299,7 @@ class Split(Satsuma):
         for context in ALL_CONTEXTS:
             own = {"CONTEXTS": context, **addresses}
             self._spawn_server(self.application, self.public[context], 1, **own)
-            self._spawn_server("config.internal:application", self.internal[context], 1, **own)
+            self._spawn_server("config.internal:server", self.internal[context], 1, **own)
 
     def _is_responding(self) -> bool:
         for port in self.internal.values():

@@ -1,17 +1,28 @@
 """Checks at start. A process with a wrong configuration does not serve; the message names what to change."""
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from typing import Any, cast
 
+import psycopg
 from django.conf import settings
-from django.core.checks import Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from config.process_variables import PROCESS_VARIABLES
+from config.setting_names import find_misspelt_names
 from shop.calls import services
 from shop.chaos import faults
-from shop.db.database import fetch_rows, hosted_contexts
+from shop.db.database import hosted_contexts
+from shop.db.postgres.base import DatabaseWrapper
+from shop.db.postgres.sessions import SessionRefused
 from shop.messaging import events
+from shop.settings import find_known_names
+
+DatabaseIdentity = tuple[str, str]  # identifier of the server, name of the database
 
 
 @register()
@@ -75,6 +86,32 @@ def check_tls_proxy(**_: Any) -> list[Error]:
 
 
 @register()
+def check_sandbox_payments(**_: Any) -> list[Error]:
+    """Refuse the sandbox in production, where it would give goods away: `tok_ok` counts as paid."""
+    if settings.HTTPS and "sandbox" in settings.PAYMENT_PROVIDERS and not settings.ALLOW_SANDBOX_PAYMENTS:
+        message = (
+            "SITE_URL is https, and PAYMENT_PROVIDERS contains sandbox, which confirms orders without money: remove it, or set "
+            "ALLOW_SANDBOX_PAYMENTS=true for a demonstration"
+        )
+        return [Error(message, id="config.E009")]
+    return []
+
+
+@register()
+def check_variable_names(**_: Any) -> list[CheckMessage]:
+    """Warn of variables that nothing reads, but whose names are close to those of settings."""
+    known = {*find_known_names(), *PROCESS_VARIABLES}
+    return [
+        Warning(
+            f"{name} is set, but there is no such setting"
+            + (f": did you mean {suggestion}?" if suggestion else "; docs/settings.md lists all"),
+            id="config.W001",
+        )
+        for name, suggestion in find_misspelt_names(os.environ, known)
+    ]
+
+
+@register()
 def check_faults_on_test_databases(**_: Any) -> list[Error]:
     """Refuse injected faults outside test databases."""
     if (settings.CHAOS or settings.CHAOS_RECORD) and not faults.has_only_test_databases():
@@ -84,19 +121,52 @@ def check_faults_on_test_databases(**_: Any) -> list[Error]:
 
 @register(Tags.database)
 def check_separate_databases(databases: Sequence[str] | None = None, **_: Any) -> list[Error]:
-    """Check that no two contexts share a database: their tables could be joined, and no context could move."""
-    found: dict[tuple[str, str], str] = {}
-    problems = []
-    for alias in databases or ():
-        if alias not in hosted_contexts():
-            continue
-        [(server, name)] = fetch_rows(
-            alias, "SELECT system_identifier::text, current_database() FROM pg_control_system()"
-        )
-        identity = (server, name)
-        if identity in found:
-            message = f"{alias} and {found[identity]} are on one database ({name}): give each context its own"
-            problems.append(Error(message, id="config.E003"))
-        found[identity] = alias
-        connections[alias].close()
-    return problems
+    """Check that no two contexts share a database, and that each connection has a session of its own.
+
+    Contexts on one database could join their tables, and could not move. A database that cannot be reached is left out:
+    /ready reports it.
+    """
+    aliases = [alias for alias in databases or () if alias in hosted_contexts()]
+    with ThreadPoolExecutor(len(aliases) or 1) as pool:
+        found = [(alias, one) for alias, one in zip(aliases, pool.map(_identify_database, aliases), strict=True) if one]
+    refusals = [
+        Error(f"The database of {alias} cannot be used: {one}", id="config.E010")
+        for alias, one in found
+        if isinstance(one, SessionRefused)
+    ]
+    identities = [(alias, one) for alias, one in found if not isinstance(one, SessionRefused)]
+    return [*refusals, *_find_shared_databases(identities)]
+
+
+def _identify_database(alias: str) -> DatabaseIdentity | SessionRefused | None:
+    """Return which database an alias is on, or why its connections cannot be used; None if it cannot be reached."""
+    with suppress(psycopg.OperationalError):
+        try:
+            with closing(cast(DatabaseWrapper, connections.create_connection(alias)).open_session()) as session:
+                sql = "SELECT system_identifier::text, current_database() FROM pg_control_system()"
+                [identity] = psycopg.ClientCursor(session).execute(sql).fetchall()
+                return identity
+        except SessionRefused as refusal:
+            return refusal
+    return None
+
+
+def _find_shared_databases(identities: Sequence[tuple[str, DatabaseIdentity]]) -> Iterator[Error]:
+    owners: dict[DatabaseIdentity, str] = {}
+    for alias, identity in identities:
+        owner = owners.setdefault(identity, alias)
+        if owner != alias:
+            message = f"{alias} and {owner} are on one database ({identity[1]}): give each context its own"
+            yield Error(message, id="config.E003")
+
+
+CHECKS_AT_START = (
+    check_bindings, check_absent_context_addresses, check_broker_url, check_conflicting_broker_variables, check_tls_proxy,
+    check_sandbox_payments, check_faults_on_test_databases,
+)  # fmt: skip
+
+
+def refuse_wrong_configuration() -> None:
+    """Raise ImproperlyConfigured if a check fails. For processes that are started without a command of Django."""
+    if problems := [problem.msg for check in CHECKS_AT_START for problem in check()]:
+        raise ImproperlyConfigured("; ".join(problems))

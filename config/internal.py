@@ -3,13 +3,22 @@
 Never bind it to a public address: `python -m ops.launch.serve` starts it on INTERNAL_PORT.
 """
 
-from config.wsgi import application as public  # noqa: F401  sets up Django and starts the engine
+from config.wsgi import application as public  # noqa: F401, I001  sets up Django and starts the engine
+from django.conf import settings
+
 from shop.calls import services
-from shop.calls.remote.server import create_application
+from shop.calls.remote.server import MAX_REQUEST_BYTES, create_application
 from shop.db.database import hosted_contexts
+from shop.request_buffer import RequestBuffer
 from shop.messaging import inbox
 
 services.bind_all()
 application = create_application(
     services.get_served_methods(hosted_contexts()) | inbox.get_served_methods(hosted_contexts())
+)
+server = RequestBuffer(
+    application,
+    threads=settings.INTERNAL_THREADS,
+    max_body_bytes=MAX_REQUEST_BYTES,
+    body_timeout_seconds=settings.BODY_TIMEOUT_SECONDS,
 )

@@ -1,4 +1,8 @@
-"""The WSGI application, with the embedded engine, or with the sender of wake-ups for the workers of ENGINE=celery."""
+"""The WSGI application, with the embedded engine, or with the sender of wake-ups for the workers of ENGINE=celery.
+
+`server` is the same application behind a buffer for requests, for granian's RSGI interface (ops/launch/serve.py). Another WSGI
+server needs a proxy in front that buffers requests.
+"""
 
 import os
 import signal
@@ -19,8 +23,18 @@ application = get_wsgi_application()
 
 from django.conf import settings
 
+from config.checks import refuse_wrong_configuration
 from shop.calls.call_metrics import CallRecorder
 from shop.http import health
+from shop.request_buffer import RequestBuffer
+
+refuse_wrong_configuration()
+server = RequestBuffer(
+    application,
+    threads=settings.WEB_THREADS,
+    max_body_bytes=settings.MAX_BODY_BYTES,
+    body_timeout_seconds=settings.BODY_TIMEOUT_SECONDS,
+)
 
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGUSR1, lambda *_: health.draining.set())  # sent by ops/launch/serve.py before it stops

@@ -1,9 +1,15 @@
 """Read settings from the environment. A missing or invalid value stops the start with a message that names it.
 
-`config/settings` and `contexts/<name>/settings.py` use these readers before Django is configured.
+`config/settings` and `contexts/<name>/settings.py` use these readers before Django is configured. Values are read literally:
+`$x` is no reference to another variable, and nothing is unquoted or guessed. Each setting is recorded with its default and
+description, from which `manage.py settings` writes docs/settings.md and .env.example.
 """
 
-from collections.abc import Callable, Collection
+import math
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import environ
@@ -11,29 +17,149 @@ from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
 MAX_NUMBER = 10**9
+BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "y", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "n", "off"), False),
+}
+_SETTINGS_MODULE = re.compile(r"config\.settings\.|contexts\.\w+\.settings$")
+_COMMENT = re.compile(r"\s#(\s|$)")
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 
 
 class Environment(FileAwareMapping):  # type: ignore[misc]  # the library has no types
-    """The environment of the process. <NAME>_FILE names a file with the value, as Docker and Kubernetes mount secrets."""
+    """The environment of the process. <NAME>_FILE names a file with the value, as Docker and Kubernetes mount secrets.
+
+    `docker run --env-file` passes quotes, comments and trailing blanks as parts of a value. They are refused, because they are
+    hardly ever meant. A file may contain quotes and comments.
+    """
 
     def __contains__(self, name: object) -> bool:
         return name in self.env or f"{name}_FILE" in self.env
 
     def __getitem__(self, name: str) -> str:
         try:
-            return str(super().__getitem__(name)).rstrip("\n")  # an editor may have added the line break
+            value = str(super().__getitem__(name)).rstrip("\r\n")  # an editor may have added the line break
         except (OSError, UnicodeError) as error:
             raise ValueError(f"{name}_FILE: {error}") from None
+        _refuse_decoration(value, is_from_file=bool(self.env.get(f"{name}_FILE")))
+        return value
 
 
-environ.Env.ENVIRON = Environment()
-env = environ.Env()
+def _refuse_decoration(value: str, *, is_from_file: bool) -> None:
+    """Raise ValueError for blanks at the ends of a value, and for quotes and comments outside of files."""
+    if value != value.strip():
+        raise ValueError("the value begins or ends with a blank, which would be a part of it: remove the blank")
+    if is_from_file:
+        return
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"`":
+        raise ValueError(
+            "the value is in quotes, which would be a part of it: remove them, or put it into a file (_FILE)"
+        )
+    if _COMMENT.search(value):
+        raise ValueError(
+            "the value contains a comment (#), which would be a part of it: put the comment on its own line"
+        )
+
+
+def parse_whole_number(text: str) -> int:
+    """Parse a whole number. Raises ValueError for anything else, such as `5s` or `1_000`."""
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def parse_number(text: str) -> float:
+    """Parse a decimal number with a point. Raises ValueError for anything else, such as `1,5`, `1e3` or `nan`."""
+    if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
+def parse_boolean(text: str) -> bool:
+    """Parse true or false. Raises ValueError for anything else, such as `ture`."""
+    if text.lower() not in BOOLEANS:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return BOOLEANS[text.lower()]
+
+
+def parse_list(text: str) -> list[str]:
+    """Parse entries that are separated by commas; blanks around them do not count. Raises ValueError for an empty entry."""
+    entries = [entry.strip() for entry in text.split(",")] if text else []
+    if not all(entries):
+        raise ValueError(f"{text!r} has an empty entry")
+    return entries
+
+
+PARSERS: dict[object, Callable[[str], Any]] = {
+    str: str, int: parse_whole_number, float: parse_number, bool: parse_boolean, list: parse_list,
+}  # fmt: skip
+
+
+class LiteralEnv(environ.Env):  # type: ignore[misc]  # the library has no types
+    """django-environ without its proxies (`$x`), quoting and guesses: it reads `5 minutes` as 5 and `ture` as false."""
+
+    ENVIRON = Environment()
+
+    def get_value(
+        self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, parse_default: bool = False
+    ) -> Any:
+        """Return the parsed value, or the default if the variable is not set; an empty value is None if None is the default."""
+        try:
+            value = self.ENVIRON[var]
+        except KeyError:
+            if default is self.NOTSET:
+                raise ImproperlyConfigured(f"{var} is not set") from None
+            return default
+        if default is None and value == "":
+            return None
+        if isinstance(cast, list):  # env.list(name, cast=int)
+            return [(PARSERS.get(cast[0]) or cast[0])(entry) for entry in parse_list(value)]
+        parse = PARSERS.get(cast)
+        return parse(value) if parse else self.parse_value(value, cast)
+
+
+env = LiteralEnv()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A setting that was read: what `manage.py settings` documents.
+
+    family: the name for all contexts (`<CONTEXT>_URL`) if each context has one. file, line: where it is read.
+    """
+
+    name: str
+    kind: str
+    default: str | None
+    description: str
+    allowed: tuple[str, ...]
+    family: str
+    module: str
+    file: str
+    line: int
+
+
+KINDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "list": "list"}
+registry: dict[str, Setting] = {}
 
 
 def read_setting(
-    name: str, read: Callable[..., Any], default: Any = environ.Env.NOTSET, allowed: Collection[object] = ()
+    name: str,
+    read: Callable[..., Any],
+    default: Any = environ.Env.NOTSET,
+    allowed: Collection[object] = (),
+    *,
+    description: str = "",
+    shown_default: str | None = None,
+    family: str = "",
 ) -> Any:
-    """Return one value of the environment. Raises ImproperlyConfigured if it is missing, unreadable or not allowed."""
+    """Return one value of the environment. Raises ImproperlyConfigured if it is missing, unreadable or not allowed.
+
+    description: for docs/settings.md and .env.example; by default the comment beside or above the call. shown_default:
+    how to document a default that depends on other settings. family: see Setting.
+    """
+    _record(name, read, default, allowed, description, shown_default, family)
     try:
         value = read(name, default=default)
     except ImproperlyConfigured:
@@ -45,17 +171,69 @@ def read_setting(
     return value
 
 
-def read_positive_number(name: str, default: float, read: Callable[..., Any] = env.float) -> Any:
+def read_positive_number(
+    name: str, default: float, read: Callable[..., Any] = env.float, *, description: str = ""
+) -> Any:
     """Return a number above zero. Raises ImproperlyConfigured for any other value."""
-    value = read_setting(name, read, default)
+    value = read_setting(name, read, default, description=description)
     if not 0 < value < MAX_NUMBER:
         raise ImproperlyConfigured(f"{name} is {value}; it has to be above 0")
     return value
 
 
-def read_number(name: str, default: float, read: Callable[..., Any] = env.float) -> Any:
+def read_number(name: str, default: float, read: Callable[..., Any] = env.float, *, description: str = "") -> Any:
     """Return zero or a number above it. Raises ImproperlyConfigured for any other value."""
-    value = read_setting(name, read, default)
+    value = read_setting(name, read, default, description=description)
     if not 0 <= value < MAX_NUMBER:
         raise ImproperlyConfigured(f"{name} is {value}; it has to be 0 or above")
     return value
+
+
+def _record(
+    name: str,
+    read: Callable[..., Any],
+    default: Any,
+    allowed: Collection[object],
+    description: str,
+    shown_default: str | None,
+    family: str,
+) -> None:
+    frame = sys._getframe(1)
+    while frame.f_back and not _SETTINGS_MODULE.match(
+        str(frame.f_globals.get("__name__"))
+    ):  # its readers may be elsewhere
+        frame = frame.f_back
+    registry[name] = Setting(
+        name=name,
+        kind=KINDS.get(read.__name__)
+        or ("list" if str(_get_result_type(read)).startswith(("list", "tuple")) else "text"),
+        default=shown_default if shown_default is not None else _format_default(default),
+        description=description,
+        allowed=tuple(map(str, allowed)),
+        family=family,
+        module=str(frame.f_globals.get("__name__", "")),
+        file=frame.f_code.co_filename,
+        line=frame.f_lineno,
+    )
+
+
+def _get_result_type(read: Callable[..., Any]) -> object:
+    return getattr(read, "__annotations__", {}).get("return", "")
+
+
+def _format_default(default: Any) -> str | None:
+    """Return a default as it is written in the environment; None if there is none and a value is required."""
+    if default is environ.Env.NOTSET:
+        return None
+    if default is None:
+        return ""
+    if isinstance(default, list | tuple):
+        return ",".join(map(str, default))
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def find_known_names() -> Iterator[str]:
+    """Yield the names of all settings that were read, and those of the files that may contain their values."""
+    for name in registry:
+        yield name
+        yield f"{name}_FILE"

@@ -23,7 +23,7 @@ SINGLE_BINDING_TESTS = {
         "architecture", "config", "models", "mutants", "repository", "soak/test_supervisor.py",
         *(f"ops/{name}" for name in ("console", "demo", "deploy", "launch", "topology")),
         *(f"ops/test_{name}.py" for name in ("commands", "engine_command", "startcontext")),
-        *(f"journeys/test_{name}.py" for name in ("concurrent_buyers", "outages", "serving")),
+        *(f"journeys/test_{name}.py" for name in ("concurrent_buyers", "outages", "serving", "slow_clients")),
     ),
     "loopback": ("bench", "chaos/test_split_sweep.py", "journeys/test_split.py", "ops/peel", "releases", "shop"),
 }  # fmt: skip

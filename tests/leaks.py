@@ -21,8 +21,8 @@ import psycopg
 import pytest
 from django.test import TestCase
 
-RUN_MARK = "SATSUMA_TEST_RUN"  # in the environment of all processes that this run starts
-OWNER_MARK = "SATSUMA_TEST_OWNER"  # in the environment that a fixture of a wider scope hands to its processes
+RUN_MARK = "TEST_RUN_MARK"  # in the environment of all processes that this run starts
+OWNER_MARK = "TEST_OWNER_MARK"  # in the environment that a fixture of a wider scope hands to its processes
 SPAWN_EVENTS = ("subprocess.Popen", "os.fork", "os.posix_spawn")  # of sys.addaudithook
 PRODUCT_THREADS = (
     "relay-",

@@ -4,5 +4,6 @@ from config.settings.contexts import *
 from config.settings.databases import *
 from config.settings.framework import *
 from config.settings.security import *
+from config.settings.server import *
 
 globals().update(collect_context_settings(taken=set(globals())))

@@ -14,7 +14,15 @@ from config.contexts import ALL_CONTEXTS
 from config.settings.security import BASE_DIR, MIN_SECRET_CHARACTERS, derive_secret
 from shop.settings import env, read_positive_number, read_setting
 
-CONTEXTS: tuple[str, ...] = tuple(read_setting("CONTEXTS", env.list, list(ALL_CONTEXTS)))
+CONTEXTS: tuple[str, ...] = tuple(
+    read_setting(
+        "CONTEXTS",
+        env.list,
+        list(ALL_CONTEXTS),
+        shown_default="all",
+        description="The contexts that this process hosts, separated by commas.",
+    )
+)
 if not CONTEXTS:
     raise ImproperlyConfigured(f"CONTEXTS is empty. Valid contexts: {', '.join(ALL_CONTEXTS)}.")
 if unknown := set(CONTEXTS) - set(ALL_CONTEXTS):
@@ -22,7 +30,14 @@ if unknown := set(CONTEXTS) - set(ALL_CONTEXTS):
         f"CONTEXTS contains unknown contexts: {', '.join(sorted(unknown))}. Valid contexts: {', '.join(ALL_CONTEXTS)}."
     )
     raise ImproperlyConfigured(message)
-TRANSPORT = read_setting("TRANSPORT", env.str, "local", allowed=("local", "loopback"))
+TRANSPORT = read_setting(
+    "TRANSPORT",
+    env.str,
+    "local",
+    allowed=("local", "loopback"),
+    description="How contexts in one process call each other. loopback is for tests: it sends each call through the wire "
+    "format, twice.",
+)
 
 
 def resolve_binding(context: str) -> str:
@@ -31,13 +46,28 @@ def resolve_binding(context: str) -> str:
     A process ignores the URL of a context that it hosts, so that all processes can have the same settings.
     """
     local = f"contexts.{context}.service.Local{context.capitalize()}"
-    binding = str(read_setting(f"{context.upper()}_URL", env.str, local)).rstrip("/")
+    binding = read_setting(
+        f"{context.upper()}_URL",
+        env.str,
+        local,
+        family="<CONTEXT>_URL",
+        shown_default="",
+        description="Internal address of a context that this process does not host, as in http://orders:8001.",
+    ).rstrip("/")
     return local if context in CONTEXTS and "://" in binding else binding
 
 
 def read_call_keys(context: str) -> list[str]:
     """Return the keys that sign calls from a context to another process. The first one signs, all are accepted."""
-    keys: list[str] = read_setting(f"{context.upper()}_CALL_KEYS", env.list, [derive_secret(f"calls by {context}")])
+    keys: list[str] = read_setting(
+        f"{context.upper()}_CALL_KEYS",
+        env.list,
+        [derive_secret(f"calls by {context}")],
+        family="<CONTEXT>_CALL_KEYS",
+        shown_default="derived from SECRET_KEY",
+        description="Keys that sign the calls of a context, 32 characters or more each, separated by commas: the first one "
+        "signs, all are accepted.",
+    )
     if not keys or min(map(len, keys)) < MIN_SECRET_CHARACTERS:
         message = f"{context.upper()}_CALL_KEYS has a key shorter than {MIN_SECRET_CHARACTERS} characters"
         raise ImproperlyConfigured(message)
@@ -46,7 +76,7 @@ def read_call_keys(context: str) -> list[str]:
 
 def read_broker_url(name: str, default: str) -> str:
     """Return the URL of Redis, Valkey or RabbitMQ."""
-    value = str(env.str(name, default=default))
+    value = env.str(name, default=default)
     if value and urlsplit(value).scheme not in ("redis", "rediss", "amqp", "amqps"):
         raise ValueError("must be a redis://, rediss://, amqp:// or amqps:// URL")
     return value
@@ -71,14 +101,26 @@ def collect_context_settings(taken: Collection[str], package: str = "contexts") 
 SERVICES = {context: resolve_binding(context) for context in ALL_CONTEXTS}
 CALL_KEYS = {context: read_call_keys(context) for context in ALL_CONTEXTS}
 SUBSCRIPTIONS = json.loads((BASE_DIR / "config" / "subscriptions.json").read_text())
-ENGINE = read_setting("ENGINE", env.str, "embedded", allowed=("embedded", "celery", "none"))
-BROKER_URL = read_setting("BROKER_URL", read_broker_url, "")
-POLL_SECONDS = read_positive_number("POLL_SECONDS", 1)  # polling interval of a worker that receives no messages
-# A worker that receives no message for this long restarts.
+ENGINE = read_setting(
+    "ENGINE",
+    env.str,
+    "embedded",
+    allowed=("embedded", "celery", "none"),
+    description="What delivers events: embedded (threads of the web processes), celery (workers with a broker), or none (this "
+    "process serves requests only).",
+)
+BROKER_URL = read_setting(
+    "BROKER_URL",
+    read_broker_url,
+    "",
+    description="Broker of ENGINE=celery: redis://…, rediss://…, amqp://… or amqps://…",
+)
+# How often a worker polls for work that no message announced. At most 2, or events are late.
+POLL_SECONDS = read_positive_number("POLL_SECONDS", 1)
+# A worker that receives no message for this long restarts, if the broker is reachable.
 WATCHDOG_SECONDS = read_positive_number("WATCHDOG_SECONDS", 20)
-# After this time an event that its subscriber refuses, or that no release has handled, is parked for staff. Events can be
-# replayed until day 28, so at least a day has to be left.
-MAX_PARK_HOURS = 27 * 24
+MAX_PARK_HOURS = 27 * 24  # events can be replayed until day 28, so at least a day has to be left
+# After this time an event that its subscriber refuses, or that no release has handled, is parked for staff.
 _park_hours = read_positive_number("PARK_REFUSED_EVENTS_AFTER_HOURS", 24)
 if _park_hours > MAX_PARK_HOURS:
     raise ImproperlyConfigured(f"PARK_REFUSED_EVENTS_AFTER_HOURS is {_park_hours}; it can be at most {MAX_PARK_HOURS}")

@@ -2,14 +2,17 @@
 
 from typing import Any
 
-import environ
+import psycopg
 from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
 
 from config.settings.contexts import CONTEXTS
 from config.settings.security import derive_secret
 from shop.settings import env, read_positive_number, read_setting
 
+# Databases and roles are called `<prefix>_<context>`.
 DATABASE_PREFIX = read_setting("DATABASE_PREFIX", env.str, "satsuma")
+# Connections per database and process; at least the number of threads.
 POOL_SIZE = read_positive_number("DATABASE_POOL_SIZE", 16, env.int)
 
 # Limits for how long one session can block others. A process that is stopped or cut off in the middle of a transaction
@@ -21,27 +24,47 @@ SESSION_TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "15s", "idle_in_t
 PLANNER_OPTIONS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 
 
-def read_postgres_url(name: str) -> dict[str, Any]:
-    """Return the database at the postgres:// address in a setting."""
-    return parse_postgres_url(name, read_setting(name, env.str))
-
-
 def parse_postgres_url(name: str, url: str) -> dict[str, Any]:
-    """Return the database at a postgres:// address. Its query may contain host, user and password, as libpq allows."""
-    parsed: dict[str, Any] = environ.Env.db_url_config(url)
-    if parsed.get("ENGINE") != "django.db.backends.postgresql":
+    """Return the database at a postgres:// address, as libpq reads it: its query may contain host, user and password, too.
+
+    A special character in a user name or password has to be percent-encoded. Raises ImproperlyConfigured.
+    """
+    if not url.startswith(("postgres://", "postgresql://")):
         raise ImproperlyConfigured(f"{name} is not a postgres:// address; PostgreSQL is the only engine")
-    options = dict(parsed.get("OPTIONS", {}))
-    from_query = {part.upper(): options.pop(part) for part in ("host", "port", "user", "password") if part in options}
-    return {**parsed, **from_query, "OPTIONS": options}
+    try:
+        options: dict[str, Any] = conninfo_to_dict(url)
+        port = options.pop("port", None)
+        numbers = [int(part) for part in str(port).split(",")] if port else []
+    except (psycopg.Error, ValueError):  # its message may contain the password
+        raise ImproperlyConfigured(
+            f"{name} is not a valid postgres:// address: check it for a port that is no number, an unknown option, and "
+            "characters of a user name or password that have to be percent-encoded (# is %23, / is %2F, ? is %3F, @ is %40)"
+        ) from None
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": options.pop("dbname", ""),
+        "USER": options.pop("user", ""),
+        "PASSWORD": options.pop("password", ""),
+        "HOST": options.pop("host", ""),
+        "PORT": numbers[0] if len(numbers) == 1 else (port or ""),
+        "OPTIONS": options,
+    }
 
 
 def build_database(context: str) -> dict[str, Any]:
     """Return the alias of a context: `<CONTEXT>_DATABASE_URL`, or its own database and role on DATABASE_URL's server."""
-    override = f"{context.upper()}_DATABASE_URL"
-    parsed = read_postgres_url(override) if override in env.ENVIRON else {**DATABASE_SERVER, **derive_role(context)}
-    session = (f"-c {name}={value}" for name, value in (SESSION_TIMEOUTS | PLANNER_OPTIONS).items())
-    options = " ".join([parsed["OPTIONS"].get("options", ""), *session])
+    override = read_setting(
+        f"{context.upper()}_DATABASE_URL",
+        env.str,
+        "",
+        family="<CONTEXT>_DATABASE_URL",
+        description="Database of a context on another server, as in postgres://user:password@host:5432/name.",
+    )
+    parsed = (
+        parse_postgres_url(f"{context.upper()}_DATABASE_URL", override)
+        if override
+        else {**DATABASE_SERVER, **derive_role(context)}
+    )
     return {
         **parsed,
         "ENGINE": "shop.db.postgres",
@@ -49,12 +72,12 @@ def build_database(context: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **parsed["OPTIONS"],
-            "options": options,
             "connect_timeout": 3,
             "tcp_user_timeout": 5000,  # milliseconds, after which a server that disappeared silently counts as down
             "application_name": f"satsuma {context}",
             "pool": {"min_size": 0, "max_size": POOL_SIZE, "timeout": 5, "num_workers": 1, "max_idle": 60},
         },
+        "SESSION": SESSION_TIMEOUTS | PLANNER_OPTIONS,  # set by shop.db.postgres on each new connection
         "TEST": {"DEPENDENCIES": []},
     }
 
@@ -65,7 +88,15 @@ def derive_role(context: str) -> dict[str, str]:
     return {"NAME": name, "USER": name, "PASSWORD": derive_secret(f"role {context}")}
 
 
-DATABASE_SERVER = read_postgres_url("DATABASE_URL")
+DATABASE_SERVER = parse_postgres_url(
+    "DATABASE_URL",
+    read_setting(
+        "DATABASE_URL",
+        env.str,
+        description="Server of the databases: postgres://user:password@host:5432/postgres. Only `manage.py databases` needs a "
+        "superuser.",
+    ),
+)
 # Records the new locations of databases; it is never moved itself.
 DIRECTORY = {**DATABASE_SERVER, **derive_role("directory")}
 DATABASES: dict[str, Any] = {"default": {}} | {context: build_database(context) for context in CONTEXTS}

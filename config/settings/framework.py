@@ -12,6 +12,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -22,6 +23,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "shop.http.middleware.RequestContextMiddleware",
+    "corsheaders.middleware.CorsMiddleware",  # outside of all that answers errors, so that a browser can read them
+    "shop.http.middleware.IncompleteBodyMiddleware",
     "shop.http.proxies.TrustedProxies",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -36,7 +39,8 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
 # The admin authenticates staff with a signed token (config/admin_site.py), so it needs no auth backend or middleware.
-SILENCED_SYSTEM_CHECKS = ["admin.E402", "admin.E408"]
+# Subdomains and the preload list of HSTS are a choice of the operator (config/settings/security.py).
+SILENCED_SYSTEM_CHECKS = ["admin.E402", "admin.E408", "security.W005", "security.W021"]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -51,23 +55,40 @@ TEMPLATES = [
     }
 ]
 
-CURRENCY = read_setting("CURRENCY", env.str, "EUR")
+CURRENCY = read_setting("CURRENCY", env.str, "EUR", description="ISO 4217 code of the currency of the shop.")
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
-# Injected faults (shop/chaos/faults.py). Refused unless all databases are test databases.
+# For tests only, refused unless the names of all databases begin with test_: faults, as in
+# orders.commit.after:3:kill (shop/chaos/faults.py).
 CHAOS = read_setting("CHAOS", env.str, "")
+# For tests only: the seed of faults that happen with a probability.
 CHAOS_SEED = read_setting("CHAOS_SEED", env.int, 0)
+# For tests only: a file to which each fault point that is reached is appended.
 CHAOS_RECORD = read_setting("CHAOS_RECORD", env.str, "")
 
 STATIC_URL = "/static/"
-STATIC_ROOT = read_setting("STATIC_ROOT", env.str, None)  # set in an image; else each app serves its own files
+# Folder of collected static files. The image sets it; without it, each app serves its own files.
+STATIC_ROOT = read_setting("STATIC_ROOT", env.str, None)
 WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 LOGGING = build_logging_config(
-    read_setting("LOG_LEVEL", env.str, "INFO", allowed=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
-    read_setting("LOG_FORMAT", env.str, "json", allowed=("json", "text")) == "json",
+    read_setting(
+        "LOG_LEVEL",
+        env.str,
+        "INFO",
+        allowed=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        description="Log entries below this level are dropped.",
+    ),
+    read_setting(
+        "LOG_FORMAT",
+        env.str,
+        "json",
+        allowed=("json", "text"),
+        description="json: one JSON object a line; text: for people.",
+    )
+    == "json",
 )
 
 REST_FRAMEWORK = {

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,22 @@ from shop.settings import env, read_setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 MIN_SECRET_CHARACTERS = 32
+DEFAULT_PORTS = {"http": 80, "https": 443}
+ORIGIN_RULES = "scheme, host in lower case, and a port unless it is the default; no path, no wildcard"
+LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?\Z"
+_HOST = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]+")
+YEAR_SECONDS = 365 * 24 * 3600
 
 
 def read_site_url(name: str, default: str) -> str:
-    """Return the public address of the site, without a slash at the end."""
-    value = str(env.str(name, default=default)).rstrip("/")
-    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+    """Return the public address of the site, with its scheme and host in lower case and without a slash at the end."""
+    value = env.str(name, default=default)
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{value!r} must be an http:// or https:// URL")
-    return value
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"{value!r} must have no user name, query or fragment")
+    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
 
 
 def read_networks(name: str, default: list[str]) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -41,6 +50,37 @@ def read_redis_url(name: str, default: str) -> str:
     if value and urlsplit(value).scheme not in ("redis", "rediss"):
         raise ValueError("must be a redis:// or rediss:// URL")
     return value
+
+
+def read_origins(name: str, default: list[str]) -> list[str]:
+    """Parse comma-separated web origins (RFC 6454) as browsers send them: https://shop.example, http://localhost:3000."""
+    origins: list[str] = env.list(name, default=default)
+    for origin in origins:
+        if origin != _build_origin(origin):
+            raise ValueError(
+                f"{origin!r} is not an exact origin such as https://shop.example or http://localhost:3000: {ORIGIN_RULES}"
+            )
+    return origins
+
+
+def _build_origin(url: str) -> str:
+    """Return the origin of a URL, or an empty string if it has none. Raises ValueError for an invalid port."""
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(parts.hostname or ""):
+        return ""
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    return f"{parts.scheme}://{host}" + (
+        f":{parts.port}" if parts.port not in (None, DEFAULT_PORTS[parts.scheme]) else ""
+    )
+
+
+def read_retired_keys(name: str, default: list[Any]) -> list[dict[str, Any]]:
+    """Parse public keys as JWKs (RFC 7517): a JSON array of objects, or objects separated by commas."""
+    text = env.str(name, default="").strip()
+    keys: list[dict[str, Any]] = json.loads(text if text.startswith("[") else f"[{text}]")
+    if not all(isinstance(key, dict) and key.get("kid") and "d" not in key for key in keys):
+        raise ValueError("each key has to be a public JWK with a kid, as /.well-known/jwks.json shows them")
+    return keys or default
 
 
 def derive_secret(purpose: str) -> str:
@@ -60,32 +100,67 @@ def build_jwk(pem: bytes) -> dict[str, Any]:
 
 
 DEBUG = False
-SECRET_KEY: str = read_setting("SECRET_KEY", env.str)
+SECRET_KEY: str = read_setting(
+    "SECRET_KEY",
+    env.str,
+    description="32 characters or more. Signs sessions and hashes; the passwords of database roles are derived from it.",
+)
 if len(SECRET_KEY) < MIN_SECRET_CHARACTERS:
     raise ImproperlyConfigured(f"SECRET_KEY is shorter than {MIN_SECRET_CHARACTERS} characters")
 
-SITE_URL: str = read_setting("SITE_URL", read_site_url, "http://127.0.0.1:8000")  # for links; never taken from Host
+SITE_URL: str = read_setting(  # for links; never taken from Host
+    "SITE_URL",
+    read_site_url,
+    "http://127.0.0.1:8000",
+    description="Public address of the site. https:// enables secure cookies, HSTS and redirects.",
+)
 SITE_HOST = str(urlsplit(SITE_URL).hostname)
 # The default is the host of the site, and the names that health checks inside a container use.
 DEFAULT_HOSTS = [f"[{SITE_HOST}]" if ":" in SITE_HOST else SITE_HOST, "localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = read_setting("ALLOWED_HOSTS", env.list, DEFAULT_HOSTS)
-# X-Forwarded-For and X-Forwarded-Proto are accepted from these addresses only (shop/http/proxies.py).
+ALLOWED_HOSTS = read_setting(
+    "ALLOWED_HOSTS",
+    env.list,
+    DEFAULT_HOSTS,
+    shown_default="the host of SITE_URL, and localhost",
+    description="Host names that requests may name.",
+)
+# Addresses and networks (10.0.0.7,172.18.0.0/16) of the proxies whose X-Forwarded-For and X-Forwarded-Proto are used.
 TRUSTED_PROXIES = read_setting("TRUSTED_PROXIES", read_networks, [])
 
-RATE_LIMITS = read_setting("RATE_LIMITS", env.bool, True)  # False switches off every RATE_LIMIT_ setting
+# false switches off every RATE_LIMIT_ setting.
+RATE_LIMITS = read_setting("RATE_LIMITS", env.bool, True)
+# Where requests are counted.
 RATE_LIMIT_STORE = read_setting("RATE_LIMIT_STORE", env.str, "database", allowed=("database", "redis"))
-REDIS_URL = read_setting("REDIS_URL", read_redis_url, "")  # of Redis or Valkey, for RATE_LIMIT_STORE=redis
+# Redis or Valkey, for RATE_LIMIT_STORE=redis: redis://… or rediss://…
+REDIS_URL = read_setting("REDIS_URL", read_redis_url, "")
 if RATE_LIMIT_STORE == "redis" and not REDIS_URL:
     raise ImproperlyConfigured("RATE_LIMIT_STORE is redis: set REDIS_URL to the address of Redis or Valkey (redis://…)")
 
+# Browsers on these origins may call the API (https://shop.example,http://localhost:3000). No wildcards.
+CORS_ALLOWED_ORIGINS = read_setting("CORS_ALLOWED_ORIGINS", read_origins, [])
+# Also allow every port of localhost, for the development of a storefront. `make up` does.
+CORS_ALLOW_LOCALHOST = read_setting("CORS_ALLOW_LOCALHOST", env.bool, False)
+CORS_ALLOWED_ORIGIN_REGEXES = [LOCALHOST_ORIGIN] if CORS_ALLOW_LOCALHOST else []
+CORS_URLS_REGEX = r"/(api|\.well-known)/"
+CORS_ALLOW_CREDENTIALS = False  # clients send bearer tokens, never cookies
+CORS_ALLOW_HEADERS = [
+    "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-order-token", "accept-language",
+    "x-request-id", "traceparent",
+]  # fmt: skip
+CORS_EXPOSE_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "RateLimit", "RateLimit-Policy"]
+
 # Tokens. The users context signs them with the private key; every context verifies them with the public keys.
-JWT_ISSUER = read_setting("JWT_ISSUER", env.str, "satsuma")
-JWT_AUDIENCE = read_setting("JWT_AUDIENCE", env.str, "satsuma")
-JWT_SIGNING_KEY: str = read_setting("JWT_SIGNING_KEY", env.str, "").replace("\\n", "\n")
+JWT_ISSUER = read_setting("JWT_ISSUER", env.str, "satsuma", description="The `iss` claim of access tokens.")
+JWT_AUDIENCE = read_setting("JWT_AUDIENCE", env.str, "satsuma", description="The `aud` claim of access tokens.")
+JWT_SIGNING_KEY: str = read_setting(
+    "JWT_SIGNING_KEY",
+    env.str,
+    description="EC P-256 private key in PEM; line breaks may be written \\n. Only users signs with it.",
+).replace("\\n", "\n")
 if not JWT_SIGNING_KEY:
     raise ImproperlyConfigured("JWT_SIGNING_KEY is not set; `make up` sets it for you, .env.example explains it")
-# Public keys of earlier signing keys, accepted until the tokens that they signed have expired. Keys rotate this way.
-JWT_RETIRED_KEYS = [json.loads(key) for key in read_setting("JWT_RETIRED_KEYS", env.list, [])]
+# Public JWKs of former signing keys, as JSON, accepted until the tokens that they signed have expired.
+JWT_RETIRED_KEYS: list[dict[str, Any]] = read_setting("JWT_RETIRED_KEYS", read_retired_keys, [])
 JWKS = {"keys": [build_jwk(JWT_SIGNING_KEY.encode()), *JWT_RETIRED_KEYS]}
 
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
@@ -97,11 +172,22 @@ LOGIN_URL = "/admin/login/"
 # Cookies, redirects and HSTS are strict behind TLS. Without TLS (development) they are relaxed.
 HTTPS = SITE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+# How long browsers may use only https for this host. 0 sends no Strict-Transport-Security; without https it is never sent.
+SECURE_HSTS_SECONDS = read_setting("SECURE_HSTS_SECONDS", env.int, YEAR_SECONDS)
+# Also for all its subdomains: each of them has to serve https then, also those that are not the shop's.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = read_setting("SECURE_HSTS_INCLUDE_SUBDOMAINS", env.bool, False)
+# Ask for the list that browsers are shipped with. Hard to undo; needs the subdomains and a year or more.
+SECURE_HSTS_PRELOAD = read_setting("SECURE_HSTS_PRELOAD", env.bool, False)
+if SECURE_HSTS_SECONDS < 0:
+    raise ImproperlyConfigured(f"SECURE_HSTS_SECONDS is {SECURE_HSTS_SECONDS}; it cannot be negative")
+if SECURE_HSTS_PRELOAD and not (SECURE_HSTS_INCLUDE_SUBDOMAINS and SECURE_HSTS_SECONDS >= YEAR_SECONDS):
+    raise ImproperlyConfigured(
+        "SECURE_HSTS_PRELOAD needs SECURE_HSTS_INCLUDE_SUBDOMAINS=true and a SECURE_HSTS_SECONDS of a year or more "
+        f"({YEAR_SECONDS}): browsers list no other sites"
+    )
+SECURE_HSTS_SECONDS = SECURE_HSTS_SECONDS if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$"]
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000

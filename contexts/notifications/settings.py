@@ -2,17 +2,29 @@
 
 from shop.settings import env, read_positive_number, read_setting
 
+# Django's backend that sends e-mails. The file-based one (django.core.mail.backends.filebased.EmailBackend) is for trials.
 EMAIL_BACKEND = read_setting("EMAIL_BACKEND", env.str, "django.core.mail.backends.smtp.EmailBackend")
+# Folder for the e-mails of the file-based backend.
 EMAIL_FILE_PATH = read_setting("EMAIL_FILE_PATH", env.str, None)
+# Mail server.
 EMAIL_HOST = read_setting("EMAIL_HOST", env.str, "127.0.0.1")
+# Port of the mail server.
 EMAIL_PORT = read_setting("EMAIL_PORT", env.int, 1025)
+# User name at the mail server; empty: no sign-in.
 EMAIL_HOST_USER = read_setting("EMAIL_HOST_USER", env.str, "")
+# Password at the mail server, read literally. EMAIL_HOST_PASSWORD_FILE names a file with it.
 EMAIL_HOST_PASSWORD = read_setting("EMAIL_HOST_PASSWORD", env.str, "")
+# Whether to use STARTTLS.
 EMAIL_USE_TLS = read_setting("EMAIL_USE_TLS", env.bool, False)
-EMAIL_TIMEOUT = read_positive_number("EMAIL_TIMEOUT_SECONDS", 10)  # for connecting
+# How long the mail server may take to accept a connection.
+EMAIL_TIMEOUT = read_positive_number("EMAIL_TIMEOUT_SECONDS", 10)
+# How long the mail server may take for its greeting.
 EMAIL_GREETING_TIMEOUT = read_positive_number("EMAIL_GREETING_TIMEOUT_SECONDS", 60)
+# How long the mail server may take for the reply to a command.
 EMAIL_COMMAND_TIMEOUT = read_positive_number("EMAIL_COMMAND_TIMEOUT_SECONDS", 60)
-EMAIL_DATA_TIMEOUT = read_positive_number("EMAIL_DATA_TIMEOUT_SECONDS", 600)  # for the reply to a message
+# How long the mail server may take for the reply to a message; a shorter time makes duplicates (RFC 5321, 4.5.3.2).
+EMAIL_DATA_TIMEOUT = read_positive_number("EMAIL_DATA_TIMEOUT_SECONDS", 600)
 # After this number of attempts without a reply to the message, staff decide: it may have arrived each time.
 EMAIL_MAX_UNKNOWN_OUTCOMES = read_positive_number("EMAIL_MAX_UNKNOWN_OUTCOMES", 3, env.int)
+# Sender of all e-mails.
 DEFAULT_FROM_EMAIL = read_setting("DEFAULT_FROM_EMAIL", env.str, "Satsuma <shop@satsuma.example>")

@@ -10,7 +10,7 @@ LINK_PLACEHOLDERS = {"site", "id", "number", "token"}
 
 def read_link_template(name: str, default: str) -> str:
     """Return the template of links to an order. Raises ValueError if it is not a URL with a token."""
-    template = str(env.str(name, default=default))
+    template = env.str(name, default=default)
     fields = {field for _, field, *_ in Formatter().parse(template) if field is not None}
     if unknown := fields - LINK_PLACEHOLDERS:
         raise ValueError(f"it has unknown placeholders: {', '.join(sorted(unknown))}")
@@ -21,19 +21,23 @@ def read_link_template(name: str, default: str) -> str:
     return template
 
 
+# How long a checkout may wait for its payment.
 RESERVATION_HOLD_SECONDS = read_positive_number("RESERVATION_HOLD_SECONDS", 900)
+# How long an order whose capture was refused keeps its stock.
 ON_HOLD_SECONDS = read_positive_number("ON_HOLD_SECONDS", 72 * 3600)
-# Seconds after placing in which a customer can cancel a confirmed order.
+# Seconds after placing in which a customer can cancel a confirmed order; 0: never. Staff can later, too.
 CANCEL_WINDOW = read_number("CANCEL_WINDOW", 3600)
-# In e-mails. {site} is SITE_URL; the default shows the order as JSON, a storefront sets its own page.
+# Link to an order in its e-mails: the page of a storefront, as in https://shop.example/orders/{number}#token={token}. {site} is
+# SITE_URL; the default shows the order as JSON.
 ORDER_LINK_TEMPLATE = read_setting("ORDER_LINK_TEMPLATE", read_link_template, "{site}/api/v1/orders/{id}?token={token}")
 
-# Rate limits (shop/http/quotas.py). Many customers can share an address: an office, a mobile network.
+# Rate limit of new orders (docs/rate-limits.md). Many customers can share an address: an office, a mobile network.
 RATE_LIMIT_ORDERS = read_rate_limit("RATE_LIMIT_ORDERS", "address:300/minute,account:60/hour,email:40/hour")
-# Declined payments. The next attempt is refused before the provider is called.
+# Rate limit of declined payments. The next attempt is refused before the provider is called.
 RATE_LIMIT_DECLINED_PAYMENTS = read_rate_limit(
     "RATE_LIMIT_DECLINED_PAYMENTS", "address:30/10minutes,account:10/hour,email:10/hour,card:30/10minutes"
 )
-RATE_LIMIT_CARTS = read_rate_limit("RATE_LIMIT_CARTS", "address:300/minute,account:120/minute")  # new carts
-# Requests for the link to a guest's order, each of which can send a mail.
+# Rate limit of new carts.
+RATE_LIMIT_CARTS = read_rate_limit("RATE_LIMIT_CARTS", "address:300/minute,account:120/minute")
+# Rate limit of requests for the link to a guest's order, each of which can send a mail.
 RATE_LIMIT_LOOKUP = read_rate_limit("RATE_LIMIT_LOOKUP", "address:30/minute,email:5/hour")

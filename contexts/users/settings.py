@@ -11,13 +11,16 @@ COUNTER_SECONDS = 3600  # after which an attempt to sign in is forgotten
 MAX_REFRESH_GRACE_SECONDS = 60  # a thief could use a copied token for this long unnoticed
 
 AUTH_USER_MODEL = "users.User"
+# Django's password hashers; the first one hashes new passwords.
 PASSWORD_HASHERS = read_setting("PASSWORD_HASHERS", env.list, ["django.contrib.auth.hashers.Argon2PasswordHasher"])
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
+# How long an access token is valid.
 ACCESS_TOKEN_SECONDS = read_positive_number("ACCESS_TOKEN_SECONDS", 300, env.int)
+# How long a session lasts without a request.
 REFRESH_TOKEN_DAYS = read_positive_number("REFRESH_TOKEN_DAYS", 30)
 # How long a refresh token that was used returns the same successor once more. 0: never.
 REFRESH_GRACE_SECONDS: float = read_setting("REFRESH_GRACE_SECONDS", env.float, 10)
@@ -26,13 +29,15 @@ if not 0 <= REFRESH_GRACE_SECONDS <= MAX_REFRESH_GRACE_SECONDS:
         f"REFRESH_GRACE_SECONDS is {REFRESH_GRACE_SECONDS}; it can be 0 to {MAX_REFRESH_GRACE_SECONDS}"
     )
 
-# Rate limits (shop/http/quotas.py).
+# Rate limit of new accounts (docs/rate-limits.md).
 RATE_LIMIT_REGISTER = read_rate_limit("RATE_LIMIT_REGISTER", "address:120/minute,email:10/hour")
+# Rate limit of the renewal of tokens.
 RATE_LIMIT_REFRESH = read_rate_limit("RATE_LIMIT_REFRESH", "address:600/minute")
-# Failed sign-ins of one address over all accounts, for customers and staff apart.
+# Rate limit of failed sign-ins of one address over all accounts, for customers and staff apart.
 RATE_LIMIT_SIGN_IN = read_rate_limit("RATE_LIMIT_SIGN_IN", "address:300/5minutes")
 # Wrong passwords for one account from one address that cost no time. After them each one doubles the delay.
 SIGN_IN_FREE_ATTEMPTS = read_positive_number("SIGN_IN_FREE_ATTEMPTS", 10, env.int)
+# The longest delay after wrong passwords; below an hour.
 SIGN_IN_MAX_DELAY_SECONDS = read_positive_number("SIGN_IN_MAX_DELAY_SECONDS", 300)
 if SIGN_IN_MAX_DELAY_SECONDS >= COUNTER_SECONDS:
     raise ImproperlyConfigured(

@@ -12,6 +12,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from config.contexts import ALL_CONTEXTS
+
 WORKER_STOP_TIMEOUT_SECONDS = 15  # how long a worker may take to finish its requests; then it is killed
 ORPHAN_STOP_TIMEOUT_SECONDS = 18  # the same for workers whose server was killed
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
@@ -31,16 +33,17 @@ def read_integer(name: str, default: int, maximum: int, minimum: int = 1) -> int
     return int(value)
 
 
-def build_server_command(
-    *, host: str, port: int, workers: int, threads: int, application: str = "config.wsgi"
-) -> list[str]:
-    """Build the command of a web server. It replaces a worker that exits, and exits itself if workers keep failing."""
+def build_server_command(*, host: str, port: int, workers: int, application: str = "config.wsgi") -> list[str]:
+    """Build the command of a web server. It replaces a worker that exits, and exits itself if workers keep failing.
+
+    Its event loop receives requests, and threads of the application handle them (shop/request_buffer.py).
+    """
     logs = [] if os.environ.get("LOG_FORMAT") == "text" else ["--log-config", str(LOG_CONFIG_PATH)]
     return [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--no-ws",
-        "--workers", str(workers), "--blocking-threads", str(threads), "--respawn-failed-workers",
+        sys.executable, "-m", "granian", "--interface", "rsgi", "--host", host, "--port", str(port), "--no-ws",
+        "--workers", str(workers), "--loop", "asyncio", "--respawn-failed-workers",
         "--workers-kill-timeout", str(WORKER_STOP_TIMEOUT_SECONDS), "--log-level", "warning", *logs,
-        f"{application}:application",
+        f"{application}:server",
     ]  # fmt: skip
 
 
@@ -159,7 +162,6 @@ def _build_server_commands() -> list[list[str]]:
         host=os.environ.get("WEB_HOST") or "0.0.0.0",  # noqa: S104 - a container's own network
         port=read_integer("PORT", 8000, 65535),
         workers=read_integer("WEB_WORKERS", 2, 64),
-        threads=read_integer("WEB_THREADS", 4, 256),
     )
     if not os.environ.get("INTERNAL_PORT"):
         return [public]
@@ -167,7 +169,6 @@ def _build_server_commands() -> list[list[str]]:
         host=os.environ.get("INTERNAL_HOST") or "127.0.0.1",
         port=read_integer("INTERNAL_PORT", 8001, 65535),
         workers=1,
-        threads=read_integer("INTERNAL_THREADS", 4, 256),
         application="config.internal",
     )
     return [public, internal]
@@ -178,7 +179,12 @@ def _build_preparation_commands() -> list[list[str]]:
     migrate_on_start = os.environ.get("MIGRATE_ON_START") or "false"
     if migrate_on_start not in ("true", "false"):
         raise LaunchError(f"MIGRATE_ON_START is {migrate_on_start!r}; it must be true or false")
-    commands = [["check"], ["migrate", "--verbosity", "0"]] if migrate_on_start == "true" else [["check"]]
+    contexts = [name.strip() for name in (os.environ.get("CONTEXTS") or ",".join(ALL_CONTEXTS)).split(",")]
+    check = [
+        "check",
+        *(f"--database={context}" for context in contexts),
+    ]  # databases that are not reachable are skipped
+    commands = [check, ["migrate", "--verbosity", "0"]] if migrate_on_start == "true" else [check]
     return [[sys.executable, str(MANAGE_PATH), *arguments] for arguments in commands]
 
 

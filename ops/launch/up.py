@@ -118,6 +118,7 @@ def build_environment(folder: Path, port: int) -> dict[str, str]:
     return {
         "SITE_URL": f"http://{HOST}:{port}",
         "LOG_LEVEL": "WARNING",
+        "CORS_ALLOW_LOCALHOST": "true",
         **({} if "EMAIL_HOST" in os.environ else mail),
         **json.loads(secrets_file.read_text()),
         **os.environ,

@@ -48,7 +48,7 @@ def build_database_url(location: DatabaseLocation, password: str, server: Server
         options, address = {"host": location.host, **options}, ""
     else:
         address = f"{location.host}:{location.port or 5432}"
-    query = f"?{urlencode(options)}" if options else ""
+    query = f"?{urlencode(options, quote_via=quote)}" if options else ""
     return f"postgres://{location.user}:{quote(password, safe='')}@{address}/{location.dbname}{query}"
 
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from shop.calls import tracing
 from shop.http import problems
 from shop.ids import uuid7
+from shop.request_buffer import BODY_PROBLEM, NO_LENGTH, TIMED_OUT, TOO_LARGE
 
 log = structlog.get_logger("shop.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -51,3 +52,21 @@ class RequestContextMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Turn an error of a view outside of DRF into a problem. The admin shows errors on its own pages."""
         return None if request.path.startswith("/admin") else problems.handle_exception(error)
+
+
+BODY_ERRORS = {
+    TIMED_OUT: problems.RequestTimeout, TOO_LARGE: problems.TooLarge, NO_LENGTH: problems.LengthRequired,
+}  # fmt: skip
+
+
+class IncompleteBodyMiddleware:
+    """Answer 408, 411 or 413 to a request whose body the server has not received (shop/request_buffer.py)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        problem = request.META.get(BODY_PROBLEM)
+        if not problem:
+            return self.get_response(request)
+        return problems.build_problem_response(BODY_ERRORS[problem]())

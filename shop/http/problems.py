@@ -48,6 +48,18 @@ class TooLarge(DomainError):
     status = 413
 
 
+class RequestTimeout(DomainError):
+    """The request body did not arrive in time."""
+
+    status = 408
+
+
+class LengthRequired(DomainError):
+    """A request body needs the header Content-Length."""
+
+    status = 411
+
+
 class MethodNotAllowed(DomainError):
     """The method {method} is not allowed here."""
 

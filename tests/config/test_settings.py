@@ -1,5 +1,6 @@
 """Settings: a missing or wrong value stops the start with a message that names it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,9 @@ WRONG = {
     "SECRET_KEY is shorter than 32 characters": {"SECRET_KEY": "short"},
     "DATABASE_URL is not set": {"DATABASE_URL": None},
     "DATABASE_URL is not a postgres:// address": {"DATABASE_URL": "mysql://root@localhost/shop"},
+    "DATABASE_URL is not a valid postgres:// address": {
+        "DATABASE_URL": "postgres://shop:pa/ss#word@db.example:5432/postgres"
+    },
     "ORDERS_DATABASE_URL is not a postgres:// address": {"ORDERS_DATABASE_URL": "sqlite:///shop.db"},
     "JWT_SIGNING_KEY is not set": {"JWT_SIGNING_KEY": None},
     "JWT_SIGNING_KEY is not an EC P-256 private key": {"JWT_SIGNING_KEY": "garbage"},
@@ -35,7 +39,32 @@ WRONG = {
     "CONTEXTS leaves out inventory: set INVENTORY_URL to the address": {"CONTEXTS": "orders"},
     "http://: must be an http:// or https:// URL": {"CONTEXTS": "orders", **ELSEWHERE, "PAYMENTS_URL": "http://:"},
     "ORDERS_CALL_KEYS has a key shorter than 32 characters": {"ORDERS_CALL_KEYS": "x" * 32 + ",short"},
-    "EMAIL_PORT cannot be read": {"EMAIL_PORT": "smtp"},
+    "EMAIL_PORT cannot be read: 'smtp' is not a whole number": {"EMAIL_PORT": "smtp"},
+    "EMAIL_USE_TLS cannot be read: 'ture' is neither true nor false": {"EMAIL_USE_TLS": "ture"},
+    "EMAIL_HOST_PASSWORD cannot be read: the value is in quotes": {"EMAIL_HOST_PASSWORD": '"swordfish"'},
+    "EMAIL_HOST_PASSWORD cannot be read: the value begins or ends with a blank": {"EMAIL_HOST_PASSWORD": "swordfish "},
+    "SECRET_KEY cannot be read: the value begins or ends with a blank": {
+        "SECRET_KEY": "    # 32 characters or more; signs sessions"
+    },
+    "CURRENCY cannot be read: the value contains a comment": {"CURRENCY": "EUR  # the euro"},
+    "DATABASE_URL cannot be read: the value is in quotes": {"DATABASE_URL": "'postgres://db.example/postgres'"},
+    "EMAIL_TIMEOUT_SECONDS cannot be read: '5 minutes' is not a number": {"EMAIL_TIMEOUT_SECONDS": "5 minutes"},
+    "PROVIDER_TIMEOUT_SECONDS cannot be read: 'nan' is not a number": {"PROVIDER_TIMEOUT_SECONDS": "nan"},
+    "PAYMENT_PROVIDERS cannot be read: 'sandbox,' has an empty entry": {"PAYMENT_PROVIDERS": "sandbox,"},
+    "WEB_THREADS cannot be read: 0 is not a number from 1 to 256": {"WEB_THREADS": "0"},
+    "BODY_TIMEOUT_SECONDS is 0.0; it has to be above 0": {"BODY_TIMEOUT_SECONDS": "0"},
+    "MAX_BODY_BYTES is 0; it has to be above 0": {"MAX_BODY_BYTES": "0"},
+    "JWT_RETIRED_KEYS cannot be read": {"JWT_RETIRED_KEYS": '{"kty": "EC"'},
+    "JWT_RETIRED_KEYS cannot be read: each key has to be a public JWK": {
+        "JWT_RETIRED_KEYS": '[{"kid": "1", "d": "private"}]'
+    },
+    "SECURE_HSTS_SECONDS is -1; it cannot be negative": {"SECURE_HSTS_SECONDS": "-1"},
+    "SECURE_HSTS_PRELOAD needs SECURE_HSTS_INCLUDE_SUBDOMAINS=true": {"SECURE_HSTS_PRELOAD": "true"},
+    "SECURE_HSTS_PRELOAD needs SECURE_HSTS_INCLUDE_SUBDOMAINS=true and a SECURE_HSTS_SECONDS of a year": {
+        "SECURE_HSTS_PRELOAD": "true",
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS": "true",
+        "SECURE_HSTS_SECONDS": "3600",
+    },
     "DATABASE_POOL_SIZE is 0; it has to be above 0": {"DATABASE_POOL_SIZE": "0"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
     "ON_HOLD_SECONDS cannot be read": {"ON_HOLD_SECONDS": "a while"},
@@ -62,6 +91,9 @@ WRONG = {
     "EMAIL_MAX_UNKNOWN_OUTCOMES is 0; it has to be above 0": {"EMAIL_MAX_UNKNOWN_OUTCOMES": "0"},
     "PARK_REFUSED_EVENTS_AFTER_HOURS is 649.0; it can be at most 648": {"PARK_REFUSED_EVENTS_AFTER_HOURS": "649"},
     "SITE_URL cannot be read: 'shop.example' must be an http:// or https:// URL": {"SITE_URL": "shop.example"},
+    "SITE_URL cannot be read: 'https://shop.example?x=1' must have no user name": {
+        "SITE_URL": "https://shop.example?x=1"
+    },
     "SITE_URL cannot be read: Invalid IPv6 URL": {"SITE_URL": "http://[shop"},
     "TRUSTED_PROXIES cannot be read: 'the gateway' does not": {"TRUSTED_PROXIES": "the gateway"},
     "TRUSTED_PROXIES cannot be read: 10.0.0.1/8 has host bits set": {"TRUSTED_PROXIES": "10.0.0.1/8"},
@@ -159,3 +191,136 @@ def test_only_the_configured_hosts_are_allowed():
         "a.example",
         "b.example",
     ]
+
+
+def read_settings(expression, **environment):
+    """Evaluate an expression on the settings `s` in a process with this environment."""
+    script = f"import json; from config import settings as s; print(json.dumps({expression}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=settings.BASE_DIR, env=os.environ | environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("password", ["$x", "$HOME", "${x}", "a#b", "#", "%41", "back\\slash", "it's", 'a"b', "a b"])
+def test_a_password_is_read_literally(password):
+    assert read_settings("s.EMAIL_HOST_PASSWORD", EMAIL_HOST_PASSWORD=password, x="expanded") == password
+
+
+def test_a_password_in_a_file_may_contain_quotes_and_comments(tmp_path):
+    (tmp_path / "password").write_text('"it\'s # $x"\n')
+    assert read_settings("s.EMAIL_HOST_PASSWORD", EMAIL_HOST_PASSWORD_FILE=str(tmp_path / "password")) == '"it\'s # $x"'
+
+
+def test_a_retired_key_is_read_as_json():
+    keys = [{"kid": "1", "kty": "EC", "crv": "P-256", "x": "a", "y": "b"}, {"kid": "2", "kty": "EC"}]
+    for text in (json.dumps(keys), ",".join(map(json.dumps, keys))):
+        assert read_settings("s.JWT_RETIRED_KEYS", JWT_RETIRED_KEYS=text) == keys
+
+
+def test_a_password_in_a_database_url_is_percent_decoded_once():
+    url = "postgres://shop:p%2540%23%2F@db.example:6432/name?sslmode=require"
+    found = read_settings("s.DATABASES['orders']", ORDERS_DATABASE_URL=url)
+    assert [found[name] for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")] == [
+        "shop", "p%40#/", "db.example", 6432, "name",
+    ]  # fmt: skip
+    assert found["OPTIONS"]["sslmode"] == "require"
+
+
+HTTPS = {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "ALLOW_SANDBOX_PAYMENTS": "true"}
+HSTS = "[s.SECURE_HSTS_SECONDS, s.SECURE_HSTS_INCLUDE_SUBDOMAINS, s.SECURE_HSTS_PRELOAD]"
+
+
+def test_hsts_covers_only_the_host_unless_the_operator_chooses_more():
+    assert read_settings(HSTS, **HTTPS) == [31536000, False, False]
+    assert read_settings(HSTS, **HTTPS, SECURE_HSTS_SECONDS="0") == [0, False, False]
+    more = {"SECURE_HSTS_INCLUDE_SUBDOMAINS": "true", "SECURE_HSTS_PRELOAD": "true", "SECURE_HSTS_SECONDS": "63072000"}
+    assert read_settings(HSTS, **HTTPS, **more) == [63072000, True, True]
+    assert read_settings(HSTS, **more)[0] == 0, "never without https"
+
+
+SANDBOX = [
+    {"SITE_URL": "https://shop.example"},
+    {"SITE_URL": "HTTPS://SHOP.EXAMPLE"},
+    {"SITE_URL": "https://shop.example", "PAYMENT_PROVIDERS": "sandbox"},
+    {"SITE_URL": "https://shop.example", "PAYMENT_PROVIDERS": "other, sandbox"},
+    {"SITE_URL": "https://shop.example", "ALLOW_SANDBOX_PAYMENTS": "false"},
+]
+
+
+@pytest.fixture
+def other_provider(tmp_path):
+    """A second payment provider, so that sandbox can be one of several."""
+    folder = settings.BASE_DIR / "contexts" / "payments" / "providers"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, types\n"
+        "module = types.ModuleType('contexts.payments.providers.other')\n"
+        "module.provider = object()\n"
+        "sys.modules['contexts.payments.providers.other'] = module\n"
+    )
+    assert not (folder / "other.py").exists()
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize("environment", SANDBOX)
+def test_the_sandbox_is_refused_in_production(other_provider, environment):
+    done = check(TRUSTED_PROXIES="10.0.0.7", **other_provider, **environment)
+    assert done.returncode == 1
+    assert "config.E009" in done.stderr
+    assert "ALLOW_SANDBOX_PAYMENTS=true" in done.stderr
+
+
+STARTS = {
+    "wsgi": ["-c", "import config.wsgi"],
+    "internal": ["-c", "import config.internal"],
+    "beat": ["-c", "import config.celery"],
+    "deploy": ["manage.py", "check", "--deploy"],
+    "engine": ["manage.py", "engine"],
+    "worker": ["-m", "ops.launch.worker"],
+    "serve": ["-m", "ops.launch.serve"],
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_no_process_starts_with_the_sandbox_in_production(start):
+    environment = os.environ | {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "PORT": "1"}
+    command = [sys.executable, *STARTS[start]]
+    done = subprocess.run(
+        command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode != 0
+    assert "PAYMENT_PROVIDERS contains sandbox" in done.stderr
+
+
+def test_the_sandbox_is_allowed_for_a_demonstration_and_without_https():
+    assert check(**HTTPS).returncode == 0
+    assert check(SITE_URL="http://shop.example").returncode == 0
+
+
+MISSPELT = {
+    "CURENCY": "CURRENCY", "SITEURL": "SITE_URL", "EMAIL_PASSWORD": "EMAIL_HOST_PASSWORD", "SATSUMA_SITE_URL": "SITE_URL",
+    "DJANGO_SECRET_KEY": "SECRET_KEY", "PAYMENT_PROVIDER": "PAYMENT_PROVIDERS", "WEB_WORKER": "WEB_WORKERS",
+    "RESERVATION_HOLD_SECOND": "RESERVATION_HOLD_SECONDS", "ORDERS_DATABASE_URI": "ORDERS_DATABASE_URL",
+}  # fmt: skip
+
+
+def test_misspelt_names_are_warned_of_with_the_probable_one():
+    done = check(**dict.fromkeys(MISSPELT, "1"))
+    assert done.returncode == 0
+    for name, meant in MISSPELT.items():
+        assert f"{name} is set, but there is no such setting: did you mean {meant}?" in done.stderr
+
+
+def test_an_unknown_name_of_ours_is_warned_of_and_those_of_others_are_not():
+    foreign = (
+        "POSTGRES_PASSWORD",
+        "PYTHON_VERSION",
+        "GPG_KEY",
+        "ORDERS_SERVICE_HOST",
+        "ORDERS_PORT_8001_TCP",
+        "USERNAME",
+    )
+    done = check(SATSUMA_FEATURE="1", **dict.fromkeys(foreign, "1"))
+    assert "SATSUMA_FEATURE is set, but there is no such setting; docs/settings.md lists all" in done.stderr
+    assert [name for name in foreign if name in done.stderr] == []

@@ -4,6 +4,35 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="bodies_have_no_deadline",
+        what="a body may take any time to arrive",
+        rule="a body that does not arrive in time is answered with 408",
+        module="shop.request_buffer",
+        replace="async with asyncio.timeout(self.body_timeout_seconds):",
+        by="async with asyncio.timeout(None):",
+        caught_by="tests/journeys/test_slow_clients.py::test_a_body_that_does_not_arrive_in_time_is_answered_with_408",
+        fails_with="TimeoutError",
+    ),
+    Mutant(
+        name="half_a_request_is_carried_out",
+        what="a request whose client disconnected before the end of its body is carried out",
+        rule="bad input leaves nothing half-done",
+        module="shop.request_buffer",
+        replace="if len(body) != int(length):",
+        by="if len(body) > int(length):",
+        caught_by="tests/journeys/test_slow_clients.py::test_an_unfinished_request_is_not_carried_out",
+    ),
+    Mutant(
+        name="health_waits_for_a_thread",
+        what="health checks wait until a thread that handles requests is free",
+        rule="health answers from its own thread",
+        module="shop.request_buffer",
+        replace="threads = self.probe_threads.get(scope.path, self.threads)",
+        by="threads = self.threads",
+        caught_by="tests/journeys/test_slow_clients.py::test_a_busy_shop_answers_health_checks",
+        fails_with="TimeoutError",
+    ),
+    Mutant(
         name="remote_gives_up_after_one_try",
         what="a single lost request is an outage for the caller",
         rule="DESIGN 3: remote retries by class",

@@ -3,11 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import urllib.request
 from contextlib import suppress
 from typing import IO
 
+from ops.launch import serve
 from tests.concurrency import eventually
 from tests.environment import TOPOLOGY
 from tests.journeys.split import SplitShop
@@ -17,7 +17,9 @@ from tests.shopper import Shopper
 
 
 class RunningShop:
-    """`granian config.wsgi` on a port of its own. Use it with `contextlib.closing`, so that it ends whatever fails.
+    """The web server on a port of its own, without its process tree.
+
+    Use it with `contextlib.closing`, so that it ends whatever fails.
 
     output: the file for its log. environment: what differs from the environment of the test run.
     """
@@ -40,12 +42,10 @@ class RunningShop:
             raise
 
     def _launch(self) -> subprocess.Popen:
-        command = [
-            sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(self.port), "--no-ws",
-            "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application",
-        ]  # fmt: skip
+        command = serve.build_server_command(host="127.0.0.1", port=self.port, workers=1)
+        environment = {"WEB_THREADS": "8", **self.environment}
         return subprocess.Popen(
-            command, env=self.environment, start_new_session=True, stdout=self.output, stderr=self.output
+            command, env=environment, start_new_session=True, stdout=self.output, stderr=self.output
         )
 
     def is_ready(self) -> bool:

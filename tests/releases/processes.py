@@ -23,9 +23,7 @@ class Host:
 
     def __init__(self, tree: Path, engine: str) -> None:
         self.port = reserve_port()
-        command = serve.build_server_command(
-            host="127.0.0.1", port=self.port, workers=1, threads=4, application="config.internal"
-        )
+        command = serve.build_server_command(host="127.0.0.1", port=self.port, workers=1, application="config.internal")
         own = {"CONTEXTS": "inventory", "ENGINE": engine, "PYTHONPATH": str(tree), "LOG_LEVEL": "CRITICAL"}
         self.process = subprocess.Popen(command, cwd=tree, env=os.environ | own, start_new_session=True)
 

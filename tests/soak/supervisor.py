@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ops.launch import serve
+
 POLL_INTERVAL_SECONDS = 0.02
 STOP_TIMEOUT_SECONDS = 90.0
 START_TIMEOUT_SECONDS = 180.0
@@ -196,10 +198,7 @@ def create_server(
     name: str, environment: dict[str, str], folder: Path, port: int, application: str, *, alive: int
 ) -> Process:
     """Create a server with one worker."""
-    command = [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port), "--no-ws", "--workers", "1",
-        "--blocking-threads", "4", "--workers-kill-timeout", "15", "--log-level", "error", f"{application}:application",
-    ]  # fmt: skip
+    command = serve.build_server_command(host="127.0.0.1", port=port, workers=1, application=application)
     return Process(name, command, environment, folder, port, alive=alive)
 
 

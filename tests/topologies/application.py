@@ -1,6 +1,6 @@
 """The WSGI application of one of the five processes: its public address, its internal one, and the commands of tests.
 
-    python -m granian … tests.topologies.application:application
+    python -m granian … tests.topologies.application:server
 
 In production the first two are separate servers, and there are no commands: tests/journeys/split.py starts it like that.
 """
@@ -21,10 +21,11 @@ from django.test.signals import setting_changed
 from config.wsgi import application as public  # sets up Django; ENGINE is none
 from contexts.payments import providers
 from shop.calls import services
-from shop.calls.remote.server import create_application
+from shop.calls.remote.server import MAX_REQUEST_BYTES, create_application
 from shop.calls.remote.wire import build_path
 from shop.db.database import hosted_contexts
 from shop.messaging import engine, events, inbox
+from shop.request_buffer import RequestBuffer
 from tests.topologies import recorded_calls
 from tests.topologies.fakes_server import ProviderRegistry
 
@@ -110,3 +111,11 @@ def _run_command(name: str, environ: dict[str, Any], start_response: Callable) -
         close_old_connections()
     start_response(status, [("Content-Length", str(len(body)))])
     return [body]
+
+
+server = RequestBuffer(
+    application,
+    threads=settings.WEB_THREADS,
+    max_body_bytes=MAX_REQUEST_BYTES,
+    body_timeout_seconds=settings.BODY_TIMEOUT_SECONDS,
+)

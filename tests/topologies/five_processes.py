@@ -67,11 +67,11 @@ class FiveProcesses:
         """Start the processes, and let this process call every context at its address."""
         global current
         environment = os.environ | {f"{context.upper()}_URL": url for context, url in self.addresses.items()}
-        environment |= {"TESTS_URL": self.fakes_server.url, "TESTS_KEY": self.key}
+        environment |= {"TESTS_URL": self.fakes_server.url, "TESTS_KEY": self.key, "WEB_THREADS": str(THREADS)}
         with self.logs.open("w") as log:
             for context, port in self.ports.items():
                 command = build_server_command(
-                    host="127.0.0.1", port=port, workers=1, threads=THREADS, application="tests.topologies.application"
+                    host="127.0.0.1", port=port, workers=1, application="tests.topologies.application"
                 )
                 self.processes.append(subprocess.Popen(
                     command, env=environment | {"CONTEXTS": context}, cwd=settings.BASE_DIR,

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.utils import CursorWrapper
 
 from shop.db.database import hosted_contexts
 
@@ -22,13 +23,19 @@ def hold_migration_lock(alias: str) -> Iterator[None]:
     with connections[alias].cursor() as cursor:
         cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0")
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK_ID])
-        cursor.execute("RESET lock_timeout")
+        _restore(cursor, "lock_timeout")
     try:
         yield
     finally:
         with connections[alias].cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK_ID])
-            cursor.execute("RESET statement_timeout; RESET idle_in_transaction_session_timeout")
+            _restore(cursor, "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+def _restore(cursor: CursorWrapper, *names: str) -> None:
+    """Set session settings to the configured values again. RESET would return to those of the server."""
+    for name in names:
+        cursor.execute("SELECT set_config(%s, %s, false)", [name, cursor.db.settings_dict["SESSION"][name]])
 
 
 class Command(migrate.Command):

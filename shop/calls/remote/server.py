@@ -12,6 +12,7 @@ from shop.calls.deadline import deadline
 from shop.calls.methods import InvalidArguments
 from shop.calls.remote.signature import InvalidSignature, NonceReused, verify_signature
 from shop.calls.remote.wire import OUTCOME_FAILED, OUTCOME_HEADER, OUTCOME_REFUSED, build_path
+from shop.request_buffer import BODY_PROBLEM, TIMED_OUT
 
 MAX_REQUEST_BYTES = 4_000_000
 
@@ -72,6 +73,8 @@ def _serve_request(methods_by_path: dict[str, ServedMethod], environ: WSGIEnviro
 
 
 def _read_body(environ: WSGIEnvironment) -> bytes:
+    if problem := environ.get(BODY_PROBLEM):
+        raise CallRefused("408 Request Timeout" if problem == TIMED_OUT else "413 Content Too Large")
     length = environ.get("CONTENT_LENGTH") or "0"
     if not length.isdecimal() or int(length) > MAX_REQUEST_BYTES:
         raise CallRefused("413 Content Too Large")

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 from shop import chaos
 from shop.db.postgres.cursor import Connection, Cursor, Parameters
 from shop.db.postgres.errors import ErrorWrapper
+from shop.db.postgres.sessions import configure_session
 from shop.db.transactions import assert_no_other_transaction, transaction_state
 
 RECONNECT_TIMEOUT_SECONDS = 1.0  # max. background reconnect time of a pool; after it, each request tries
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
         _connection_pools: dict[str, ConnectionPool[Connection]]
 
-        def _configure_connection(self, connection: psycopg.Connection[Any]) -> None: ...
+        def _configure_connection(self, connection: psycopg.Connection[Any]) -> bool: ...
         def _commit(self) -> None: ...
         def _rollback(self) -> None: ...
         def _close(self) -> None: ...
@@ -154,7 +155,7 @@ class DatabaseWrapper(DjangoWrapper):
             pool = ConnectionPool(
                 connection_class=Connection,
                 kwargs=self.get_connection_params() | {"autocommit": True, "alias": self.alias},
-                configure=self._configure_connection,
+                configure=self._configure_pooled_connection,
                 check=self._check_connection,
                 reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
                 open=False,
@@ -162,6 +163,25 @@ class DatabaseWrapper(DjangoWrapper):
             )
             self._connection_pools.setdefault(self.alias, pool)
         return self._connection_pools.get(self.alias)
+
+    def _configure_connection(self, connection: psycopg.Connection[Any]) -> bool:
+        """Set time zone and session settings of a new connection. Returns whether Django has to commit them."""
+        super()._configure_connection(connection)
+        configure_session(connection, self.settings_dict.get("SESSION", {}))
+        return True
+
+    def _configure_pooled_connection(self, connection: Connection) -> None:
+        self._configure_connection(connection)
+
+    def open_session(self) -> Connection:
+        """Open a configured connection outside of the pool. Raises psycopg.OperationalError."""
+        connection = Connection.connect(alias=self.alias, **self.get_connection_params() | {"autocommit": True})
+        try:
+            self._configure_connection(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _check_connection(self, connection: Connection) -> None:
         """Raise psycopg.OperationalError if the server has closed an idle connection.

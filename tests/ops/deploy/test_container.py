@@ -211,7 +211,7 @@ def check_deploy(**environment):
 
 
 def test_a_shop_behind_https_is_deployed_without_a_warning():
-    done = check_deploy(SITE_URL="https://shop.example", TRUSTED_PROXIES="172.18.0.0/16")
+    done = check_deploy(SITE_URL="https://shop.example", TRUSTED_PROXIES="172.18.0.0/16", ALLOW_SANDBOX_PAYMENTS="true")
     assert (done.returncode, done.stderr) == (0, "")
     assert "no issues" in done.stdout
 
@@ -221,6 +221,7 @@ def test_a_shop_behind_https_is_deployed_without_a_warning():
     [
         ("security.W004 security.W008 security.W012 security.W016", {"SITE_URL": "http://shop.example"}),
         ("config.E004", {"SITE_URL": "https://shop.example"}),
+        ("config.E009", {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7"}),
         ("security.W009", {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "SECRET_KEY": "x" * 60}),
     ],
 )

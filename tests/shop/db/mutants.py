@@ -4,6 +4,33 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="pooler_in_transaction_mode_is_used",
+        what="a pooler that gives a server session to other clients after each transaction is accepted",
+        rule="each connection has a session of its own",
+        module="shop.db.postgres.sessions",
+        replace="if _share_sessions(connection, other):",
+        by="if _share_sessions(connection, other) is None:",
+        caught_by="tests/shop/db/test_poolers.py::test_a_pooler_in_transaction_mode_is_refused",
+    ),
+    Mutant(
+        name="session_settings_are_not_verified",
+        what="a session whose time limits do not hold is used",
+        rule="each connection has its time limits",
+        module="shop.db.postgres.sessions",
+        replace="if found != list(session.values()):",
+        by="if not found:",
+        caught_by="tests/shop/db/test_poolers.py::test_a_session_that_does_not_keep_its_settings_is_refused",
+    ),
+    Mutant(
+        name="migration_leaves_sessions_without_limits",
+        what="after a migration the session returns to the lock_timeout of the server, which is none",
+        rule="each connection has its time limits",
+        module="ops.management.commands.migrate",
+        replace='_restore(cursor, "lock_timeout")',
+        by='cursor.execute("RESET lock_timeout")',
+        caught_by="tests/shop/db/test_poolers.py::test_a_migration_ends_with_the_limits_of_the_settings",
+    ),
+    Mutant(
         name="commit_drops_deferred_statements",
         what="statements that were deferred until COMMIT are not sent",
         rule="design 5: a transaction happens as a whole or not at all",
