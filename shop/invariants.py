@@ -15,7 +15,8 @@ class Invariant:
 
     The SQL returns one row per checked subject with the columns `subject` and `problem`; `problem` is NULL where the
     invariant holds. It may use the parameters %(grace)s, the interval within which work in progress is excused,
-    %(late)s, the interval within which a running timer must have fired, and %(is_idle)s, true if the shop is idle.
+    %(late)s, the interval within which a running timer must have fired, %(is_idle)s, true if the shop is idle,
+    and %(currency)s, the currency of the shop.
     Number and name identify an invariant and never change. Two contexts may declare the same invariant, each with its
     own SQL; everything else must then be equal.
     """

@@ -2,6 +2,7 @@
 
 from config.contexts import ALL_CONTEXTS
 from shop.logs import build_logging_config
+from shop.money import is_currency
 from shop.settings import env, read_setting
 
 INSTALLED_APPS = [
@@ -55,7 +56,22 @@ TEMPLATES = [
     }
 ]
 
-CURRENCY = read_setting("CURRENCY", env.str, "EUR", description="ISO 4217 code of the currency of the shop.")
+
+def read_currency(name: str, default: str) -> str:
+    """Return a currency code of ISO 4217, in upper case."""
+    value = str(env.str(name, default=default))
+    if not is_currency(value):
+        raise ValueError(f"{value!r} is not a currency code of ISO 4217, such as EUR or JPY")
+    return value
+
+
+CURRENCY: str = read_setting(
+    "CURRENCY",
+    read_currency,
+    "EUR",
+    description="ISO 4217 code of the currency of the catalogue, of new carts and of new orders. Prices in another currency "
+    "stop the start until `manage.py currency` has converted or removed them.",
+)
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -6,12 +6,13 @@ from typing import ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import F, Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 
 from contexts.inventory.models import Category, Product, Reservation, Stock, StockMovement, Variant
 from contexts.inventory.service import catalogue_editing, stock
 from shop.admin.context_admin import ContextAdmin, apply_to_each
+from shop.admin.money import AmountField, ConfirmedAmountForm
 from shop.money import Money
 
 
@@ -58,12 +59,15 @@ class ProductAdmin(CatalogueAdmin):
     actions = ("take_off_sale", "put_on_sale")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
-        return super().get_queryset(request).defer("document")
+        variants = Variant.objects.filter(product=OuterRef("pk"), is_active=True)
+        currency = Subquery(variants.values("currency")[:1])
+        return super().get_queryset(request).defer("document").annotate(currency=currency)
 
     @admin.display(ordering="min_price")
     def prices(self, product: Product) -> str:
         prices = [price for price in (product.min_price, product.max_price) if price is not None]
-        return " – ".join(dict.fromkeys(str(Money(price, settings.CURRENCY)) for price in prices))
+        currency: str = product.currency  # type: ignore[attr-defined]  # annotated by `get_queryset`
+        return " – ".join(dict.fromkeys(str(Money(price, currency)) for price in prices))
 
     @admin.action(description="Take off sale")
     def take_off_sale(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
@@ -82,14 +86,25 @@ class ProductAdmin(CatalogueAdmin):
         apply_to_each(self, request, queryset, update, done)
 
 
+class VariantForm(ConfirmedAmountForm):
+    """Form of a variant. Its price keeps its currency; a new variant is priced in CURRENCY."""
+
+    price = AmountField()
+
+    def get_currency(self) -> str:
+        return self.instance.currency or settings.CURRENCY
+
+
 @admin.register(Variant)
 class VariantAdmin(CatalogueAdmin):
     """Variants and their prices."""
 
+    form = VariantForm
+    amounts = ("price",)
     add, edit = staticmethod(catalogue_editing.create_variant), staticmethod(catalogue_editing.update_variant)
-    fields = ("sku", "product", "name", "price", "position", "is_active")
-    editable = ("name", "price", "position", "is_active")
-    list_display = ("sku", "product", "name", "money", "is_active")
+    fields = ("sku", "product", "name", "price", "confirm_amount", "position", "is_active")
+    editable = ("name", "price", "confirm_amount", "position", "is_active")
+    list_display = ("sku", "product", "name", "price", "is_active")
     list_filter = ("is_active", "product__category")
     list_select_related = ("product",)
     search_fields = ("sku", "name", "product__name")

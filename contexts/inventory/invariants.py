@@ -76,6 +76,12 @@ SELECT order_id AS subject,
                 concat('the end of the hold was due to be announced at ', announce_at) END AS problem
 FROM inventory_reservation WHERE status = 'held'"""
 
+_CURRENCY_SQL = """
+SELECT sku AS subject,
+       CASE WHEN currency <> %(currency)s THEN concat('priced in ', currency, ', but CURRENCY is ', %(currency)s::text)
+       END AS problem
+FROM inventory_variant"""
+
 _AUDIT_SQL = """
 SELECT sku AS subject,
        CASE WHEN coalesce(booked, 0) <> coalesce(audited, 0) THEN
@@ -161,6 +167,12 @@ DECLARATION = ContextInvariants(
             description="Every receipt and adjustment by the API has exactly one idempotency key, however old it is, and "
             "every key with a movement refers to one that exists.",
             sql=_MOVEMENT_KEY_SQL,
+        ),
+        Invariant(
+            number=57,
+            name="prices_in_one_currency",
+            description="Every price is in the currency of the shop.",
+            sql=_CURRENCY_SQL,
         ),
     ),
     required_constraints=(

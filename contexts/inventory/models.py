@@ -3,7 +3,6 @@
 The catalogue is read often and changed rarely. Stock is one narrow row per SKU, so that a sale writes little.
 """
 
-from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -78,9 +77,9 @@ class Variant(models.Model):
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="variants")
     name = models.CharField(max_length=200)
     price = models.BigIntegerField(
-        validators=[MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)], help_text="In minor units: 1999 is 19.99."
+        validators=[MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)], help_text="In minor units of its currency."
     )
-    currency = models.CharField(max_length=3, default=settings.CURRENCY, editable=False)
+    currency = models.CharField(max_length=3, editable=False)
     position = models.PositiveIntegerField(default=0)
     is_active = models.BooleanField(default=True, db_default=True)
 

@@ -105,7 +105,7 @@ class OrderAdmin(ContextAdmin):
 
     @admin.display(description="Lines")
     def line_list(self, order: Order) -> SafeString:
-        lines = ((n.quantity, n.name, n.sku, Money(n.total, order.currency)) for n in order.lines.all())
+        lines = ((n.quantity, n.name, n.sku, Money(n.total, n.currency or order.currency)) for n in order.lines.all())
         return format_html("<ul>{}</ul>", format_html_join("", "<li>{} × {} ({}): {}</li>", lines))
 
     @admin.display(description="Timeline")

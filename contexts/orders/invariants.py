@@ -63,6 +63,23 @@ LEFT JOIN (SELECT order_id, sum(total) AS sum, bool_or(total <> quantity * unit_
                   max(position) + 1 AS positions
            FROM orders_orderline GROUP BY order_id) line ON order_id = id"""
 
+# Lines and carts of an older release have no currency.
+_CURRENCY_SQL = """
+SELECT id AS subject,
+       CASE WHEN offered IS NOT NULL THEN concat('in ', currency, ', but a line was offered in ', offered)
+            WHEN cart IS NOT NULL THEN concat('in ', currency, ', but its cart was in ', cart)
+            WHEN published IS NOT NULL THEN concat('in ', currency, ', but published in ', published)
+       END AS problem
+FROM (SELECT id, currency,
+             (SELECT min(line.currency) FROM orders_orderline line
+              WHERE order_id = placed.id AND line.currency NOT IN ('', placed.currency)) AS offered,
+             (SELECT cart.currency FROM orders_cart cart
+              WHERE cart.id = cart_id AND cart.currency NOT IN ('', placed.currency)) AS cart,
+             (SELECT min(payload #>> '{total,currency}') FROM shop_outboxevent
+              WHERE stream = concat('orders.order:', placed.id) AND payload #>> '{total,currency}' <> placed.currency
+             ) AS published
+      FROM orders_order placed) checked"""
+
 _UNFINISHED_SQL = """
 SELECT id AS subject,
        CASE WHEN step NOT IN ('done', 'closed') AND due_at IS NULL THEN concat(step, ', but no timer is set')
@@ -213,6 +230,12 @@ DECLARATION = ContextInvariants(
             description="The refunded amount of an order is the sum of its refunds, and each of them is in its timeline once.",
             sql=_PAYMENT_SQL,
             holds_always=False,
+        ),
+        Invariant(
+            number=58,
+            name="order_in_one_currency",
+            description="An order, the offers of its lines, its cart and its published totals have one currency.",
+            sql=_CURRENCY_SQL,
         ),
     ),
     required_constraints=(

@@ -22,6 +22,12 @@ class Cart(models.Model):
     version = models.IntegerField(
         default=0, db_default=0, help_text="Incremented by each change; an order is placed from one version."
     )
+    currency = models.CharField(
+        max_length=3,
+        blank=True,
+        db_default="",
+        help_text="Fixed when the cart is made. Empty for a cart of an older release until it is changed.",
+    )
     created_at = models.DateTimeField(default=clock.now)
 
     def __str__(self) -> str:
@@ -177,6 +183,9 @@ class OrderLine(models.Model):
     quantity = models.IntegerField()
     unit_price = models.BigIntegerField()
     total = models.BigIntegerField()
+    currency = models.CharField(
+        max_length=3, blank=True, db_default="", help_text="Of the offer. Empty for a line of an older release."
+    )
 
     class Meta:
         ordering = ["position"]

@@ -14,7 +14,6 @@ from contexts.payments.models import LedgerEntry, Payment, Refund
 from contexts.payments.service import captures, refunds, tasks
 from shop.admin.context_admin import ContextAdmin, apply_to_each
 from shop.http.tokens import Caller
-from shop.money import Money
 
 
 def _get_caller(request: HttpRequest) -> Caller:
@@ -59,13 +58,14 @@ class AttentionFilter(admin.SimpleListFilter):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyMoneyAdmin):
+    amounts = ("amount", "authorized", "captured", "refunded", "pending", "refunded_elsewhere", "waived", "disputed")
     list_display = (
         "id",
         "order_id",
         "status",
         "attention",
-        "amount_display",
-        "refunded_display",
+        "amount",
+        "refunded",
         "dispute",
         "provider",
         "reason",
@@ -96,14 +96,6 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
 
     def has_capture_permission(self, request: HttpRequest) -> bool:
         return _get_caller(request).has_perm("payments.capture")
-
-    @admin.display(description="amount", ordering="amount")
-    def amount_display(self, row: Payment) -> str:
-        return str(Money(row.amount, row.currency))
-
-    @admin.display(description="refunded", ordering="refunded")
-    def refunded_display(self, row: Payment) -> str:
-        return str(Money(row.refunded, row.currency)) if row.refunded else ""
 
     @admin.action(description="Refund in full", permissions=["refund"])
     def refund_in_full(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
@@ -158,6 +150,8 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnlyMoneyAdmin):
+    amounts = ("amount",)
+    currency_field = "payment__currency"
     list_display = ("id", "payment_id", "amount", "status", "cause", "reason", "actor", "at")
     list_filter = ("status", "cause", "at")
     search_fields = ("payment__order_id", "payment__id", "actor")
@@ -167,7 +161,8 @@ class RefundAdmin(ReadOnlyMoneyAdmin):
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyMoneyAdmin):
-    list_display = ("id", "payment_id", "booking", "account", "amount", "currency", "at")
+    amounts = ("amount",)
+    list_display = ("id", "payment_id", "booking", "account", "amount", "at")
     list_filter = ("account", "currency", "at")
     search_fields = ("payment__order_id", "payment__id")
     ordering = ("-id",)

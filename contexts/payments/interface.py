@@ -106,6 +106,13 @@ class NotCapturable(Conflict):
     present: str
 
 
+class WrongCurrency(Conflict):
+    """The amount is in {requested}, but {currency} is required."""
+
+    currency: str
+    requested: str = ""
+
+
 class Payments(Protocol):
     """Authorize, capture and undo payments. The order id is the key of every method: an order has one payment."""
 
@@ -117,7 +124,8 @@ class Payments(Protocol):
 
         customer_id: the customer who may read the payment; None for a guest.
         A repeat returns the current state and never charges again. Payments itself resolves `unknown` and `processing`,
-        and then publishes PaymentResolved. Raises Closed after a cancel.
+        and then publishes PaymentResolved. Raises Closed after a cancel, WrongCurrency for a new payment that is not in
+        CURRENCY.
         """
 
     @idempotent

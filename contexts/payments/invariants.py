@@ -144,6 +144,14 @@ LEFT JOIN (SELECT object_id, sum((detail ->> 'amount')::bigint) FILTER (WHERE ac
            GROUP BY object_id) entry ON object_id = payment.id::text
 WHERE refunded_elsewhere > 0 OR waived > 0 OR object_id IS NOT NULL"""
 
+_CURRENCY_SQL = """
+SELECT order_id AS subject,
+       CASE WHEN published IS NOT NULL THEN concat('in ', currency, ', but published in ', published) END AS problem
+FROM (SELECT order_id, currency,
+             (SELECT min(payload #>> '{amount,currency}') FROM shop_outboxevent
+              WHERE stream = concat('payments.payment:', order_id) AND payload #>> '{amount,currency}' <> currency) AS published
+      FROM payments_payment) checked"""
+
 _AUDIT_SQL = """
 SELECT payment_id AS subject,
        CASE WHEN coalesce(refunds, 0) <> coalesce(audited, 0) THEN
@@ -222,6 +230,12 @@ DECLARATION = ContextInvariants(
             description="What staff refunded by other means, or decided not to refund, has its audit entry, and every "
             "such entry has its payment.",
             sql=_TASKS_SQL,
+        ),
+        Invariant(
+            number=59,
+            name="payment_in_one_currency",
+            description="The amounts in the published events of a payment are in its currency.",
+            sql=_CURRENCY_SQL,
         ),
     ),
     required_constraints=(

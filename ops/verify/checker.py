@@ -102,6 +102,7 @@ def verify(is_idle: bool = False, contexts: Iterable[str] | None = None, grace: 
         "grace": timedelta(days=-1) if is_idle else timedelta(seconds=grace),
         "late": timedelta(seconds=TIMER_DELAY_SECONDS if is_idle else max(grace, TIMER_DELAY_SECONDS)),
         "is_idle": is_idle,
+        "currency": settings.CURRENCY,
     }
     report = Report(unchecked=[one.name for one in INVARIANTS if not _is_covered(one, chosen)])
     _run_checks(report, chosen, parameters)

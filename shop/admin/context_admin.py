@@ -1,6 +1,6 @@
 """Admin conventions: Django's pages, writes through the service of the context, and an audit entry for each."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib import admin, messages
@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from shop import audit
+from shop.admin.money import AmountColumn
 from shop.errors import DomainError
 from shop.http.tokens import Caller
 from shop.permissions import register_permission
@@ -34,6 +35,8 @@ class ContextAdmin(ModelAdmin):
     """
 
     editable: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()  # columns in minor units, which are shown as people write money
+    currency_field = "currency"  # of the currency of these amounts; `__` follows a relation
     can_add = False
     show_full_result_count = False
     list_per_page = 50
@@ -68,7 +71,32 @@ class ContextAdmin(ModelAdmin):
             return self.readonly_fields
         hidden = {*self.editable, *(self.exclude or ())}
         fields = [field.name for field in self.opts.fields if field.name not in hidden]
-        return [*fields, *(name for name in self.readonly_fields if name not in fields)]
+        return self._show_as_money([*fields, *(name for name in self.readonly_fields if name not in fields)])
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fieldsets. An amount that the caller cannot edit is shown as money."""
+        can_edit = obj is None or self.has_change_permission(request, obj)
+        editable = self.editable if can_edit else ()
+        only_in_form = () if can_edit else set(self.form.declared_fields) - {field.name for field in self.opts.fields}
+        return [
+            (name, {**options, "fields": self._show_as_money(options["fields"], editable, only_in_form)})
+            for name, options in super().get_fieldsets(request, obj)
+        ]
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Exclude the amounts that cannot be edited from the form: they are shown as money instead."""
+        return [*(self.exclude or ()), *(name for name in self.amounts if name not in self.editable)]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return self._show_as_money(super().get_list_display(request))
+
+    def _show_as_money(
+        self, fields: Iterable[Any], except_for: Collection[Any] = (), without: Collection[Any] = ()
+    ) -> list[Any]:
+        shown = set(self.amounts) - set(except_for)
+        return [
+            AmountColumn(name, self.currency_field) if name in shown else name for name in fields if name not in without
+        ]
 
     def changeform_view(
         self,

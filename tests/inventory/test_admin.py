@@ -101,17 +101,17 @@ def test_a_correction_below_the_reserved_units_shows_an_error(admin):
 
 def test_a_price_change_updates_the_price_range_of_the_product_and_is_audited(admin):
     cheap, _ = create_product([1, 1], price=1000)
-    post(admin, page("variant", cheap, "change"), name="Small", price="5000", position="0", is_active="on")
+    post(admin, page("variant", cheap, "change"), name="Small", price="10.50", position="0", is_active="on")
     pk, _ = product_of(cheap)
     assert fetch_rows("inventory", "SELECT min_price, max_price FROM inventory_product WHERE id = %s", [pk]) == [
-        (1100, 5000)
+        (1050, 1100)
     ]
     assert actions_on("variant", cheap) == [(ACTOR, "edit variant")]
     detail = fetch_rows("inventory", "SELECT detail->'before' FROM shop_auditentry WHERE object_id = %s", [cheap])
     assert '"price": 1000' in detail[0][0]
 
 
-@pytest.mark.parametrize("price", ["-1", "", "cheap", str(10**13)])
+@pytest.mark.parametrize("price", ["-1", "", "cheap", str(10**13), "6.999", "7,00", "EUR 7"])
 def test_an_invalid_price_is_refused(admin, price):
     sku = create_sku(1, price=700)
     post(admin, page("variant", sku, "change"), name="Small", price=price, position="0", is_active="on")
@@ -151,7 +151,7 @@ def test_a_variant_of_an_added_product_can_be_reserved(admin):
         sku=sku,
         product=str(pk),
         name="One size",
-        price="500",
+        price="5.00",
         position="0",
         is_active="on",
     )

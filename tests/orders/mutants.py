@@ -404,4 +404,33 @@ cancel(
         by='occurrence="",',
         caught_by="tests/orders/test_payment_news.py::test_each_refund_is_mailed_once_and_the_last_one_makes_the_order_refunded",
     ),
+    Mutant(
+        name="order_relabels_foreign_offers",
+        what="an order takes the numbers of an offer in another currency as its own",
+        rule="Money: an amount keeps its own currency from offer to ledger; a foreign one is refused",
+        module="contexts.orders.service.placing",
+        replace="""\
+    for offer in offers.values():
+        require_currency(offer, cart.currency)
+        require_currency(offer, settings.CURRENCY)
+""",
+        by="",
+        also=(
+            Change(
+                "contexts.orders.service.placing",
+                "sum_amounts((Money(line.total, line.currency) for line in lines), order.currency)",
+                "sum_amounts((Money(line.total, order.currency) for line in lines), order.currency)",
+            ),
+        ),
+        caught_by="tests/orders/test_currency.py::test_an_order_in_another_currency_is_refused_and_stores_nothing",
+    ),
+    Mutant(
+        name="cart_forgets_its_currency",
+        what="a cart takes offers in any currency",
+        rule="API 4: the currency of a cart is fixed when it is made",
+        module="contexts.orders.service.carts",
+        replace="AND (%(currency)s::text IS NULL OR currency IN ('', %(currency)s)) AND NOT EXISTS (",
+        by="AND NOT EXISTS (",
+        caught_by="tests/orders/test_currency.py::test_the_currency_of_a_cart_is_fixed_when_it_is_made",
+    ),
 )

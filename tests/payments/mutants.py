@@ -224,4 +224,13 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         by="if not url.scheme:",
         caught_by="tests/payments/test_rest.py::test_a_return_url_of_a_stranger_is_refused_and_decides_nothing[https://evil.example/]",
     ),
+    Mutant(
+        name="payment_takes_any_currency",
+        what="an amount in another currency than the shop's is authorized",
+        rule="Money: an amount keeps its own currency from offer to ledger; a foreign one is refused",
+        module="contexts.payments.service.operations",
+        replace="if amount.currency != settings.CURRENCY:",
+        by="if not amount.currency:",
+        caught_by="tests/payments/test_authorize.py::test_an_amount_in_another_currency_is_refused_and_stored_nowhere",
+    ),
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contexts.payments.interface import PaymentMethod, payments
+from contexts.payments.interface import PaymentMethod, WrongCurrency, payments
 from shop.errors import Closed
 from shop.ids import uuid7
 from shop.money import Money
@@ -40,6 +40,25 @@ def test_the_token_is_deleted_once_the_provider_has_responded():
 
 def test_token_is_kept_while_the_outcome_is_unknown():
     assert read_column(authorize("tok_error"), "token") == "tok_error"
+
+
+def test_an_amount_in_another_currency_is_refused_and_stored_nowhere():
+    order_id = uuid7()
+    for _ in range(2):
+        with pytest.raises(WrongCurrency) as refused:
+            payments.authorize(order_id=order_id, amount=Money(2000, "USD"), method=OK)
+        assert refused.value.facts == {"currency": "EUR", "requested": "USD"}
+    assert payments.of_orders(order_ids=(order_id,)) == ()
+    assert payments.cancel(order_id=order_id) is None
+
+
+def test_a_payment_keeps_its_currency_when_the_setting_changes(settings):
+    payment = authorize()
+    settings.CURRENCY = "USD"
+    again = payments.authorize(order_id=payment.order_id, amount=EUR_20, method=OK)
+    assert (again.id, again.amount) == (payment.id, EUR_20)
+    captured = payments.capture(order_id=payment.order_id)
+    assert (captured.status, captured.amount) == ("captured", EUR_20)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 import pytest
 from django.db import IntegrityError
 
-from contexts.payments.interface import payments
+from contexts.payments.interface import WrongCurrency, payments
 from contexts.payments.service import refunds
 from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import NotFound
@@ -26,6 +26,7 @@ from tests.payments.operations import (
     read_sandbox_intent,
     reconcile_to_status,
 )
+from tests.topologies.five_processes import single_process
 
 pytestmark = pytest.mark.usefixtures("verified")
 
@@ -97,8 +98,9 @@ def test_a_payment_of_zero_cannot_be_refunded():
 
 def test_other_currencies_and_unknown_payments_are_refused():
     payment = authorize_and_capture()
-    with pytest.raises(refunds.WrongCurrency):
+    with pytest.raises(WrongCurrency) as refused:
         refund(payment, Money(500, "USD"))
+    assert refused.value.facts == {"currency": "EUR", "requested": "USD"}
     with pytest.raises(NotFound):
         refunds.refund(payment_id=uuid7(), amount=None, reason="Broken cup", actor="clerk", key=None)
 
@@ -243,9 +245,11 @@ def test_ledger_entries_are_append_only(statement):
         execute("payments", statement)
 
 
-def test_ledger_sums_to_zero_by_payment_and_currency():
+def test_ledger_sums_to_zero_by_payment_and_currency(settings):
     refund(authorize_and_capture(), FIVE)
-    payments.cancel(order_id=authorize_and_capture(Money(777, "USD")).order_id)
+    settings.CURRENCY = "USD"
+    with single_process():
+        payments.cancel(order_id=authorize_and_capture(Money(777, "USD")).order_id)
     sums = "SELECT sum(amount) FROM payments_ledgerentry GROUP BY"
     assert {total for (total,) in fetch_rows("payments", f"{sums} currency")} == {0}
     assert {total for (total,) in fetch_rows("payments", f"{sums} payment_id, booking")} == {0}

@@ -46,7 +46,7 @@ class NewProduct(ProductChanges, total=False):
 
 
 class VariantChanges(TypedDict, total=False):
-    """Fields of a variant that can be changed. The price is in minor units."""
+    """Fields of a variant that can be changed. The price is in minor units of the variant's currency."""
 
     name: str
     price: int
@@ -66,6 +66,13 @@ class AlreadyExists(Conflict):
 
     what: str
     key: str
+
+
+class MixedCurrencies(Conflict):
+    """The other variants of this product are priced in {found}, and CURRENCY is {currency}: run `manage.py currency`."""
+
+    found: str
+    currency: str
 
 
 def create_category(*, actor: str, **fields: Unpack[NewCategory]) -> Category:
@@ -93,12 +100,21 @@ def update_product(pk: UUID, *, actor: str, **changes: Unpack[ProductChanges]) -
 
 
 def create_variant(*, actor: str, **fields: Unpack[NewVariant]) -> Variant:
-    """Create a variant with a stock of 0. Raises AlreadyExists if the SKU is taken."""
+    """Create a variant with a stock of 0 and a price in CURRENCY. Raises AlreadyExists if the SKU is taken, MixedCurrencies."""
     with transaction("inventory"):
+        _require_one_currency(fields["product"])
         variant = _create(Variant(currency=settings.CURRENCY, **fields), "sku", actor)
         Stock.objects.create(variant=variant)
         update_price_ranges([variant.product_id])
     return variant
+
+
+def _require_one_currency(product: Product) -> None:
+    """Lock the product, whose price range is about to change, and raise MixedCurrencies if it has another currency."""
+    Product.objects.select_for_update(of=["self"]).only("id").get(pk=product.pk)
+    others = product.variants.exclude(currency=settings.CURRENCY)
+    if found := others.values_list("currency", flat=True).first():
+        raise MixedCurrencies(found=found, currency=settings.CURRENCY)
 
 
 def update_variant(sku: str, *, actor: str, **changes: Unpack[VariantChanges]) -> None:

@@ -123,10 +123,11 @@ WHERE order_id = %(order_id)s"""
 
 def _record_refusal(order_id: UUID, demand: Counter[str]) -> RecordedReservation:
     available = stock.get_available(list(demand))
-    sku = next(sku for sku, quantity in demand.items() if available[sku] < quantity)
-    execute("inventory", _REFUSE_SQL, {"sku": sku, "available": available[sku], "order_id": order_id})
-    refusal = OutOfStock(sku=sku, available=available[sku])
-    publish(ReservationRefused(order_id=order_id, sku=sku, available=available[sku]), row=Revision())
+    # A SKU that was removed meanwhile (service/currency.py) has no units.
+    sku = next(sku for sku, quantity in demand.items() if available.get(sku, 0) < quantity)
+    refusal = OutOfStock(sku=sku, available=available.get(sku, 0))
+    execute("inventory", _REFUSE_SQL, {"sku": sku, "available": refusal.available, "order_id": order_id})
+    publish(ReservationRefused(order_id=order_id, sku=sku, available=refusal.available), row=Revision())
     return RecordedReservation(_to_reservation(order_id, ReservationStatus.REFUSED, demand), refusal)
 
 

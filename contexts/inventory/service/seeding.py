@@ -1,17 +1,21 @@
-"""Import of a seed catalogue: missing rows are added, existing rows are not changed."""
+"""Import of a seed catalogue in CURRENCY: missing rows are added, existing rows are not changed."""
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.db.models import Model
 
 from contexts.inventory.models import Category, Product, Stock, Variant
 from contexts.inventory.service.catalogue_editing import update_price_ranges
+from contexts.inventory.service.currency import PriceTooHigh, require_one_currency
 from shop.db.database import transaction
+from shop.errors import Unprocessable
 from shop.http.rest import Sku
-from shop.money import MAX_AMOUNT
+from shop.money import MAX_AMOUNT, Money, convert_money
 
 # With many more, the transaction is idle in Python for longer than the database's idle timeout allows.
 PRODUCTS_PER_TRANSACTION = 500
@@ -65,8 +69,42 @@ class SeedCounts(msgspec.Struct, frozen=True, kw_only=True):
     variants: int
 
 
+class WrongCurrency(Unprocessable):
+    """The catalogue is in {currency}, but CURRENCY is {expected}."""
+
+    currency: str
+    expected: str
+
+
+def convert(catalogue: SeedCatalogue, rate: Decimal) -> SeedCatalogue:
+    """Return the catalogue with prices in CURRENCY, rounded half up. rate: units of CURRENCY for one unit of the catalogue's.
+
+    Raises PriceTooHigh.
+    """
+    products = [
+        msgspec.structs.replace(
+            product, variants=[_convert_price(variant, catalogue.currency, rate) for variant in product.variants]
+        )
+        for product in catalogue.products
+    ]
+    return msgspec.structs.replace(catalogue, currency=settings.CURRENCY, products=products)
+
+
+def _convert_price(variant: SeedVariant, currency: str, rate: Decimal) -> SeedVariant:
+    price = convert_money(Money(variant.price, currency), settings.CURRENCY, rate)
+    if price.amount > MAX_AMOUNT:
+        raise PriceTooHigh(sku=variant.sku, price=price)
+    return msgspec.structs.replace(variant, price=price.amount)
+
+
 def seed(catalogue: SeedCatalogue) -> SeedCounts:
-    """Add missing rows of the catalogue in batches. Each batch is one transaction with a few statements."""
+    """Add missing rows of the catalogue in batches. Each batch is one transaction with a few statements.
+
+    Raises WrongCurrency for a catalogue that is not in CURRENCY, OtherCurrency if the shop has prices that are not.
+    """
+    if catalogue.currency != settings.CURRENCY:
+        raise WrongCurrency(currency=catalogue.currency, expected=settings.CURRENCY)
+    require_one_currency()
     added = [_seed_batch(batch) for batch in _split_into_batches(catalogue)]
     return SeedCounts(
         categories=sum(counts.categories for counts in added),

@@ -5,7 +5,7 @@ cancelled order opens it again.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ from django.db.models import OuterRef, Subquery
 
 from contexts.inventory.interface import Offer, OutOfStock, inventory
 from contexts.orders.models import IS_LIVE, Cart, CartItem, Order
+from contexts.orders.service.currency import get_currency, require_currency
 from shop.db.database import execute, execute_deferred, transaction
 from shop.errors import Conflict, NotFound
 from shop.http.reading import RequestBody
@@ -52,6 +53,7 @@ class CartContents(NamedTuple):
 
     version: int
     items: list[Item]
+    currency: str
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -91,12 +93,13 @@ class PriceChange(msgspec.Struct, kw_only=True):
 class CartView(msgspec.Struct, kw_only=True):
     """A cart at present prices.
 
-    `changed` lists the items whose price changed. `closed`: the cart was ordered, `order_id` names the order;
-    `order_number` is given to the customer of that order.
+    An item that is priced in another currency is unavailable. `changed` lists the items whose price changed.
+    `closed`: the cart was ordered, `order_id` names the order; `order_number` is given to the customer of that order.
     """
 
     id: UUID
     version: int
+    currency: str
     items: list[CartLine]
     totals: Totals
     changed: list[PriceChange]
@@ -106,9 +109,9 @@ class CartView(msgspec.Struct, kw_only=True):
 
 
 def create(user_id: UUID | None) -> CartView:
-    """Create an empty cart."""
+    """Create an empty cart in CURRENCY."""
     with transaction("orders"):
-        cart = Cart.objects.create(user_id=user_id)
+        cart = Cart.objects.create(user_id=user_id, currency=settings.CURRENCY)
     return _to_view(cart, [], {})
 
 
@@ -123,14 +126,15 @@ def get(cart_id: UUID, user_id: UUID | None = None) -> CartView:
 def set_item_quantity(cart_id: UUID, sku: str, quantity: int, user_id: UUID | None = None) -> CartView:
     """Set the quantity of a cart item, and add the item if it is new. `user_id`: the caller.
 
-    Raises CartNotFound, CartClosed, CartFull, UnknownSku, and OutOfStock for more than can be bought.
+    Raises CartNotFound, CartClosed, CartFull, UnknownSku, CurrencyMismatch, and OutOfStock for more than can be bought.
     """
     [offer] = inventory.quote(skus=(sku,))
+    require_currency(offer, settings.CURRENCY)
     if quantity > offer.available:
         assert_open(cart_id, user_id)  # the units may be reserved for the order of this cart
         raise OutOfStock(sku=sku, available=max(0, offer.available))
     with transaction("orders"):
-        _begin_change(cart_id, user_id)
+        _begin_change(cart_id, user_id, offer)
         values = {"quantity": quantity, "seen_price": offer.price.amount}
         _, is_new = CartItem.objects.update_or_create(cart_id=cart_id, sku=sku, defaults=values)
         if is_new and CartItem.objects.filter(cart_id=cart_id).count() > MAX_ITEMS:
@@ -152,7 +156,8 @@ def get_contents(cart_id: UUID, user_id: UUID | None) -> CartContents:
     if live_order_id:
         assert_open(cart_id, user_id)
     rows = cart.items.order_by("id").values_list("sku", "quantity")
-    return CartContents(cart.version, [Item(sku=sku, quantity=quantity) for sku, quantity in rows])
+    items = [Item(sku=sku, quantity=quantity) for sku, quantity in rows]
+    return CartContents(cart.version, items, get_currency(cart))
 
 
 def assert_open(cart_id: UUID, user_id: UUID | None) -> None:
@@ -187,16 +192,22 @@ def _get_cart(cart_id: UUID) -> tuple[Cart, UUID | None]:
 # the lock is held: the snapshot of a statement that had to wait for the lock would not contain that order.
 _LOCK_SQL = "SELECT FROM orders_cart WHERE id = %s FOR UPDATE"
 _INCREMENT_SQL = """
-UPDATE orders_cart SET version = version + 1
-WHERE id = %s AND NOT EXISTS (
+UPDATE orders_cart SET version = version + 1, currency = coalesce(%(currency)s, currency)
+WHERE id = %(cart_id)s AND (%(currency)s::text IS NULL OR currency IN ('', %(currency)s)) AND NOT EXISTS (
     SELECT FROM orders_order WHERE cart_id = orders_cart.id AND status NOT IN ('rejected', 'cancelled'))"""
 
 
-def _begin_change(cart_id: UUID, user_id: UUID | None) -> None:
-    """Lock an open cart, which serializes its changes, and increment its version. Raises CartNotFound, CartClosed."""
+def _begin_change(cart_id: UUID, user_id: UUID | None, offer: Offer | None = None) -> None:
+    """Lock an open cart, which serializes its changes, and increment its version.
+
+    offer: of the item that is put into the cart. Raises CartNotFound, CartClosed, and CurrencyMismatch for the offer.
+    """
     execute_deferred("orders", _LOCK_SQL, [cart_id])
-    while not execute("orders", _INCREMENT_SQL, [cart_id]):
+    parameters = {"cart_id": cart_id, "currency": offer.price.currency if offer else None}
+    while not execute("orders", _INCREMENT_SQL, parameters):
         assert_open(cart_id, user_id)  # does not raise if the order has ended since
+        if offer:
+            require_currency(offer, get_currency(Cart.objects.get(pk=cart_id)))
 
 
 def _fetch_offers(items: Iterable[CartItem]) -> dict[str, Offer]:
@@ -206,13 +217,15 @@ def _fetch_offers(items: Iterable[CartItem]) -> dict[str, Offer]:
 
 
 def _to_view(cart: Cart, items: list[CartItem], offers: dict[str, Offer], closed: CartClosed | None = None) -> CartView:
-    lines = [_to_line(item, offers.get(item.sku)) for item in items]
-    changes = [change for item in items if (change := _find_price_change(item, offers.get(item.sku)))]
+    currency = get_currency(cart)
+    lines = [_to_line(item, offers.get(item.sku), currency) for item in items]
+    changes = [change for item in items if (change := _find_price_change(item, offers.get(item.sku), currency))]
     return CartView(
         id=cart.id,
         version=cart.version,
+        currency=currency,
         items=lines,
-        totals=compute_totals(sum_amounts((line.total for line in lines), settings.CURRENCY)),
+        totals=compute_totals(sum_amounts((line.total for line in lines), currency)),
         changed=[] if closed else changes,
         closed=closed is not None,
         order_id=closed.order_id if closed else None,
@@ -220,24 +233,28 @@ def _to_view(cart: Cart, items: list[CartItem], offers: dict[str, Offer], closed
     )
 
 
-def _find_price_change(item: CartItem, offer: Offer | None) -> PriceChange | None:
-    if offer is None or not offer.for_sale or item.seen_price in (None, offer.price.amount):
+def _is_usable(offer: Offer | None, currency: str) -> TypeGuard[Offer]:
+    return offer is not None and offer.for_sale and offer.price.currency == currency
+
+
+def _find_price_change(item: CartItem, offer: Offer | None, currency: str) -> PriceChange | None:
+    if not _is_usable(offer, currency) or item.seen_price in (None, offer.price.amount):
         return None
-    previous_price = Money(item.seen_price, offer.price.currency)
+    previous_price = Money(item.seen_price, currency)
     return PriceChange(sku=item.sku, name=offer.name, previous_price=previous_price, unit_price=offer.price)
 
 
-def _to_line(item: CartItem, offer: Offer | None) -> CartLine:
-    zero = Money(0, settings.CURRENCY)
-    is_for_sale = offer is not None and offer.for_sale
+def _to_line(item: CartItem, offer: Offer | None, currency: str) -> CartLine:
+    zero = Money(0, currency)
+    is_usable = _is_usable(offer, currency)
     return CartLine(
         sku=item.sku,
         name=offer.name if offer else item.sku,
         quantity=item.quantity,
         available=offer.available if offer else 0,
-        unavailable=not is_for_sale,
+        unavailable=not is_usable,
         unit_price=offer.price if offer else zero,
-        total=offer.price * item.quantity if offer and is_for_sale else zero,
+        total=offer.price * item.quantity if offer and is_usable else zero,
     )
 
 

@@ -17,6 +17,7 @@ from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Order, OrderLine, Step
 from contexts.orders.service import carts
 from contexts.orders.service.carts import CartContents, Item
+from contexts.orders.service.currency import require_currency
 from contexts.users.interface import users
 from shop.db.database import PreparedStatement, execute_deferred
 from shop.db.leases import LEASE_DURATION
@@ -120,13 +121,16 @@ class NewOrder(NamedTuple):
 def build_order(request: OrderRequest, user_id: UUID | None) -> NewOrder:
     """Build an order at present prices; already rejected if the quote shows that there is not enough stock.
 
-    Raises CartOrItems, UnknownProvider, CartNotFound, CartClosed, CartEmpty, EmailMissing, UnknownSku, TotalTooLarge,
-    PriceChanged, CartOrderBeingUndone, Unavailable.
+    Raises CartOrItems, UnknownProvider, CartNotFound, CartClosed, CartEmpty, EmailMissing, UnknownSku, CurrencyMismatch,
+    TotalTooLarge, PriceChanged, CartOrderBeingUndone, Unavailable.
     """
     cart = _read_items(request, user_id)
     email = request.email or _get_email(user_id)
     skus = tuple(dict.fromkeys(item.sku for item in cart.items))
     offers = {offer.sku: offer for offer in inventory.quote(skus=skus)}
+    for offer in offers.values():
+        require_currency(offer, cart.currency)
+        require_currency(offer, settings.CURRENCY)
     order = _build_row(request, user_id, email)
     lines = [_build_line(order, position, offers[item.sku], item) for position, item in enumerate(cart.items)]
     _set_totals(order, lines, request.expected_total)
@@ -146,7 +150,7 @@ def _read_items(request: OrderRequest, user_id: UUID | None) -> CartContents:
     if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
         raise UnknownProvider(provider=request.payment_method.provider)
     if request.cart_id is None:
-        return CartContents(version=0, items=request.items or [])
+        return CartContents(version=0, items=request.items or [], currency=settings.CURRENCY)
     contents = carts.get_contents(request.cart_id, user_id)
     if not contents.items:
         raise CartEmpty
@@ -187,11 +191,12 @@ def _build_line(order: Order, position: int, offer: Offer, item: Item) -> OrderL
         quantity=item.quantity,
         unit_price=offer.price.amount,
         total=offer.price.amount * item.quantity,
+        currency=offer.price.currency,
     )
 
 
 def _set_totals(order: Order, lines: Iterable[OrderLine], expected_total: ExpectedTotal | None) -> None:
-    totals = carts.compute_totals(sum_amounts((Money(line.total, order.currency) for line in lines), order.currency))
+    totals = carts.compute_totals(sum_amounts((Money(line.total, line.currency) for line in lines), order.currency))
     if totals.total.amount > MAX_AMOUNT:
         raise TotalTooLarge
     if expected_total and (expected := Money(expected_total.amount, expected_total.currency)) != totals.total:
@@ -270,6 +275,7 @@ LINE_COLUMNS = {
     "quantity": "int",
     "unit_price": "bigint",
     "total": "bigint",
+    "currency": "text",
 }
 
 

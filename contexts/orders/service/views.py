@@ -154,13 +154,13 @@ def to_summary(order: Order) -> OrderSummary:
 
 
 def to_line(line: models.OrderLine, currency: str) -> OrderLine:
-    """Build the view of an order's line."""
+    """Build the view of an order's line. currency: of the order, for a line of an older release."""
     return OrderLine(
         sku=line.sku,
         name=line.name,
         quantity=line.quantity,
-        unit_price=Money(line.unit_price, currency),
-        total=Money(line.total, currency),
+        unit_price=Money(line.unit_price, line.currency or currency),
+        total=Money(line.total, line.currency or currency),
     )
 
 

@@ -13,6 +13,7 @@ from contexts.payments.interface import (
     PaymentMethod,
     PaymentStatus,
     RefundCause,
+    WrongCurrency,
 )
 from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
 from contexts.payments.service import persistence, processing
@@ -26,13 +27,15 @@ from shop.money import Money
 
 def authorize(order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None) -> interface.Payment:
     """Authorize the payment of an order. The row is committed first, so that the reconciler can resume after a crash."""
+    if amount.currency != settings.CURRENCY:
+        return _report_existing(order_id, amount)  # of an order that was placed before CURRENCY was changed
     row = _build_payment(order_id, amount, method, customer_id)
     provider = providers.find(method.provider)
     if provider is None:
-        return _decline_unknown_provider(row)
+        return _decline_unknown_provider(row, amount)
     row.token, row.reference = method.token, provider.reference(row.id)
     if not persistence.insert_payment(row):
-        return _report_existing(order_id)
+        return _report_existing(order_id, amount)
     after = processing.advance_payment(row, first_call=processing.confirm)
     return _to_payment_unless_cancelled(after)
 
@@ -50,17 +53,21 @@ def _build_payment(order_id: UUID, amount: Money, method: PaymentMethod, custome
     )
 
 
-def _decline_unknown_provider(row: Payment) -> interface.Payment:
+def _decline_unknown_provider(row: Payment, amount: Money) -> interface.Payment:
     row.status, row.reason, row.sequence = PaymentStatus.DECLINED, "unknown_provider", 1
     with transaction(ALIAS):
         if persistence.insert_payment(row):
             publish(events.PaymentDeclined(order_id=row.order_id, payment_id=row.id, reason=row.reason), row=row)
             return to_payment(row)
-    return _report_existing(row.order_id)
+    return _report_existing(row.order_id, amount)
 
 
-def _report_existing(order_id: UUID) -> interface.Payment:
-    return _to_payment_unless_cancelled(Payment.objects.get(order_id=order_id))
+def _report_existing(order_id: UUID, amount: Money) -> interface.Payment:
+    """Return the payment that an order has. Raises WrongCurrency if it has none in this currency, and Closed."""
+    row = persistence.find_payment_of_order(order_id)
+    if row is None or (row.currency != amount.currency and not row.cancel_wanted):
+        raise WrongCurrency(currency=row.currency if row else settings.CURRENCY, requested=amount.currency)
+    return _to_payment_unless_cancelled(row)
 
 
 def _to_payment_unless_cancelled(row: Payment) -> interface.Payment:

@@ -4,12 +4,12 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from contexts.payments.interface import Attention, PaymentStatus, RefundCause
+from contexts.payments.interface import Attention, PaymentStatus, RefundCause, WrongCurrency
 from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
 from contexts.payments.service import persistence, processing
 from shop.audit import audit
 from shop.db.database import transaction
-from shop.errors import Conflict, DomainError, NotFound, Unprocessable
+from shop.errors import Conflict, DomainError, NotFound
 from shop.http.idempotency import IdempotencyKeyReused, Key, is_same_hash
 from shop.ids import uuid7
 from shop.money import Money
@@ -31,12 +31,6 @@ class RefundTooLarge(Conflict):
     """Only {left} of this payment can still be refunded."""
 
     left: Money
-
-
-class WrongCurrency(Unprocessable):
-    """The currency of this payment is {currency}."""
-
-    currency: str
 
 
 class RefundRefused(Conflict):
@@ -117,7 +111,7 @@ def _find_refusal(payment_id: UUID, amount: Money | None) -> DomainError:
     if row is None:
         return NotFound()
     if amount and amount.currency != row.currency:
-        return WrongCurrency(currency=row.currency)
+        return WrongCurrency(currency=row.currency, requested=amount.currency)
     if row.status not in (PaymentStatus.CAPTURED, PaymentStatus.REFUNDING):
         return NotRefundable(present=row.status)
     if row.attention == Attention.REFUND_REFUSED:

@@ -87,6 +87,41 @@ def test_a_new_shop_keeps_its_data_after_a_stop_and_a_kill(tmp_path):
     assert not PostgresServer(tmp_path).is_running()
 
 
+def test_a_shop_sells_in_its_currency_and_refuses_to_start_in_another(tmp_path):
+    first = LaunchedShop(tmp_path, CURRENCY="JPY")
+    shopper = first.await_ready()
+    sku = find_available_sku(shopper)
+    bought = shopper.order(sku).body
+    assert bought["totals"]["total"]["currency"] == "JPY"
+    assert bought["totals"]["total"]["amount"] < 1000  # the sample catalogue costs less than 1,000.00 EUR
+    assert bought["payment"]["status"] == "captured"
+    assert first.stop() == 0
+
+    refused = LaunchedShop(tmp_path, CURRENCY="USD")
+    assert refused.process.wait(60) == 1
+    assert "prices are in JPY, but CURRENCY is USD" in refused.read_output()
+    assert "Traceback" not in refused.read_output()
+    assert not PostgresServer(tmp_path).is_running()
+
+    again = LaunchedShop(tmp_path, CURRENCY="JPY")
+    shopper = again.await_ready()
+    cart = shopper.post("carts").body["id"]
+    convert = "set -a; . $DATA_DIR/env; CURRENCY=USD exec $PYTHON manage.py currency --convert 0.5"
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "PYTHON": sys.executable}
+    subprocess.run(["sh", "-c", convert], cwd=settings.BASE_DIR, env=environment, check=True, capture_output=True)
+    for answer in (shopper.order(sku), shopper.send("PUT", f"carts/{cart}/items/{sku}", {"quantity": 1})):
+        assert (answer.status, answer.body["code"]) == (409, "orders.currency_mismatch")
+        assert answer.body["facts"] == {"sku": sku, "offered": "USD", "currency": "JPY"}
+    assert again.stop() == 0
+
+    last = LaunchedShop(tmp_path, CURRENCY="USD")
+    shopper = last.await_ready()
+    total = shopper.order(sku).body["totals"]["total"]
+    assert total == {"amount": bought["totals"]["total"]["amount"] * 50, "currency": "USD"}
+    assert shopper.get_order(bought)["totals"]["total"]["currency"] == "JPY"
+    assert last.stop() == 0
+
+
 def run_demo(data_folder, expected: str) -> bool:
     """Run `manage.py demo` without --url and return whether it prints the expected text and succeeds."""
     done = subprocess.run(

@@ -3,14 +3,14 @@
 from contexts.orders.checkout.endings import Expired, reject
 from contexts.orders.checkout.pauses import RECHECK_INTERVAL, Pause, schedule_retry
 from contexts.orders.models import Order
-from contexts.payments.interface import Declined, Payment, PaymentMethod, payments
+from contexts.payments.interface import Declined, Payment, PaymentMethod, WrongCurrency, payments
 from shop.errors import Closed, DomainError
 from shop.money import Money
 
 AUTHORIZED_STATUSES = ("authorized", "capturing", "captured")
 FINAL_PAYMENT_STATUSES = ("voided", "refunded", "declined")
 
-REFUSALS: tuple[type[DomainError], ...] = (Declined, Closed)
+REFUSALS: tuple[type[DomainError], ...] = (Declined, WrongCurrency, Closed)
 
 
 def do(order: Order, next_step: str) -> Pause | None:
