@@ -26,5 +26,7 @@ EMAIL_COMMAND_TIMEOUT = read_positive_number("EMAIL_COMMAND_TIMEOUT_SECONDS", 60
 EMAIL_DATA_TIMEOUT = read_positive_number("EMAIL_DATA_TIMEOUT_SECONDS", 600)
 # After this number of attempts without a reply to the message, staff decide: it may have arrived each time.
 EMAIL_MAX_UNKNOWN_OUTCOMES = read_positive_number("EMAIL_MAX_UNKNOWN_OUTCOMES", 3, env.int)
+# How long the second of these attempts waits after the first; the third waits ten times as long.
+EMAIL_UNKNOWN_OUTCOME_PAUSE = read_positive_number("EMAIL_UNKNOWN_OUTCOME_PAUSE_SECONDS", 60)
 # Sender of all e-mails.
 DEFAULT_FROM_EMAIL = read_setting("DEFAULT_FROM_EMAIL", env.str, "Satsuma <shop@satsuma.example>")

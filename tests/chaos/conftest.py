@@ -18,7 +18,9 @@ def mail_server():
 
 @pytest.fixture(scope="package")
 def server(mail_server):
-    server = ForkServer(EMAIL_PORT=str(mail_server.port), RECONCILE_SECONDS="0.2")
+    server = ForkServer(
+        EMAIL_PORT=str(mail_server.port), RECONCILE_SECONDS="0.2", EMAIL_UNKNOWN_OUTCOME_PAUSE_SECONDS="0.1"
+    )
     try:
         yield server
     finally:

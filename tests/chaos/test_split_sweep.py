@@ -29,7 +29,9 @@ EVERY = int(
 
 @pytest.fixture(scope="module")
 def split_server(mail_server):
-    server = SplitServer(EMAIL_PORT=str(mail_server.port), RECONCILE_SECONDS="0.2")
+    server = SplitServer(
+        EMAIL_PORT=str(mail_server.port), RECONCILE_SECONDS="0.2", EMAIL_UNKNOWN_OUTCOME_PAUSE_SECONDS="0.1"
+    )
     try:
         yield server
     finally:

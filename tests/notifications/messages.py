@@ -6,7 +6,7 @@ from uuid import UUID
 
 from contexts.orders.events import OrderConfirmed, OrderEvent
 from contexts.orders.interface import OrderSummary
-from shop.db.database import fetch_rows, transaction
+from shop.db.database import execute, fetch_rows, transaction
 from shop.messaging.outbox import Revision, publish
 from tests.concurrency import eventually
 from tests.engine_driver import run_timers, run_until_idle
@@ -55,6 +55,12 @@ def read_email_of(order: OrderSummary) -> dict[str, Any]:
     """Read the one e-mail about an order."""
     [mail] = read_messages(order.id)
     return mail
+
+
+def end_pause(order: OrderSummary) -> None:
+    """Make the waiting e-mail about an order due, as after the pause that follows an unknown outcome."""
+    sql = "UPDATE notifications_message SET due_at = now() WHERE status = 'waiting' AND subject_id = %s"
+    execute("notifications", sql, [order.id])
 
 
 def send_until(condition: Callable[[], bool], timeout: float = 15.0) -> None:

@@ -82,10 +82,45 @@ MUTANTS = (
         what="an attempt during which the worker dies does not count, so such attempts have no limit",
         rule="ADR 10: an attempt is counted before it begins",
         module="contexts.notifications.service.sending",
-        replace="SET lease_until = now() + %s, unknown_outcomes = unknown_outcomes + 1",
-        by="SET lease_until = now() + %s",
+        replace="due_at = now() + %s, unknown_outcomes = unknown_outcomes + 1",
+        by="due_at = now() + %s",
         caught_by="tests/notifications/test_slow_mail_server.py"
         "::test_a_message_is_counted_while_it_is_sent_so_that_the_death_of_a_worker_counts",
+    ),
+    Mutant(
+        name="message_without_reply_repeated_at_once",
+        what="a mail server that drops connections for a few seconds parks every message",
+        rule="RFC 5321, 4.5.4.1: the sender delays the retry of a destination after an attempt has failed",
+        module="contexts.notifications.service.sending",
+        replace=", delay=_pause_after_unknown_outcome(message.unknown_outcomes))",
+        by=")",
+        caught_by="tests/notifications/test_slow_mail_server.py::test_attempts_without_a_reply_are_minutes_apart",
+    ),
+    Mutant(
+        name="message_of_dead_worker_repeated_at_once",
+        what="a message whose sender dies is sent again as soon as its lease expires",
+        rule="ADR 10: attempts with an unknown outcome are minutes apart",
+        module="contexts.notifications.service.sending",
+        replace="[leases.LEASE_DURATION, pause, message.id",
+        by="[leases.LEASE_DURATION, leases.LEASE_DURATION, message.id",
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_the_attempt_after_the_death_of_a_worker_waits_as_long",
+    ),
+    Mutant(
+        name="batch_waits_for_one_message",
+        what="while a mail server takes minutes for one message, no worker sends the others of its batch",
+        rule="ADR 10: only the lease of the message that is being sent is renewed",
+        module="contexts.notifications.service.sending",
+        replace="        _send_batch(messages)",
+        by="""\
+        held = [leases.keep_lease_alive(message, ALIAS) for message in messages]
+        for lease in held:
+            lease.__enter__()
+        _send_batch(messages)
+        for lease in held:
+            lease.__exit__(None, None, None)""",
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_other_workers_send_the_rest_of_a_batch_while_a_server_takes_long_for_one_mail",
     ),
     Mutant(
         name="mail_lost_before_content_counts_as_unknown",

@@ -10,7 +10,7 @@ from shop.ids import uuid7
 from tests.concurrency import eventually, run_concurrently
 from tests.notifications import example_orders
 from tests.notifications.clients import staff_client
-from tests.notifications.messages import publish_order_confirmed, read_email_of, send_until
+from tests.notifications.messages import end_pause, publish_order_confirmed, read_email_of, send_until
 from tests.notifications.scripted_mail_server import run_silent_mail_server
 
 LIST = "/admin/notifications/message/"
@@ -85,7 +85,9 @@ def park_message(mail_server, settings):
     settings.EMAIL_MAX_UNKNOWN_OUTCOMES = 2
     order = add_confirmed_order()
     mail_server.connections_to_abort = 10
-    send_until(lambda: read_email_of(order)["status"] == "parked" or len(mail_server.mails) > 5)
+    while read_email_of(order)["status"] == "waiting" and len(mail_server.mails) <= 5:
+        handlers.send_waiting_messages()
+        end_pause(order)
     mail_server.connections_to_abort = 0
     return order
 
@@ -116,6 +118,46 @@ def test_a_temporary_refusal_of_the_content_is_no_unknown_outcome(mail_server, s
     mail_server.replies = [reply] * 3
     send_until(lambda: read_email_of(order)["status"] == "sent")
     assert len(mail_server.mails) == 4
+
+
+def pause_of(order):
+    sql = "SELECT extract(epoch FROM due_at - now())::float FROM notifications_message WHERE subject_id = %s"
+    [(seconds,)] = fetch_rows("notifications", sql, [order.id])
+    return pytest.approx(seconds, abs=30)
+
+
+def test_attempts_without_a_reply_are_minutes_apart(mail_server):
+    order = add_confirmed_order()
+    mail_server.connections_to_abort = 2
+    for pause in (60, 600):
+        handlers.send_waiting_messages()
+        assert pause == pause_of(order)
+        handlers.send_waiting_messages()
+        end_pause(order)
+    assert len(mail_server.mails) == 2
+    handlers.send_waiting_messages()
+    assert read_email_of(order)["status"] == "sent"
+
+
+def test_the_attempt_after_the_death_of_a_worker_waits_as_long(mail_server):
+    order, pauses = add_confirmed_order(), []
+    mail_server.before_accept = lambda: pauses.extend(run_concurrently(lambda: pause_of(order)))
+    handlers.send_waiting_messages()
+    assert pauses == [60]
+
+
+def test_other_workers_send_the_rest_of_a_batch_while_a_server_takes_long_for_one_mail(mail_server):
+    first, other, seen = add_confirmed_order(), add_confirmed_order(), []
+
+    def send_as_another_worker():
+        """Wait until the lease of the other message has expired, and send it."""
+        eventually(lambda: read_email_of(other)["status"] == "sent", handlers.send_waiting_messages, timeout=30)
+        seen.append(read_email_of(first)["attempt"])
+
+    mail_server.before_accept = lambda: run_concurrently(send_as_another_worker)
+    handlers.send_waiting_messages()
+    assert (seen, read_email_of(first)["status"]) == ([1], "sent")
+    assert sorted(mail_server.message_id_counts().values()) == [1, 1]
 
 
 def decide(order, action, *, permission="notifications.change", **fields):

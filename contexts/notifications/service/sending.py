@@ -4,13 +4,13 @@ SMTP has no two-phase commit. If a worker or a connection dies after the server 
 recorded, the message is sent once more, with the same Message-ID, by which mail clients recognize a duplicate. We prefer a
 rare duplicate to a lost message, but only EMAIL_MAX_UNKNOWN_OUTCOMES times: then the message is parked for staff. Each attempt
 is counted before it begins, and no longer counts once its outcome is known, so an attempt during which the worker dies counts.
+The attempts are minutes apart (RFC 5321, 4.5.4.1), so that a mail server that fails for a short time parks no message.
 A lost database connection alone causes no duplicate: see `_mark_sent`.
 """
 
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack
 from datetime import timedelta
 from uuid import UUID
 
@@ -42,16 +42,17 @@ def send_due() -> None:
 
     Raises OUTAGE_ERRORS from the database or from orders; mail-server failures are handled.
     """
-    with ExitStack() as stack:
-        messages = leases.acquire_due_leases(Message, ALIAS, limit=BATCH_SIZE)
-        for message in messages:
-            stack.enter_context(leases.keep_lease_alive(message, ALIAS))
-        if messages:
-            _send_batch(messages)
+    messages = leases.acquire_due_leases(Message, ALIAS, limit=BATCH_SIZE)
+    if messages:
+        _send_batch(messages)
 
 
 def _send_batch(messages: Sequence[Message]) -> None:
-    """Send messages with one call to orders and over one connection."""
+    """Send messages with one call to orders and over one connection.
+
+    Only the lease of the message that is being sent is renewed: if the server takes minutes for it, other workers take over
+    the rest of the batch.
+    """
     remaining = deque(sorted(messages, key=lambda message: message.id))  # in the order of their events
     try:
         orders_by_id = _fetch_orders(remaining)
@@ -78,7 +79,8 @@ def _send_one(smtp: BaseEmailBackend, message: Message, orders_by_id: dict[UUID,
         if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
             return _park(message, message.reason)
         _begin_attempt(message)
-        _deliver(smtp, message, orders_by_id.get(message.order_id) if message.order_id else None)
+        with leases.keep_lease_alive(message, ALIAS):
+            _deliver(smtp, message, orders_by_id.get(message.order_id) if message.order_id else None)
     except LeaseLost:
         log.warning("message_taken_over", message=str(message.id))
 
@@ -95,7 +97,7 @@ def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | Non
         if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
             _park(message, str(outage))
         else:
-            _postpone([message], str(outage))
+            _postpone([message], str(outage), delay=_pause_after_unknown_outcome(message.unknown_outcomes))
         raise
     except email.Disconnected as outage:
         _postpone_unaccepted(message, str(outage))
@@ -120,11 +122,20 @@ def _build_email(message: Message, order: OrderSummary | None) -> email.Outgoing
 
 
 def _begin_attempt(message: Message) -> None:
-    """Renew the lease and count the attempt, right before the message is sent. Raises LeaseLost."""
-    sql = f"""UPDATE notifications_message SET lease_until = now() + %s, unknown_outcomes = unknown_outcomes + 1
-              {_IF_HELD_SQL}"""
-    _raise_if_fenced(execute(ALIAS, sql, [leases.LEASE_DURATION, message.id, message.attempt]))
+    """Renew the lease and count the attempt, right before the message is sent. Raises LeaseLost.
+
+    If the worker dies now, the outcome is unknown, so the message becomes due after the pause for that.
+    """
+    pause = _pause_after_unknown_outcome(message.unknown_outcomes + 1)
+    sql = f"""UPDATE notifications_message
+              SET lease_until = now() + %s, due_at = now() + %s, unknown_outcomes = unknown_outcomes + 1 {_IF_HELD_SQL}"""
+    _raise_if_fenced(execute(ALIAS, sql, [leases.LEASE_DURATION, pause, message.id, message.attempt]))
     message.unknown_outcomes += 1
+
+
+def _pause_after_unknown_outcome(count: int) -> timedelta:
+    """Return how long to wait after this number of unknown outcomes: by default 1, 10 and from then on 100 minutes."""
+    return timedelta(seconds=settings.EMAIL_UNKNOWN_OUTCOME_PAUSE * 10 ** (min(count, 3) - 1))
 
 
 def _mark_sent(message: Message) -> None:
