@@ -12,7 +12,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from shop.contexts import get_context_config
-from shop.http import health
+from shop.http import error_page, health
 
 
 def build_api_urlpatterns(contexts: Iterable[str]) -> list[URLPattern | URLResolver]:
@@ -26,6 +26,7 @@ urlpatterns = [
     path("ready", health.ready),
     path("admin/", admin.site.urls),
     path("api/schema", SpectacularAPIView.as_view(urlconf=build_api_urlpatterns(settings.ALL_CONTEXTS)), name="schema"),
+    path("api/docs/errors", error_page.show_errors, name="errors"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     *build_api_urlpatterns(settings.CONTEXTS),
 ]

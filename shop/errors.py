@@ -62,12 +62,22 @@ class DomainError(Exception):
     @property
     def facts(self) -> dict[str, Any]:
         """Return the facts by name."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in self.list_facts()}
+
+    @classmethod
+    def list_facts(cls) -> tuple[str, ...]:
+        """Return the names of the facts."""
+        return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
+
+    @classmethod
+    def build_title(cls) -> str:
+        """Return the class name as words. It is the same for every error of a code, unlike the message."""
+        return re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).capitalize()
 
     @property
     def title(self) -> str:
-        """Return the class name as words. It is the same for every error of a code, unlike the message."""
-        return re.sub(r"(?<!^)(?=[A-Z])", " ", type(self).__name__).capitalize()
+        """Return the title of the class."""
+        return self.build_title()
 
     def with_field_errors(self, field_errors: Iterable[FieldError]) -> Self:
         """Attach the faults of the request to this error, and return it. They are not facts: no call carries them."""

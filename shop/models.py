@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from shop import sizes
 from shop.db.leases import LeasedModel
 
 
@@ -20,8 +21,8 @@ class OutboxEvent(models.Model):
     sequence = models.BigIntegerField()
     occurred_at = models.DateTimeField()
     hops = models.SmallIntegerField(default=0)
-    correlation_id = models.CharField(max_length=64)
-    causation_id = models.CharField(max_length=64)
+    correlation_id = models.CharField(max_length=sizes.REQUEST_ID_LENGTH)
+    causation_id = models.CharField(max_length=sizes.REQUEST_ID_LENGTH)
     traceparent = models.CharField(max_length=64, blank=True)
     payload = models.JSONField()
 
@@ -107,8 +108,8 @@ class InboxRow(LeasedModel):
 class IdempotencyKey(models.Model):
     """A completed request, written in the transaction of its effect, with the resource that it created."""
 
-    scope = models.CharField(max_length=200, help_text="Caller, method and path.")
-    key = models.CharField(max_length=255)
+    scope = models.CharField(max_length=sizes.IDEMPOTENCY_SCOPE_LENGTH, help_text="Caller, method and path.")
+    key = models.CharField(max_length=sizes.IDEMPOTENCY_KEY_LENGTH)
     fingerprint = models.CharField(max_length=64, help_text="Keyed hash of the request body.")
     resource = models.UUIDField(
         null=True, blank=True, help_text="What the request created. The key is kept as long as the resource."

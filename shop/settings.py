@@ -171,6 +171,14 @@ def read_setting(
     return value
 
 
+def read_count(name: str, default: int, *, most: int) -> int:
+    """Return a whole number from 1 to `most`. Raises ImproperlyConfigured for any other value."""
+    value: int = read_setting(name, env.int, default)
+    if not 1 <= value <= most:
+        raise ImproperlyConfigured(f"{name} is {value}; it has to be from 1 to {most}")
+    return value
+
+
 def read_positive_number(
     name: str, default: float, read: Callable[..., Any] = env.float, *, description: str = ""
 ) -> Any:

@@ -49,6 +49,8 @@ class Reservation(DTO):
 class UnknownSku(Unprocessable):
     """{sku} does not exist or is not for sale."""
 
+    remedy = "Remove the SKU. Read the product for its present variants."
+
     sku: str
     skus: tuple[str, ...] = ()  # all SKUs of the request that are not for sale; `sku` is the first of them
 
@@ -58,6 +60,8 @@ class UnknownSku(Unprocessable):
 
 class OutOfStock(Conflict):
     """Only {available} of {sku} left."""
+
+    remedy = "Lower the quantity to `available`, or remove the SKU, and send a new request with a new key."
 
     sku: str
     available: int

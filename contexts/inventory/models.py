@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from contexts.inventory.interface import ReservationStatus
+from shop import sizes
 from shop.ids import uuid7
 from shop.money import MAX_AMOUNT, Money
 
@@ -21,7 +22,7 @@ class Category(models.Model):
     """A category of products."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    slug = models.SlugField(max_length=100, unique=True)
+    slug = models.SlugField(max_length=sizes.SLUG_LENGTH, unique=True)
     name = models.CharField(max_length=100)
     description = models.TextField(max_length=2000, blank=True)
     position = models.PositiveIntegerField(default=0)
@@ -41,8 +42,8 @@ class Product(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    slug = models.SlugField(max_length=100, unique=True)
-    name = models.CharField(max_length=200)
+    slug = models.SlugField(max_length=sizes.SLUG_LENGTH, unique=True)
+    name = models.CharField(max_length=sizes.PRODUCT_NAME_LENGTH)
     description = models.TextField(max_length=5000, blank=True)
     category = models.ForeignKey(
         Category, models.PROTECT, to_field="slug", db_column="category", related_name="products", db_index=False
@@ -73,13 +74,13 @@ class Product(models.Model):
 class Variant(models.Model):
     """A variant of a product that can be put into a cart. Its SKU never changes, and it is never deleted."""
 
-    sku = models.CharField("SKU", primary_key=True, max_length=64, validators=[validate_sku])
+    sku = models.CharField("SKU", primary_key=True, max_length=sizes.SKU_LENGTH, validators=[validate_sku])
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="variants")
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=sizes.VARIANT_NAME_LENGTH)
     price = models.BigIntegerField(
         validators=[MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)], help_text="In minor units of its currency."
     )
-    currency = models.CharField(max_length=3, editable=False)
+    currency = models.CharField(max_length=sizes.CURRENCY_LENGTH, editable=False)
     position = models.PositiveIntegerField(default=0)
     is_active = models.BooleanField(default=True, db_default=True)
 
@@ -134,14 +135,14 @@ class StockMovement(models.Model):
         RESTOCK = "restock"
 
     # No foreign key: the writer of a movement holds the lock on the stock row, and stock rows are never deleted.
-    sku = models.CharField("SKU", max_length=64)
+    sku = models.CharField("SKU", max_length=sizes.SKU_LENGTH)
     kind = models.CharField(max_length=10, choices=Kind)
     quantity = models.BigIntegerField(help_text="Negative when units leave the stock.")
     order_id = models.UUIDField(null=True, blank=True)
     at = models.DateTimeField(db_default=Now())
     actor = models.CharField(max_length=254, help_text="Staff member, or the context that requested the change.")
     note = models.CharField(
-        max_length=200, blank=True, help_text="Delivery reference of a receipt; otherwise the reason."
+        max_length=sizes.TEXT_LENGTH, blank=True, help_text="Delivery reference of a receipt; otherwise the reason."
     )
     uid = models.UUIDField(
         "id",
@@ -187,7 +188,7 @@ class Reservation(models.Model):
     announce_at = models.DateTimeField(
         null=True, blank=True, help_text="When orders is notified next that the hold has expired."
     )
-    refused_sku = models.CharField(max_length=64, blank=True, db_default="")
+    refused_sku = models.CharField(max_length=sizes.SKU_LENGTH, blank=True, db_default="")
     refused_available = models.BigIntegerField(null=True, blank=True)
     sequence = models.BigIntegerField(default=1)
 
@@ -220,7 +221,7 @@ class ReservationLine(models.Model):
     reservation = models.ForeignKey(
         Reservation, models.PROTECT, db_column="order_id", related_name="lines", db_index=False
     )
-    sku = models.CharField(max_length=64)
+    sku = models.CharField(max_length=sizes.SKU_LENGTH)
     quantity = models.BigIntegerField()
 
     class Meta:

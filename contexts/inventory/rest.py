@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from contexts.inventory.service import catalogue, stock
 from contexts.inventory.service.catalogue import CategoryRow, ProductRow
 from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_render
+from shop import sizes
 from shop.http import rest
 from shop.http.idempotency import Key, respond_once
 from shop.http.pagination import Page, PageQuery, paginate
@@ -24,7 +25,14 @@ from shop.ids import uuid7
 from shop.money import MAX_AMOUNT, Money
 
 CACHE_CONTROL = "public, max-age=0, must-revalidate"  # any cache may store it, but has to revalidate each time
-Slug = Annotated[str, msgspec.Meta(pattern=r"^[-a-zA-Z0-9_]{1,100}$(?!\n)")]
+Slug = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=sizes.SLUG_LENGTH,
+        pattern=r"^[-a-zA-Z0-9_]+$(?!\n)",
+        extra={"expected": "letters, digits, hyphens and underscores"},
+    ),
+]
 Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Units = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 SignedUnits = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000, extra_json_schema={"not": {"const": 0}})]

@@ -15,7 +15,7 @@ from contexts.orders.service.views import to_timeline
 from shop.admin.context_admin import ContextAdmin, apply_to_each
 from shop.money import Money
 
-ADDRESS_FIELDS = ("name", "line1", "line2", "postal_code", "city", "region", "country")
+ADDRESS_FIELDS = ("name", "company", "line1", "line2", "postal_code", "city", "region", "country", "phone")
 
 
 class PaymentFilter(admin.SimpleListFilter):

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from contexts.orders.interface import OrderStatus
-from shop import clock
+from shop import clock, sizes
 from shop.db.leases import LeasedModel
 from shop.ids import readable_number, uuid7
 
@@ -38,7 +38,7 @@ class CartItem(models.Model):
     """A SKU and its quantity in a cart."""
 
     cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="items")
-    sku = models.CharField(max_length=64)
+    sku = models.CharField(max_length=sizes.SKU_LENGTH)
     quantity = models.IntegerField()
     seen_price = models.BigIntegerField(
         null=True, blank=True, help_text="Price, in minor units, when the customer set the quantity."
@@ -75,13 +75,13 @@ class Order(LeasedModel):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     number = models.CharField(max_length=12, unique=True, default=readable_number)
     user_id = models.UUIDField(null=True, blank=True)
-    email = models.EmailField()
+    email = models.EmailField(max_length=sizes.EMAIL_LENGTH)
     cart_id = models.UUIDField(null=True, blank=True)
     status = models.CharField(max_length=10, choices=STATUS_CHOICES, default=OrderStatus.PENDING)
     step = models.CharField(max_length=12, choices=Step, default=Step.RESERVING)
     sequence = models.BigIntegerField(default=1)
 
-    currency = models.CharField(max_length=3)
+    currency = models.CharField(max_length=sizes.CURRENCY_LENGTH)
     items_total = models.BigIntegerField()
     discount_total = models.BigIntegerField(default=0)
     shipping_total = models.BigIntegerField(default=0)
@@ -90,8 +90,10 @@ class Order(LeasedModel):
     shipping_address = models.JSONField()
     billing_address = models.JSONField(null=True, blank=True)
 
-    payment_provider = models.CharField(max_length=30)
-    payment_token = models.CharField(max_length=255, blank=True, help_text="Deleted once the payment is authorized.")
+    payment_provider = models.CharField(max_length=sizes.PROVIDER_LENGTH)
+    payment_token = models.CharField(
+        max_length=sizes.PAYMENT_TOKEN_LENGTH, blank=True, help_text="Deleted once the payment is authorized."
+    )
     payment_id = models.UUIDField(null=True, blank=True)
     payment_status = models.CharField(max_length=20, blank=True)
     payment_action = models.JSONField(null=True, blank=True)
@@ -178,8 +180,8 @@ class OrderLine(models.Model):
 
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
     position = models.SmallIntegerField()
-    sku = models.CharField(max_length=64)
-    name = models.CharField(max_length=300)
+    sku = models.CharField(max_length=sizes.SKU_LENGTH)
+    name = models.CharField(max_length=sizes.OFFER_NAME_LENGTH)
     quantity = models.IntegerField()
     unit_price = models.BigIntegerField()
     total = models.BigIntegerField()

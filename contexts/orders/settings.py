@@ -2,8 +2,10 @@
 
 from string import Formatter
 
+from django.core.exceptions import ImproperlyConfigured
+
 from shop.http.quotas import read_rate_limit
-from shop.settings import env, read_number, read_positive_number, read_setting
+from shop.settings import env, read_count, read_number, read_positive_number, read_setting
 
 LINK_PLACEHOLDERS = {"site", "id", "number", "token"}
 
@@ -41,3 +43,15 @@ RATE_LIMIT_DECLINED_PAYMENTS = read_rate_limit(
 RATE_LIMIT_CARTS = read_rate_limit("RATE_LIMIT_CARTS", "address:300/minute,account:120/minute")
 # Rate limit of requests for the link to a guest's order, each of which can send a mail.
 RATE_LIMIT_LOOKUP = read_rate_limit("RATE_LIMIT_LOOKUP", "address:30/minute,email:5/hour")
+
+# Limits of carts and orders. The OpenAPI document shows them.
+
+# The highest quantity of one SKU in a cart or an order.
+MAX_ITEM_QUANTITY = read_count("MAX_ITEM_QUANTITY", 10_000, most=1_000_000)
+# The highest number of SKUs in a cart; at most MAX_ORDER_LINES, because a full cart could not be ordered.
+MAX_CART_ITEMS = read_count("MAX_CART_ITEMS", 200, most=10_000)
+# The highest number of lines of an order.
+MAX_ORDER_LINES = read_count("MAX_ORDER_LINES", 1_000, most=10_000)
+if MAX_CART_ITEMS > MAX_ORDER_LINES:
+    limits = f"MAX_CART_ITEMS is {MAX_CART_ITEMS} and MAX_ORDER_LINES is {MAX_ORDER_LINES}"
+    raise ImproperlyConfigured(f"{limits}: a full cart could not be ordered")

@@ -96,6 +96,7 @@ class Payment(DTO):
 class Declined(Conflict):
     """The payment was declined: {reason}."""
 
+    remedy = "Let the customer choose another payment method, and place a new order with a new key."
     status = 402
     reason: str
 

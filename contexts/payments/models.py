@@ -7,6 +7,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from contexts.payments.interface import Attention, DisputeState, PaymentStatus, RefundCause
+from shop import sizes
 from shop.db.leases import LeasedModel
 from shop.ids import uuid7
 
@@ -44,7 +45,7 @@ class Payment(LeasedModel):
     refunded = models.BigIntegerField(default=0)
     pending = models.BigIntegerField(default=0, help_text="Amount of the running refund.")
     refund_id = models.UUIDField(null=True, blank=True, help_text="The running refund.")
-    currency = models.CharField(max_length=3)
+    currency = models.CharField(max_length=sizes.CURRENCY_LENGTH)
     reason = models.CharField(max_length=200, blank=True, help_text="The provider's reason for a refusal.")
     reference = models.CharField(max_length=100, blank=True, help_text="The id of the payment intent at the provider.")
     action_url = models.CharField(max_length=1000, blank=True)
@@ -109,14 +110,16 @@ class Refund(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="refunds")
     amount = models.BigIntegerField()
-    reason = models.CharField(max_length=200)
+    reason = models.CharField(max_length=sizes.TEXT_LENGTH)
     key = models.CharField(
         max_length=500, unique=True, help_text="Idempotency key of the request. A repeat returns the same refund."
     )
     fingerprint = models.CharField(max_length=64, blank=True, help_text="Keyed hash of the request's body.")
     status = models.CharField(max_length=10, choices=_to_choices(RefundStatus))
     refusal = models.CharField(max_length=200, blank=True, help_text="The provider's reason for a refusal.")
-    actor = models.CharField(max_length=64, blank=True, help_text="Empty if no member of staff requested it.")
+    actor = models.CharField(
+        max_length=sizes.ACTOR_LENGTH, blank=True, help_text="Empty if no member of staff requested it."
+    )
     cause = models.CharField(max_length=12, choices=_to_choices(RefundCause), default="", db_default="", blank=True)
     at = models.DateTimeField(db_default=Now())
 
@@ -148,7 +151,7 @@ class LedgerEntry(models.Model):
     booking = models.CharField(max_length=50, help_text="`capture`, `dispute` with a number, or the id of the refund.")
     account = models.CharField(max_length=20, choices=ACCOUNTS)
     amount = models.BigIntegerField()
-    currency = models.CharField(max_length=3)
+    currency = models.CharField(max_length=sizes.CURRENCY_LENGTH)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
+from shop import sizes
 from shop.ids import uuid7
 
 
@@ -13,8 +14,8 @@ class User(AbstractBaseUser):
     """An account, identified by its canonical e-mail address. A user with permissions is staff."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    email = models.EmailField(unique=True)
-    full_name = models.CharField(max_length=200)
+    email = models.EmailField(max_length=sizes.EMAIL_LENGTH, unique=True)
+    full_name = models.CharField(max_length=sizes.TEXT_LENGTH)
     is_active = models.BooleanField("active", default=True)
     permissions = ArrayField(
         models.CharField(max_length=64),

@@ -12,15 +12,16 @@ from rest_framework.request import Request
 from contexts.users.interface import Profile
 from contexts.users.service import accounts, sessions
 from contexts.users.service.sessions import Tokens
+from shop import sizes
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, CUSTOMER, View, endpoint, respond
+from shop.http.rest import ANYONE, CUSTOMER, Text, View, endpoint, respond
 from shop.http.tokens import Caller
 
-EmailAddress = Annotated[str, msgspec.Meta(min_length=3, max_length=254, extra_json_schema={"format": "email"})]
+EmailAddress = Annotated[
+    str, msgspec.Meta(min_length=3, max_length=sizes.EMAIL_LENGTH, extra_json_schema={"format": "email"})
+]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, extra_json_schema={"format": "password"})]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-# No control characters: the name is written into mail headers.
-Name = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)")]
 
 NO_STORE_HEADERS = {"Cache-Control": "no-store"}  # RFC 6749, 5.1
 
@@ -30,7 +31,7 @@ class Registration(RequestBody):
 
     email: EmailAddress
     password: Password
-    full_name: Name
+    full_name: Text
 
 
 class Credentials(RequestBody):
@@ -49,7 +50,7 @@ class Refresh(RequestBody):
 class ProfileChange(RequestBody):
     """Changes of the profile. Omitted fields keep their value."""
 
-    full_name: Name | msgspec.UnsetType = msgspec.UNSET
+    full_name: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeySet(msgspec.Struct):

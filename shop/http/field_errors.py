@@ -28,6 +28,27 @@ from shop.http.json_pointers import join, quote_name
 from shop.http.json_syntax import ObjectWithRepeats
 
 MAX_FIELD_ERRORS = 50  # of one request
+FIELD_ERROR_CODES = {
+    "required": "The member is missing.",
+    "blank": "The text is empty, or has only spaces.",
+    "unknown_member": "The object has a member that this operation does not know.",
+    "duplicate_member": "The member occurs more than once in one object.",
+    "unknown_parameter": "The query has a parameter that this operation does not know.",
+    "repeated": "The query parameter is given more than once.",
+    "wrong_type": "The value has another JSON type than required.",
+    "invalid_format": "The text does not have the required format.",
+    "invalid_character": "The text has a control character, an invisible character, or half of a surrogate pair.",
+    "not_allowed": "The value is not one of those that are allowed.",
+    "out_of_range": "The number is too small or too large.",
+    "too_short": "The text has too few characters.",
+    "too_long": "The text has too many characters.",
+    "too_few": "The list or the object has too few entries.",
+    "too_many": "The list or the object has too many entries.",
+    "syntax": "The body is not a JSON text.",
+    "not_utf_8": "The body is not UTF-8.",
+    "nested_too_deeply": "The body is nested too deeply.",
+    "invalid": "The value is not valid for another reason.",
+}
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _KIND_NAMES = {
     dict: "an object",

@@ -15,28 +15,37 @@ import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from shop import sizes
 from shop.db.database import PreparedStatement, execute, fetch_rows, joinable_transaction
 from shop.errors import Conflict, DomainError, Invalid, Unprocessable
 from shop.http.problems import build_problem_response
 
 MIN_GUEST_KEY_LENGTH = 16
+_KEY = rf"[\x21-\x7e]{{1,{sizes.IDEMPOTENCY_KEY_LENGTH}}}"
 
 
 class IdempotencyKeyMissing(Invalid):
     """This request requires an Idempotency-Key header."""
 
+    remedy = "Generate a UUID for the action, and send it with every retry of the action."
+
 
 class IdempotencyKeyInvalid(Invalid):
     """An Idempotency-Key must have 1 to 255 printable ASCII characters, for guests at least 16."""
+
+    remedy = "Use a UUID."
 
 
 class IdempotencyKeyReused(Unprocessable):
     """This Idempotency-Key was already used for a different request."""
 
+    remedy = "Retry with exactly the first request, or use a new key for a new one."
+
 
 class IdempotencyKeyInFlight(Conflict):
     """A request with this Idempotency-Key is still in progress."""
 
+    remedy = "Wait for the seconds in `Retry-After`, then repeat the request with the same key."
     retry_after: int = 1
 
 
@@ -103,13 +112,21 @@ def read_key(request: HttpRequest, body: object, *, required: bool) -> Key | Non
             raise IdempotencyKeyMissing
         return None
     is_guest = not request.user.is_authenticated
-    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key) or (is_guest and len(key) < MIN_GUEST_KEY_LENGTH):
+    if not re.fullmatch(_KEY, key) or (is_guest and len(key) < MIN_GUEST_KEY_LENGTH):
         raise IdempotencyKeyInvalid
     owner = str(request.user.id)
     if is_guest:
         owner = compute_keyed_hash(f"{getattr(body, 'email', '')} {getattr(body, 'cart_id', '')}".encode())
     fingerprint = compute_keyed_hash(msgspec.json.encode(body, order="deterministic"))
-    return Key(scope=f"{owner} {request.method} {request.path}"[:200], key=key, fingerprint=fingerprint)
+    return Key(scope=_build_scope(owner, f"{request.method} {request.path}"), key=key, fingerprint=fingerprint)
+
+
+def _build_scope(owner: str, operation: str) -> str:
+    """Return the scope of a key. A path that is too long for the column is replaced by its hash."""
+    scope = f"{owner} {operation}"
+    if len(scope) <= sizes.IDEMPOTENCY_SCOPE_LENGTH:
+        return scope
+    return f"{owner} {compute_keyed_hash(operation.encode())}"
 
 
 def find(alias: str, key: Key) -> StoredOutcome | None:

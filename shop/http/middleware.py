@@ -7,13 +7,14 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
+from shop import sizes
 from shop.calls import tracing
 from shop.http import problems
 from shop.ids import uuid7
 from shop.request_buffer import BODY_PROBLEM, NO_LENGTH, TIMED_OUT, TOO_LARGE
 
 log = structlog.get_logger("shop.requests")
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{sizes.REQUEST_ID_LENGTH}}}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 

@@ -80,12 +80,23 @@ def _build_component(struct: type[msgspec.Struct]) -> tuple[str, dict[str, dict[
     return reference["$ref"].rpartition("/")[2], structs
 
 
+def _to_portable_pattern(pattern: Any) -> Any:
+    """Return a pattern without what RE2 and JavaScript do not know, or do not need (a $ is the end there)."""
+    if not isinstance(pattern, str):
+        return _inline(pattern, {})  # a member of this name
+    pattern = pattern.replace(r"(?!\n)", "")
+    return re.sub(r"\\u([0-9a-f]{4})", lambda escape: chr(int(escape[1], 16)), pattern)
+
+
 def _inline(schema: Any, enums: dict[str, Any]) -> Any:
     """Replace references to enumerations by their values, as they stand for a Literal of the same values."""
     if isinstance(schema, dict):
         if schema.get("$ref") in enums:
             return {"enum": enums[schema["$ref"]]["enum"]}
-        return {key: _inline(value, enums) for key, value in schema.items()}
+        return {
+            key: _to_portable_pattern(value) if key == "pattern" else _inline(value, enums)
+            for key, value in schema.items()
+        }
     return [_inline(value, enums) for value in schema] if isinstance(schema, list) else schema
 
 
@@ -144,7 +155,7 @@ def describe_endpoint(
 
 
 def _build_parameters(query: type[msgspec.Struct]) -> list[OpenApiParameter]:
-    schema = next(iter(msgspec.json.schema_components([query], ref_template=REF_TEMPLATE)[1].values()))
+    schema = _build_component(query)[1][query.__name__]
     required = schema.get("required", ())
     return [
         OpenApiParameter(name, field, "query", required=name in required, description=field.pop("description", ""))

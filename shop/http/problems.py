@@ -31,13 +31,19 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 class BadBody(Invalid):
-    """{why}"""
+    """{why}
+
+    The body of the request is not valid. `errors` names every fault with its place.
+    """
 
     why: str
 
 
 class BadQuery(Invalid):
-    """{why}"""
+    """{why}
+
+    The query of the request is not valid. `errors` names every fault with its parameter.
+    """
 
     why: str
 
@@ -45,6 +51,7 @@ class BadQuery(Invalid):
 class TooLarge(DomainError):
     """The request body is too large."""
 
+    remedy = "Send at most 1 MB. Divide a large request into several."
     status = 413
 
 
@@ -63,6 +70,7 @@ class LengthRequired(DomainError):
 class MethodNotAllowed(DomainError):
     """The method {method} is not allowed here."""
 
+    remedy = "Use one of the methods in the header `Allow`."
     status = 405
     method: str
 
@@ -70,6 +78,7 @@ class MethodNotAllowed(DomainError):
 class InternalError(DomainError):
     """An internal error occurred. The request id identifies it in the server log."""
 
+    remedy = "Repeat the request once with the same `Idempotency-Key`; then report the `request_id` to the shop."
     status = 500
 
 

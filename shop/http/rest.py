@@ -23,6 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from shop import sizes
 from shop.decoders import warm_up_decoders
 from shop.errors import Forbidden, Unauthenticated
 from shop.http import idempotency, tokens
@@ -37,24 +38,43 @@ from shop.permissions import register_permission
 T = TypeVar("T")
 
 # Reusable field types. In Python a bare $ also matches before a newline at the end, hence the look-ahead.
-Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Sku = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)",
-        extra={"expected": "1 to 64 letters, digits, dots, underscores or hyphens"},
+        max_length=sizes.SKU_LENGTH,
+        pattern=r"^[A-Za-z0-9._-]+$(?!\n)",
+        extra={"expected": "letters, digits, dots, underscores and hyphens"},
     ),
 ]
-# Invisible characters (controls, marks of width and direction) could make two different addresses look the same.
-_INVISIBLE = r"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-_EMAIL_CHARACTER = rf"[^@\s<>,;\"{_INVISIBLE}]"
+# Invisible characters (controls, marks of width and direction) could make two different texts look the same. The two
+# joiners among them are needed in names of some scripts.
+_INVISIBLE = r"\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_EMAIL_CHARACTER = rf"[^@\s<>,;\"\u200c\u200d{_INVISIBLE}]"
 Email = Annotated[
     str,
     msgspec.Meta(
-        pattern=rf"^{_EMAIL_CHARACTER}{{1,64}}@{_EMAIL_CHARACTER}{{1,185}}\.[^@\s<>,;\".{_INVISIBLE}]{{2,63}}$(?!\n)"
+        max_length=sizes.EMAIL_LENGTH,
+        pattern=rf"^{_EMAIL_CHARACTER}{{1,64}}@{_EMAIL_CHARACTER}+\.[^@\s<>,;\".\u200c\u200d{_INVISIBLE}]{{2,63}}$(?!\n)",
+        extra={"expected": "an e-mail address such as ada@example.com"},
     ),
 ]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Text = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=sizes.TEXT_LENGTH,
+        pattern=rf"^ *[^\s{_INVISIBLE}][^{_INVISIBLE}]*$(?!\n)",
+        extra={"expected": "visible characters in one line"},
+    ),
+]
+Currency = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=sizes.CURRENCY_LENGTH,
+        pattern=r"^[A-Z]{3}$(?!\n)",
+        extra={"expected": "an ISO 4217 code such as EUR"},
+    ),
+]
 
 
 class Anyone:
@@ -200,7 +220,7 @@ def endpoint(
         def run(view: View, request: Request, **arguments: object) -> HttpResponse:
             return declared.run(view, request, arguments)
 
-        run.access = access  # type: ignore[attr-defined]  # read by the tests that list all routes
+        run.access, run.reads = access, (body, query)  # type: ignore[attr-defined]  # read by tests of all routes
         return run
 
     return decorate

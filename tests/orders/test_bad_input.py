@@ -136,6 +136,60 @@ def test_a_country_is_two_letters(shopper, order_request, country):
     assert_refused(shopper, order_request, 400, "shop.bad_body")
 
 
+def test_both_addresses_are_checked_and_all_faults_are_answered_at_once(shopper, order_request):
+    order_request["shipping_address"] |= {"country": "US", "city": "  ", "phone": "none"}
+    order_request["billing_address"] = {"name": "\u200b", "line1": "1", "country": "ZZ"}
+    body = assert_refused(shopper, order_request, 400, "shop.bad_body")
+    assert {(fault["pointer"], fault["code"]) for fault in body["errors"]} == {
+        ("/shipping_address/city", "required"),
+        ("/shipping_address/region", "required"),
+        ("/shipping_address/phone", "invalid_format"),
+        ("/billing_address/name", "invalid_character"),
+        ("/billing_address/country", "not_allowed"),
+    }
+
+
+def test_an_address_is_kept_and_shown_in_one_form(shopper, order_request):
+    order_request["shipping_address"] |= {"name": "  Ada   Buyer ", "postal_code": "D-10115", "company": "Satsuma "}
+    order = shopper.post("orders", order_request, Idempotency_Key=uuid.uuid4().hex)
+    assert order.status == 201
+    shown = order.body["shipping_address"]
+    assert (shown["name"], shown["postal_code"], shown["company"]) == ("Ada Buyer", "10115", "Satsuma")
+    assert shopper.get_order(order.body)["shipping_address"] == shown
+
+
+def test_a_country_without_postal_codes_can_be_ordered_to(shopper, order_request):
+    order_request["shipping_address"] = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Doha", "country": "QA"}
+    assert shopper.post("orders", order_request, Idempotency_Key=uuid.uuid4().hex).status == 201
+
+
+@pytest.mark.parametrize(("length", "status"), [(254, 201), (255, 400), (256, 400), (314, 400)])
+def test_an_email_is_as_long_as_its_column(shopper, order_request, length, status):
+    domain = f"{'d' * 60}.{'e' * 60}.{'f' * (length - 64 - 1 - 122 - 4)}.com"
+    order_request["email"] = f"{uuid.uuid4().hex * 2}@{domain}"
+    assert len(order_request["email"]) == length
+    assert shopper.post("orders", order_request, Idempotency_Key=uuid.uuid4().hex).status == status
+
+
+def test_a_product_with_the_longest_names_can_be_ordered(shopper, order_request):
+    sku = order_request["items"][0]["sku"]
+    fetch_rows("inventory", "UPDATE inventory_variant SET name = repeat('v', 200) WHERE sku = %s", [sku])
+    rename_product = """
+    UPDATE inventory_product SET name = repeat('p', 200)
+    WHERE id = (SELECT product_id FROM inventory_variant WHERE sku = %s)"""
+    fetch_rows("inventory", rename_product, [sku])
+    order = shopper.post("orders", order_request, Idempotency_Key=uuid.uuid4().hex)
+    assert (order.status, len(order.body["lines"][0]["name"])) == (201, 402)
+
+
+def test_a_fault_that_the_use_case_finds_has_its_place(shopper, order_request):
+    order_request["items"].append({"sku": "NO-SUCH-SKU", "quantity": 1})
+    body = assert_refused(shopper, order_request, 422, "inventory.unknown_sku")
+    assert [(fault["pointer"], fault["code"]) for fault in body["errors"]] == [
+        ("/items/1/sku", "inventory.unknown_sku")
+    ]
+
+
 def test_a_provider_is_one_of_the_shops(shopper, order_request):
     order_request["payment_method"]["provider"] = "bank_of_nowhere"
     assert_refused(shopper, order_request, 400, "orders.unknown_provider")

@@ -3,12 +3,13 @@
 from django.urls import path, register_converter
 
 from contexts.orders.rest import carts, orders
+from shop import sizes
 
 
 class SkuConverter:
     """Match a SKU in a URL path."""
 
-    regex = r"[A-Za-z0-9._-]{1,64}"
+    regex = rf"[A-Za-z0-9._-]{{1,{sizes.SKU_LENGTH}}}"
 
     def to_python(self, value: str) -> str:
         return value

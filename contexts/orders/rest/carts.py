@@ -5,9 +5,9 @@ from uuid import UUID
 from rest_framework.request import Request
 
 from contexts.orders.service import carts
-from contexts.orders.service.carts import CartView
+from contexts.orders.service.carts import CartView, Quantity
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, Quantity, View, endpoint
+from shop.http.rest import ANYONE, View, endpoint
 
 
 class ItemQuantity(RequestBody):

@@ -5,7 +5,7 @@ cancelled order opens it again.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, TypeGuard
+from typing import Annotated, NamedTuple, TypeGuard
 from uuid import UUID
 
 import msgspec
@@ -18,10 +18,10 @@ from contexts.orders.service.currency import get_currency, require_currency
 from shop.db.database import execute, execute_deferred, transaction
 from shop.errors import Conflict, NotFound
 from shop.http.reading import RequestBody
-from shop.http.rest import Quantity, Sku
+from shop.http.rest import Sku
 from shop.money import Money, sum_amounts
 
-MAX_ITEMS = 200  # different SKUs in one cart
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=settings.MAX_ITEM_QUANTITY, description="Units of one SKU.")]
 
 
 class CartNotFound(NotFound):
@@ -31,7 +31,7 @@ class CartNotFound(NotFound):
 class CartFull(Conflict):
     """A cart holds up to {most} different SKUs."""
 
-    most: int = MAX_ITEMS
+    most: int = settings.MAX_CART_ITEMS
 
 
 class CartClosed(Conflict):
@@ -137,7 +137,7 @@ def set_item_quantity(cart_id: UUID, sku: str, quantity: int, user_id: UUID | No
         _begin_change(cart_id, user_id, offer)
         values = {"quantity": quantity, "seen_price": offer.price.amount}
         _, is_new = CartItem.objects.update_or_create(cart_id=cart_id, sku=sku, defaults=values)
-        if is_new and CartItem.objects.filter(cart_id=cart_id).count() > MAX_ITEMS:
+        if is_new and CartItem.objects.filter(cart_id=cart_id).count() > settings.MAX_CART_ITEMS:
             raise CartFull
     return get(cart_id, user_id)
 

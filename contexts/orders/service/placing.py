@@ -10,7 +10,7 @@ import msgspec
 from django.conf import settings
 from psycopg.types.json import Jsonb
 
-from contexts.inventory.interface import Offer, OutOfStock, inventory
+from contexts.inventory.interface import Offer, OutOfStock, UnknownSku, inventory
 from contexts.orders.checkout.history import append_timeline_entry, build_event_keys
 from contexts.orders.events import OrderPlaced, OrderRejected
 from contexts.orders.interface import OrderStatus
@@ -19,43 +19,52 @@ from contexts.orders.service import carts
 from contexts.orders.service.carts import CartContents, Item
 from contexts.orders.service.currency import require_currency
 from contexts.users.interface import users
+from shop import sizes
+from shop.addresses.address import AddressRequest
 from shop.db.database import PreparedStatement, execute_deferred
 from shop.db.leases import LEASE_DURATION
 from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.http.reading import RequestBody
-from shop.http.rest import Email, Text
+from shop.http.rest import Currency, Email
 from shop.ids import uuid7
 from shop.messaging.events import Event
 from shop.messaging.outbox import publish
 from shop.money import MAX_AMOUNT, Money, sum_amounts
 
-MAX_LINES = 1000
+MAX_LINES = settings.MAX_ORDER_LINES
 
 
-class Address(RequestBody, kw_only=True):
-    """A postal address. `country` is ISO 3166 alpha-2."""
-
-    name: Text
-    line1: Text
-    line2: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    city: Text
-    postal_code: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
-    region: Annotated[str, msgspec.Meta(max_length=100)] = ""
-    country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$(?!\n)")]
+Provider = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=sizes.PROVIDER_LENGTH,
+        pattern=r"^[a-z0-9_]+$(?!\n)",
+        extra={"expected": "the name of a payment provider in lower case"},
+    ),
+]
+PaymentToken = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=sizes.PAYMENT_TOKEN_LENGTH,
+        pattern=r"^[\x21-\x7e]+$(?!\n)",
+        extra={"expected": "the token from the provider's form, without spaces"},
+    ),
+]
 
 
 class PaymentMethod(RequestBody, kw_only=True):
     """A payment provider, and the token that its form gave the customer's browser."""
 
-    provider: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,30}$(?!\n)")]
-    token: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$(?!\n)")]
+    provider: Provider
+    token: PaymentToken
 
 
 class ExpectedTotal(RequestBody, kw_only=True):
     """The total that the customer saw, in minor units. An order with another total is refused."""
 
     amount: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
+    currency: Currency
 
 
 class OrderRequest(RequestBody, kw_only=True):
@@ -64,10 +73,11 @@ class OrderRequest(RequestBody, kw_only=True):
     cart_id: UUID | None = None
     items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=MAX_LINES)] | None = None
     email: Email | None = None
-    shipping_address: Address
-    billing_address: Address | None = None
+    shipping_address: AddressRequest
+    billing_address: AddressRequest | None = None
     payment_method: PaymentMethod
-    expected_total: ExpectedTotal | None = None
+    # UNSET is not encoded: a request without it has the fingerprint that it had before there was such a member.
+    expected_total: ExpectedTotal | msgspec.UnsetType | None = msgspec.UNSET
 
 
 OrderRequest.__name__ = "PlaceOrder"  # the name of its component in the OpenAPI document
@@ -75,6 +85,8 @@ OrderRequest.__name__ = "PlaceOrder"  # the name of its component in the OpenAPI
 
 class CartOrItems(Invalid):
     """Name either a cart or items."""
+
+    remedy = "Send `cart_id` or `items`, not both."
 
 
 class UnknownProvider(Invalid):
@@ -87,8 +99,16 @@ class CartEmpty(Invalid):
     """The cart is empty."""
 
 
+class TooManyLines(Invalid):
+    """An order has up to {most} lines."""
+
+    most: int = MAX_LINES
+
+
 class EmailMissing(Invalid):
     """An order without an account needs an e-mail address for the receipt."""
+
+    remedy = "Send `email`, or sign in."
 
 
 class TotalTooLarge(Invalid):
@@ -121,19 +141,18 @@ class NewOrder(NamedTuple):
 def build_order(request: OrderRequest, user_id: UUID | None) -> NewOrder:
     """Build an order at present prices; already rejected if the quote shows that there is not enough stock.
 
-    Raises CartOrItems, UnknownProvider, CartNotFound, CartClosed, CartEmpty, EmailMissing, UnknownSku, CurrencyMismatch,
-    TotalTooLarge, PriceChanged, CartOrderBeingUndone, Unavailable.
+    Raises CartOrItems, UnknownProvider, CartNotFound, CartClosed, CartEmpty, TooManyLines, EmailMissing, UnknownSku,
+    CurrencyMismatch, TotalTooLarge, PriceChanged, CartOrderBeingUndone, Unavailable.
     """
     cart = _read_items(request, user_id)
     email = request.email or _get_email(user_id)
-    skus = tuple(dict.fromkeys(item.sku for item in cart.items))
-    offers = {offer.sku: offer for offer in inventory.quote(skus=skus)}
+    offers = _fetch_offers(cart.items, is_cart=request.cart_id is not None)
     for offer in offers.values():
         require_currency(offer, cart.currency)
         require_currency(offer, settings.CURRENCY)
     order = _build_row(request, user_id, email)
     lines = [_build_line(order, position, offers[item.sku], item) for position, item in enumerate(cart.items)]
-    _set_totals(order, lines, request.expected_total)
+    _set_totals(order, lines, None if request.expected_total is msgspec.UNSET else request.expected_total)
     order._prefetched_objects_cache = {"lines": lines}  # type: ignore[attr-defined]  # Django's cache of `order.lines`
     events: list[Event] = [OrderPlaced(**build_event_keys(order), total=Money(order.total, order.currency))]
     if shortage := _find_shortage(cart.items, offers):
@@ -146,20 +165,32 @@ def build_order(request: OrderRequest, user_id: UUID | None) -> NewOrder:
 
 def _read_items(request: OrderRequest, user_id: UUID | None) -> CartContents:
     if (request.cart_id is None) == (request.items is None):
-        raise CartOrItems
+        raise CartOrItems().at("/items" if request.items is not None else "")
     if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
-        raise UnknownProvider(provider=request.payment_method.provider)
+        raise UnknownProvider(provider=request.payment_method.provider).at("/payment_method/provider")
     if request.cart_id is None:
         return CartContents(version=0, items=request.items or [], currency=settings.CURRENCY)
     contents = carts.get_contents(request.cart_id, user_id)
     if not contents.items:
-        raise CartEmpty
+        raise CartEmpty().at("/cart_id")
+    if len(contents.items) > MAX_LINES:  # the cart was filled when the limit was higher
+        raise TooManyLines().at("/cart_id")
     return contents
+
+
+def _fetch_offers(items: list[Item], *, is_cart: bool) -> dict[str, Offer]:
+    """Fetch the offers by SKU. An unknown SKU is refused with its place in the request."""
+    skus = tuple(dict.fromkeys(item.sku for item in items))
+    try:
+        return {offer.sku: offer for offer in inventory.quote(skus=skus)}
+    except UnknownSku as unknown:
+        position = next((nth for nth, item in enumerate(items) if item.sku == unknown.sku), 0)
+        raise unknown.at("/cart_id" if is_cart else f"/items/{position}/sku") from None
 
 
 def _get_email(user_id: UUID | None) -> str:
     if user_id is None:
-        raise EmailMissing
+        raise EmailMissing().at("/email")
     for profile in users.profiles(user_ids=(user_id,)):
         return profile.email
     raise Unauthenticated

@@ -13,7 +13,7 @@ from contexts.orders.models import Order
 from contexts.orders.service.cancellation import can_customer_cancel
 from contexts.orders.service.carts import Totals
 from contexts.orders.service.payment_amounts import PaymentAmounts, compute_payment_amounts, get_summary
-from contexts.orders.service.placing import Address
+from shop.addresses.address import Address
 from shop.decoders import warm_up_decoders
 from shop.errors import Conflict, get_error_class
 from shop.http import idempotency

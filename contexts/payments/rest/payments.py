@@ -14,7 +14,7 @@ from contexts.payments.service.views import PaymentDetail, RefundView, to_paymen
 from shop.errors import NotFound
 from shop.http.idempotency import Key
 from shop.http.reading import RequestBody
-from shop.http.rest import CUSTOMER, Staff, Text, View, endpoint, respond
+from shop.http.rest import CUSTOMER, Currency, Staff, Text, View, endpoint, respond
 from shop.http.tokens import Caller
 from shop.money import MAX_AMOUNT, Money
 
@@ -23,7 +23,7 @@ class PartialAmount(RequestBody):
     """A part of the captured amount, in minor units."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
+    currency: Currency
 
 
 class RefundRequest(RequestBody):

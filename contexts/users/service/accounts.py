@@ -11,11 +11,10 @@ from django.core.validators import EmailValidator
 from contexts.users.events import UserRegistered
 from contexts.users.interface import Profile
 from contexts.users.models import User
+from shop import sizes
 from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.messaging.outbox import Revision, publish
-
-MAX_EMAIL_LENGTH = 254  # RFC 5321: a path has 256 octets, two of them angle brackets
 
 _validate_email = EmailValidator(allowlist=[])
 
@@ -28,14 +27,20 @@ ON CONFLICT (email) DO NOTHING"""
 class EmailInvalid(Invalid):
     """This is not a valid e-mail address."""
 
+    remedy = "Let the customer correct the address."
+
 
 class EmailTaken(Conflict):
     """An account with this e-mail address already exists."""
 
 
 class WeakPassword(Invalid):
-    """{why}"""
+    """{why}
 
+    The password is too short, too common, or too similar to the account.
+    """
+
+    remedy = "Let the customer choose another password."
     why: str
 
 
@@ -55,9 +60,9 @@ def clean_email(email: str) -> str:
     try:
         _validate_email(email)
     except ValidationError:
-        raise EmailInvalid from None
-    if len(email) > MAX_EMAIL_LENGTH or '"' in email or not email.isprintable():
-        raise EmailInvalid
+        raise EmailInvalid().at("/email") from None
+    if len(email) > sizes.EMAIL_LENGTH or '"' in email or not email.isprintable():
+        raise EmailInvalid().at("/email")
     return email
 
 
@@ -71,7 +76,7 @@ def register(*, email: str, password: str, full_name: str) -> Profile:
     user.password = make_password(password)
     with transaction("users"):
         if not insert_account(user):
-            raise EmailTaken
+            raise EmailTaken().at("/email")
     return _to_profile(user)
 
 
@@ -80,7 +85,7 @@ def validate_password_strength(password: str, user: User) -> None:
     try:
         validate_password(password, user)
     except ValidationError as error:
-        raise WeakPassword(why=" ".join(error.messages)) from None
+        raise WeakPassword(why=" ".join(error.messages)).at("/password") from None
 
 
 def insert_account(user: User) -> bool:

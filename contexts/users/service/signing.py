@@ -10,11 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import settings
 
-from shop import clock
+from shop import clock, sizes
 from shop.http.tokens import ALGORITHM
 from shop.ids import uuid7
-
-MAX_NAME_LENGTH = 64  # characters; the audit trail records the name as the actor
 
 
 class TokenSubject(Protocol):
@@ -41,7 +39,7 @@ def sign_token(user: TokenSubject, *, kind: str, lifetime: timedelta) -> str:
         "exp": issued + lifetime,
         "typ": kind,
         "jti": str(uuid7()),
-        "name": _get_display_name(user)[:MAX_NAME_LENGTH],
+        "name": _get_display_name(user)[: sizes.ACTOR_LENGTH],
         "permissions": user.permissions,
     }
     kid = settings.JWKS["keys"][0]["kid"]

@@ -203,4 +203,22 @@ MUTANTS = (
         by="parsed",
         caught_by="tests/shop/http/test_rate_limits.py::test_a_request_is_counted_by_network_account_email_and_card",
     ),
+    Mutant(
+        name="error_page_leaves_out_conflicts",
+        what="the type of a problem leads to a page without its entry",
+        rule="API: the type of a problem is a page of this shop's documentation",
+        module="shop.http.error_page",
+        replace='PRODUCT_PACKAGES = ("shop", "contexts", "config", "ops")',
+        by='PRODUCT_PACKAGES = ("contexts", "config", "ops")',
+        caught_by="tests/shop/http/test_error_page.py::test_the_type_of_a_problem_leads_to_its_entry",
+    ),
+    Mutant(
+        name="scope_of_a_long_path_is_cut_off",
+        what="two operations whose long paths begin alike share one idempotency key",
+        rule="protocol 5: the scope of a key is principal, method and path",
+        module="shop.http.idempotency",
+        replace="    if len(scope) <= sizes.IDEMPOTENCY_SCOPE_LENGTH:\n        return scope",
+        by="    if scope:\n        return scope[:200]",
+        caught_by="tests/shop/http/test_idempotency.py::test_long_paths_that_begin_alike_have_different_scopes",
+    ),
 )

@@ -91,7 +91,7 @@ def test_a_value_that_is_decoded_has_no_fault():
 def test_the_texts_are_plain():
     value = {"parts": [{"sku": "a b", "quantity": "2"}], "note": "a" * 6, "knd": "large"}
     assert [fault.detail for fault in find_field_errors(value, Body)] == [
-        "Does not have the required format. Use 1 to 64 letters, digits, dots, underscores or hyphens.",
+        "Does not have the required format. Use letters, digits, dots, underscores and hyphens.",
         "Must be a whole number, not text.",
         "Must have at most 5 characters, not 6.",
         "`knd` is not known here. Did you mean `kind`?",

@@ -3,11 +3,12 @@
 import threading
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from shop.audit import list_object_history
 from shop.db.database import execute, fetch_rows, joinable_transaction
 from shop.http import idempotency
+from shop.http.rest import AnonymousCaller
 from shop.ids import uuid7
 from tests.concurrency import run_concurrently, run_in_thread
 from tests.shop.http.signed_tokens import sign_token
@@ -191,3 +192,12 @@ def test_neither_mail_address_nor_body_is_readable_in_a_key(sku, key):
     assert (
         "ada@" not in stored[0] and "secret" not in stored[0]
     )  # not hexadecimal, so no digest can contain them by chance
+
+
+def test_long_paths_that_begin_alike_have_different_scopes():
+    scopes = set()
+    for last in "ab":
+        request = RequestFactory().post(f"/{'x' * 300}{last}", headers={"Idempotency-Key": "k" * 16})
+        request.user = AnonymousCaller()
+        scopes.add(idempotency.read_key(request, None, required=True).scope)
+    assert len(scopes) == 2 and all(len(scope) <= 200 for scope in scopes)

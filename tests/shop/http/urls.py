@@ -12,10 +12,11 @@ from shop.errors import TooManyRequests, Unavailable
 from shop.http import idempotency
 from shop.http.health import health, ready
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, CUSTOMER, Quantity, Sku, Staff, Text, View, endpoint, respond
+from shop.http.rest import ANYONE, CUSTOMER, Sku, Staff, Text, View, endpoint, respond
 from shop.ids import uuid7
 from tests.shop.http.notes import Notes
 
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 executed: list[str] = []
 
 

@@ -1,0 +1,40 @@
+"""Text that people type."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shop.text import clean_code, clean_text, has_content, has_invisible_characters
+
+INVISIBLE = ["\t", "\n", "\x00", "\x7f", "\x85", "\xad", "\u200b", "\u200e", "\u2028", "\u202e", "\u2066", "\ufeff",
+             "\U000e0041", "\ue000", "\u3164", "\u2800"]  # fmt: skip
+
+
+@pytest.mark.parametrize("character", INVISIBLE, ids=[f"U+{ord(character):04X}" for character in INVISIBLE])
+@pytest.mark.parametrize("text", ["a{}b", "ü{}b", "{}", "ab{}"])
+def test_an_invisible_character_is_found(text, character):
+    assert has_invisible_characters(clean_text(text.format(character)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Ada Buyer", "Jürgen Groß", "山田 太郎", "علی\u200cرضا", "क्\u200dष", "O’Neil №5", "🍊"]
+)
+def test_a_text_that_is_read_as_it_is_written_has_none(text):
+    assert not has_invisible_characters(clean_text(text))
+
+
+@given(st.text())
+def test_a_text_in_one_form_stays_as_it_is(text):
+    cleaned = clean_text(text)
+    assert clean_text(cleaned) == cleaned == unicodedata.normalize("NFC", cleaned)
+    assert not cleaned.startswith(" ") and not cleaned.endswith(" ") and "  " not in cleaned
+    assert has_content(cleaned) == has_content(unicodedata.normalize("NFC", text))
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"), [(" sw1a  1aa", "SW1A 1AA"), ("１５４－００２３", "154-0023"), ("١٢٣٤٥", "12345")]
+)
+def test_a_code_is_written_in_capital_letters_and_plain_digits(typed, code):
+    assert clean_code(typed) == code
