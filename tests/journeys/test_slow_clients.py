@@ -105,9 +105,7 @@ def test_the_time_limit_is_for_the_whole_body_and_not_for_each_part(shop):
 
 
 def test_an_unfinished_request_is_not_carried_out(shop):
-    sku = "X" * 8
-    body = json.dumps({"items": [{"sku": sku, "quantity": 1}]})
-    with closing(connect(shop, HEAD + f"Content-Length: {len(body) + 1}\r\n\r\n{body}")) as connection:
+    with closing(connect(shop, HEAD + "Content-Length: 3\r\n\r\n{}")) as connection:  # {} alone would make a cart
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1000).partition(b"\r\n")[0].split()[1:2] in ([], [b"400"])
 
