@@ -75,7 +75,7 @@ MUTANTS = (
         rule="values are read literally or refused",
         module="shop.settings",
         replace="if value != value.strip():",
-        by="if not value.isprintable():",
+        by="if value and not value.strip():",
         caught_by="tests/config/test_settings.py::test_an_invalid_value_stops_the_start_with_a_message",
     ),
     Mutant(
