@@ -146,7 +146,7 @@ def pytest(tree: Path, tests: Iterable[str], *, url: str, timeout: float, option
         *options,
     ]
     kept = {name: value for name, value in os.environ.items() if not any(part in name for part in FOREIGN_VARIABLES)}
-    environment = kept | {"TRANSPORT": "local", "DATABASE_URL": url}
+    environment = kept | {"TRANSPORT": "local", "DATABASE_URL": url, "CONDITION_TIMEOUT_SECONDS": "60"}
     with tempfile.TemporaryFile("w+") as output:
         running = subprocess.Popen(command, cwd=tree, env=environment, stdout=output, stderr=output)
         try:
