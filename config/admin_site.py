@@ -14,6 +14,7 @@ from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
+from config.password_form import PasswordForm
 from contexts.users.interface import SignInFailed, users
 from shop import audit
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
@@ -97,6 +98,18 @@ class Site(admin.AdminSite):
         request.session.flush()
         return redirect("admin:login")
 
+    def password_change(  # type: ignore[override]  # Django declares the class of the response too narrowly
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Change the own password. The session goes on with a new token."""
+        caller = cast(Caller, request.user)
+        form = PasswordForm(caller.id, request.META.get("REMOTE_ADDR", ""), data=request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            request.session[SESSION_TOKEN_KEY] = users.renew_staff(user_id=caller.id).token
+            return redirect("admin:password_change_done")
+        variables = {**self.each_context(request), "form": form, "title": "Change password"}
+        return TemplateResponse(request, "registration/password_change_form.html", variables)
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Show the tables of the hosted contexts, and the latest changes that the caller may see."""
         caller = get_caller(request)
@@ -123,7 +136,7 @@ class Site(admin.AdminSite):
     def _replay_or_discard(self, request: HttpRequest) -> None:
         caller = get_caller(request)
         context, row, what = (request.POST.get(name, "") for name in ("context", "row", "what"))
-        reason = request.POST.get("reason", "").strip()
+        reason = request.POST.get("reason", "").replace("\0", "").strip()
         try:
             parked = parking.parse_id(row)
         except ValueError:
@@ -133,11 +146,20 @@ class Site(admin.AdminSite):
         elif what == "discard" and not reason:
             messages.error(request, "Enter a reason to discard an event.")
         else:
-            actor = cast(Caller, caller).get_username()
-            if what == "discard":
+            self._change_parked_event(request, context, parked, reason if what == "discard" else "")
+
+    def _change_parked_event(self, request: HttpRequest, context: str, parked: parking.ParkedId, reason: str) -> None:
+        """Discard an event for a reason, or replay it without one, and say whether it was still parked."""
+        actor = cast(Caller, get_caller(request)).get_username()
+        try:
+            if reason:
                 parking.discard_for_staff(context, parked, actor=actor, reason=reason)
             elif not parking.replay_for_staff(context, [parked], actor=actor):
-                messages.error(request, "This event is not parked any more, or is too old to be replayed.")
+                raise parking.NotParked
+        except parking.NotParked:
+            messages.error(request, "This event is not parked any more, or is too old to be replayed.")
+        else:
+            messages.success(request, "The event is discarded." if reason else "The event is handled again.")
 
 
 class StaffMiddleware:

@@ -6,6 +6,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shop.calls import methods, services
 
+BATCH_INTERVAL_SECONDS = 0.5  # between two slices of batch jobs
+
 
 class ShopConfig(AppConfig):
     """Set up the remote transport, outage handling and the bindings of SERVICES."""
@@ -16,6 +18,7 @@ class ShopConfig(AppConfig):
     def ready(self) -> None:
         from django.db import InterfaceError, OperationalError
 
+        from shop import batch
         from shop.calls.remote.client import bind_remote
         from shop.db.database import close_broken_connections
         from shop.http import idempotency, rate_counters
@@ -23,8 +26,12 @@ class ShopConfig(AppConfig):
 
         services.set_remote_transport(bind_remote)
         methods.set_outage_errors((OperationalError, InterfaceError), close_broken_connections)
-        engine.purges["idempotency_keys"] = idempotency.purge
-        engine.purges["rate_limits"] = rate_counters.purge
+        engine.purges |= {
+            "idempotency_keys": idempotency.purge,
+            "batch_jobs": batch.purge,
+            "rate_limits": rate_counters.purge,
+        }
+        engine.kernel_timers["batch"] = (BATCH_INTERVAL_SECONDS, batch.run_due)
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)
         except ValueError as error:

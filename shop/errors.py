@@ -139,6 +139,15 @@ class Conflict(DomainError):
     status: ClassVar[int] = 409
 
 
+class PreconditionFailed(DomainError):
+    """This was changed by {changed_by} at {changed_at}, after you read it. Nothing was saved."""
+
+    remedy: ClassVar[str] = "Read the resource again, and repeat the change with its new ETag if it still makes sense."
+    status: ClassVar[int] = 412
+    changed_by: str = "someone"
+    changed_at: str = "an unknown time"
+
+
 class Unprocessable(DomainError):
     """The request is well-formed but cannot be processed."""
 

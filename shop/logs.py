@@ -51,14 +51,23 @@ def build_logging_config(level: str, as_json: bool) -> dict[str, Any]:
                 "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
             }
         },
+        "filters": {"unhandled_errors": {"()": UnhandledErrorFilter}},
         "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stdout"}},
         "root": {"handlers": ["out"], "level": level},
         "loggers": {
             "django.server": {"level": "WARNING"},
-            "django.request": {"level": "CRITICAL"},  # `shop.http.rest` logs these with their trace
+            # Django logs each response above 399, which the request log has. Its own errors are logged here only.
+            "django.request": {"level": "ERROR", "filters": ["unhandled_errors"]},
             "psycopg.pool": {"level": "ERROR"},
         },
     }
+
+
+class UnhandledErrorFilter(logging.Filter):
+    """Pass only records with a traceback: errors outside of views, such as in middleware."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return bool(record.exc_info)
 
 
 class MessageBodyFilter(logging.Filter):

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from shop import sizes
 from shop.db.leases import LeasedModel
+from shop.ids import uuid7
 
 
 class OutboxEvent(models.Model):
@@ -166,6 +167,41 @@ class RateLimit(models.Model):
 
     def __str__(self) -> str:
         return self.subject[:8]
+
+
+class BatchJob(LeasedModel):
+    """An action on many objects. Workers run it object by object, and resume at `position` after a crash."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    action = models.CharField(max_length=100)
+    actor = models.CharField(max_length=254)
+    objects_to_change = models.JSONField(help_text="Key, label and argument of each object.")
+    total = models.IntegerField()
+    position = models.IntegerField(default=0, db_default=0, help_text="Number of objects that are processed.")
+    failed = models.IntegerField(default=0, db_default=0)
+    failures = models.JSONField(default=list, help_text="Key, label and error of the first objects that failed.")
+    error = models.TextField(blank=True, db_default="", help_text="The outage for which the job waits.")
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True, help_text="Empty until it is confirmed.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(position__gte=0, position__lte=F("total"), failed__gte=0, failed__lte=F("position")),
+                name="batch_job_position",
+            ),
+            models.CheckConstraint(
+                condition=Q(finished_at=None) | Q(position=F("total")), name="batch_job_finishes_at_its_end"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="batch_job_due"),
+            models.Index(fields=["action", "-created_at"], name="batch_jobs_of_an_action"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor}"
 
 
 class CallCount(models.Model):

@@ -3,11 +3,10 @@
 from config.contexts import ALL_CONTEXTS
 from shop.logs import build_logging_config
 from shop.money import is_currency
-from shop.settings import env, read_setting
+from shop.settings import env, read_positive_number, read_setting
 
 INSTALLED_APPS = [
     "config.apps.AdminConfig",
-    "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
@@ -21,6 +20,7 @@ INSTALLED_APPS = [
     "ops",
     "shop",
     *(f"contexts.{context}" for context in ALL_CONTEXTS),
+    "django.contrib.auth",  # after the contexts: users has its own createsuperuser and changepassword
 ]
 MIDDLEWARE = [
     "shop.http.middleware.RequestContextMiddleware",
@@ -84,6 +84,9 @@ CHAOS = read_setting("CHAOS", env.str, "")
 CHAOS_SEED = read_setting("CHAOS_SEED", env.int, 0)
 # For tests only: a file to which each fault point that is reached is appended.
 CHAOS_RECORD = read_setting("CHAOS_RECORD", env.str, "")
+
+# How long a bulk action of the admin runs within its request. The engine does the rest of it.
+ADMIN_BULK_SECONDS = read_positive_number("ADMIN_BULK_SECONDS", 2)
 
 STATIC_URL = "/static/"
 # Folder of collected static files. The image sets it; without it, each app serves its own files.

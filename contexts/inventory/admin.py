@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import ClassVar
+from uuid import UUID
 
 from django import forms
 from django.conf import settings
@@ -9,10 +10,22 @@ from django.contrib import admin
 from django.db.models import F, Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 
-from contexts.inventory.models import Category, Product, Reservation, Stock, StockMovement, Variant
+from contexts.inventory.models import (
+    Category,
+    Product,
+    Reservation,
+    ReservationLine,
+    Stock,
+    StockMovement,
+    Variant,
+)
 from contexts.inventory.service import catalogue_editing, stock
-from shop.admin.context_admin import ContextAdmin, apply_to_each
+from shop.admin.bulk_actions import bulk_action
+from shop.admin.context_admin import ContextAdmin, get_form_version
+from shop.admin.links import build_list_url, build_object_url
 from shop.admin.money import AmountField, ConfirmedAmountForm
+from shop.batch import Task
+from shop.db import text_search
 from shop.money import Money
 
 
@@ -23,11 +36,14 @@ class CatalogueAdmin(ContextAdmin):
     add: ClassVar[Callable[..., Model]]
     edit: ClassVar[Callable[..., None]]
 
-    def save_model(self, request: HttpRequest, obj: Model, form: forms.ModelForm, change: bool) -> None:
+    def get_version(self, obj: Category | Product | Variant) -> str:
+        return catalogue_editing.get_version(obj)
+
+    def save_through_service(self, request: HttpRequest, obj: Model, form: forms.ModelForm, change: bool) -> None:
         actor = request.user.get_username()
         if change:
             changed = {name: form.cleaned_data[name] for name in form.changed_data}
-            type(self).edit(obj.pk, actor=actor, **changed)
+            type(self).edit(obj.pk, actor=actor, expected_version=get_form_version(request), **changed)
         else:
             obj.pk = type(self).add(actor=actor, **form.cleaned_data).pk
 
@@ -44,6 +60,16 @@ class CategoryAdmin(CatalogueAdmin):
     ordering = ("position", "slug")
 
 
+@bulk_action("inventory.take_off_sale", "Take off sale", done="off sale")
+def take_off_sale(task: Task) -> None:
+    catalogue_editing.update_product(UUID(task.key), actor=task.actor, is_active=False)
+
+
+@bulk_action("inventory.put_on_sale", "Put on sale", done="on sale")
+def put_on_sale(task: Task) -> None:
+    catalogue_editing.update_product(UUID(task.key), actor=task.actor, is_active=True)
+
+
 @admin.register(Product)
 class ProductAdmin(CatalogueAdmin):
     """Products. Prices and stock belong to their variants."""
@@ -54,36 +80,24 @@ class ProductAdmin(CatalogueAdmin):
     list_display = ("name", "category", "prices", "is_active", "created_at")
     list_filter = ("is_active", "category")
     list_select_related = ("category",)
-    search_fields = ("name", "slug", "=variants__sku")
+    search_fields = ("name", "slug", "variants__sku")
+    search_help_text = "Parts of the name, the slug or a SKU."
     ordering = ("-id",)
-    actions = ("take_off_sale", "put_on_sale")
+    actions = (take_off_sale, put_on_sale)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
         variants = Variant.objects.filter(product=OuterRef("pk"), is_active=True)
         currency = Subquery(variants.values("currency")[:1])
         return super().get_queryset(request).defer("document").annotate(currency=currency)
 
+    def get_related_links(self, obj: Product) -> list[tuple[str, str]]:
+        return [("Variants", build_list_url("inventory", "variant", product__id__exact=obj.pk))]
+
     @admin.display(ordering="min_price")
     def prices(self, product: Product) -> str:
         prices = [price for price in (product.min_price, product.max_price) if price is not None]
         currency: str = product.currency  # type: ignore[attr-defined]  # annotated by `get_queryset`
         return " – ".join(dict.fromkeys(str(Money(price, currency)) for price in prices))
-
-    @admin.action(description="Take off sale")
-    def take_off_sale(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
-        self._set_active(request, queryset, False, "is off sale")
-
-    @admin.action(description="Put on sale")
-    def put_on_sale(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
-        self._set_active(request, queryset, True, "is on sale")
-
-    def _set_active(self, request: HttpRequest, queryset: QuerySet[Product], is_active: bool, done: str) -> None:
-        actor = request.user.get_username()
-
-        def update(product: Product) -> None:
-            catalogue_editing.update_product(product.pk, actor=actor, is_active=is_active)
-
-        apply_to_each(self, request, queryset, update, done)
 
 
 class VariantForm(ConfirmedAmountForm):
@@ -110,6 +124,12 @@ class VariantAdmin(CatalogueAdmin):
     search_fields = ("sku", "name", "product__name")
     autocomplete_fields = ("product",)
     ordering = ("sku",)
+
+    def get_related_links(self, obj: Variant) -> list[tuple[str, str]]:
+        return [
+            ("Product", build_object_url("inventory", "product", obj.product_id)),
+            ("Stock", build_object_url("inventory", "stock", obj.pk)),
+        ]
 
 
 class StockAdjustmentForm(forms.ModelForm):
@@ -153,6 +173,12 @@ class StockAdmin(ContextAdmin):
     search_fields = ("variant__sku", "variant__name", "variant__product__name")
     ordering = ("variant",)
 
+    def get_related_links(self, obj: Stock) -> list[tuple[str, str]]:
+        return [
+            ("Variant", build_object_url("inventory", "variant", obj.pk)),
+            ("Movements", build_list_url("inventory", "stockmovement", sku__exact=obj.pk)),
+        ]
+
     @admin.display(description="SKU", ordering="variant")
     def sku(self, row: Stock) -> str:
         return row.variant_id
@@ -165,10 +191,18 @@ class StockAdmin(ContextAdmin):
     def available(self, row: Stock) -> int:
         return row.on_hand - row.reserved
 
-    def save_model(self, request: HttpRequest, obj: Stock, form: forms.ModelForm, change: bool) -> None:
+    def get_version(self, obj: Stock) -> str:
+        return stock.get_version(obj.variant_id)
+
+    def save_through_service(self, request: HttpRequest, obj: Stock, form: forms.ModelForm, change: bool) -> None:
         entered = form.cleaned_data
-        actor = request.user.get_username()
-        stock.adjust(sku=obj.variant_id, quantity=entered["quantity"], reason=entered["reason"], actor=actor)
+        stock.adjust(
+            sku=obj.variant_id,
+            quantity=entered["quantity"],
+            reason=entered["reason"],
+            actor=request.user.get_username(),
+            expected_version=get_form_version(request),
+        )
 
 
 @admin.register(StockMovement)
@@ -177,8 +211,20 @@ class StockMovementAdmin(ContextAdmin):
 
     list_display = ("at", "sku", "kind", "quantity", "actor", "note", "order_id")
     list_filter = ("kind", "at")
-    search_fields = ("=sku", "=order_id", "=note")
+    links = {"order_id": ("orders", "order")}
+    search_fields = ("sku",)
+    search_help_text = "A part of the SKU, or an order id."
     ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[StockMovement], search_term: str
+    ) -> tuple[QuerySet[StockMovement], bool]:
+        """Search for an order, or for the SKUs that contain the term: an index finds the movements of a SKU."""
+        term = text_search.normalize_term(search_term)
+        if order_id := text_search.parse_id(term):
+            return queryset.filter(order_id=order_id), False
+        found = Variant.objects.filter(sku__icontains=term).values("sku")
+        return (queryset.filter(sku__in=found) if term else queryset), False
 
 
 @admin.register(Reservation)
@@ -198,11 +244,28 @@ class ReservationAdmin(ContextAdmin):
     readonly_fields = ("contents",)
     list_display = ("order_id", "status", "contents", "created_at", "due_at")
     list_filter = ("status", "created_at")
-    search_fields = ("=order_id", "=lines__sku")
+    search_fields = ("order_id",)
+    search_help_text = "An order id, or a part of a SKU."
     ordering = ("-created_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Reservation]:
         return super().get_queryset(request).prefetch_related("lines")
+
+    def get_related_links(self, obj: Reservation) -> list[tuple[str, str]]:
+        return [
+            ("Order", build_object_url("orders", "order", obj.pk)),
+            ("Payment", build_list_url("payments", "payment", q=obj.pk)),
+        ]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Reservation], search_term: str
+    ) -> tuple[QuerySet[Reservation], bool]:
+        """Search for an order, or for the SKUs that contain the term."""
+        term = text_search.normalize_term(search_term)
+        if order_id := text_search.parse_id(term):
+            return queryset.filter(pk=order_id), False
+        lines = ReservationLine.objects.filter(sku__in=Variant.objects.filter(sku__icontains=term).values("sku"))
+        return (queryset.filter(pk__in=lines.values("reservation_id")) if term else queryset), False
 
     @admin.display(description="Units")
     def contents(self, reservation: Reservation) -> str:

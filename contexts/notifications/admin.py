@@ -5,12 +5,42 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ActionForm
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from contexts.notifications.interface import Channel
 from contexts.notifications.models import Message
 from contexts.notifications.service import messages
-from shop.admin.context_admin import ContextAdmin, apply_to_each
+from contexts.orders.interface import orders
+from shop.admin.bulk_actions import bulk_action
+from shop.admin.context_admin import ContextAdmin
+from shop.admin.links import build_object_url
+from shop.batch import Task
+from shop.db.text_search import normalize_term, parse_id
+
+
+@bulk_action("notifications.resend", "Resend failed or parked messages", done="will be sent again")
+def resend(task: Task) -> None:
+    messages.resend(UUID(task.key), actor=task.actor)
+
+
+@bulk_action("notifications.mark_as_sent", "Mark parked messages as sent", done="is marked as sent")
+def mark_as_sent(task: Task) -> None:
+    messages.mark_sent(UUID(task.key), actor=task.actor)
+
+
+def _read_reason(message: Message, request: HttpRequest) -> str:
+    return request.POST.get("reason", "").replace("\0", "")[: messages.MAX_REASON_LENGTH]
+
+
+@bulk_action(
+    "notifications.discard",
+    "Discard failed or parked messages",
+    done="will not be sent",
+    get_argument=_read_reason,
+)
+def discard(task: Task) -> None:
+    messages.discard(UUID(task.key), actor=task.actor, reason=task.argument)
 
 
 class MessageActionForm(ActionForm):
@@ -25,44 +55,24 @@ class MessageAdmin(ContextAdmin):
 
     list_display = ("created_at", "template", "channel", "status", "order_id", "user_id", "sent_at", "reason")
     list_filter = ("status", "channel", "template")
-    search_fields = ("subject_id",)
-    search_help_text = "Order id or user id."
+    links = {"order_id": ("orders", "order"), "user_id": ("users", "user")}
+    search_fields = ("subject_id",)  # shows the search box; `get_search_results` searches
+    search_help_text = "Parts of an order's number, e-mail address, name or SKU; or the id of an order or user."
     ordering = ("-id",)
-    actions = ("resend", "mark_as_sent", "discard")
+    actions = (resend, mark_as_sent, discard)
     action_form = MessageActionForm
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
     ) -> tuple[QuerySet[Message], bool]:
-        """Search for an exact id, so that an index serves the search. Anything else finds nothing."""
-        if not search_term:
+        """Search for the messages about an order or to a user. Messages have no text about the order: ask orders."""
+        term = normalize_term(search_term)
+        if not term:
             return queryset, False
-        try:
-            return queryset.filter(subject_id=UUID(search_term.strip())), False
-        except ValueError:
-            return queryset.none(), False
+        if found_id := parse_id(term):
+            return queryset.filter(Q(subject_id=found_id) | Q(user_id=found_id, channel=Channel.IN_APP)), False
+        return queryset.filter(subject_id__in=orders.search(term=term)), False
 
-    @admin.action(description="Resend failed or parked messages", permissions=["change"])
-    def resend(self, request: HttpRequest, queryset: QuerySet[Message]) -> None:
-        actor = request.user.get_username()
-        apply_to_each(
-            self, request, queryset, lambda message: messages.resend(message.id, actor=actor), "will be sent again"
-        )
-
-    @admin.action(description="Mark parked messages as sent", permissions=["change"])
-    def mark_as_sent(self, request: HttpRequest, queryset: QuerySet[Message]) -> None:
-        actor = request.user.get_username()
-        apply_to_each(
-            self, request, queryset, lambda message: messages.mark_sent(message.id, actor=actor), "is marked as sent"
-        )
-
-    @admin.action(description="Discard failed or parked messages", permissions=["change"])
-    def discard(self, request: HttpRequest, queryset: QuerySet[Message]) -> None:
-        actor, reason = request.user.get_username(), request.POST.get("reason", "")
-        apply_to_each(
-            self,
-            request,
-            queryset,
-            lambda message: messages.discard(message.id, actor=actor, reason=reason),
-            "will not be sent",
-        )
+    def get_related_links(self, obj: Message) -> list[tuple[str, str]]:
+        links = [("Order", build_object_url("orders", "order", obj.order_id))] if obj.order_id else []
+        return [*links, ("Customer", build_object_url("users", "user", obj.user_id))] if obj.user_id else links

@@ -1,6 +1,8 @@
 """Admin of orders: find and read orders, request a cancellation, resume a checkout."""
 
 import json
+from collections.abc import Sequence
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -11,8 +13,12 @@ from django.utils.safestring import SafeString
 from contexts.orders.models import Cart, Order
 from contexts.orders.service import orders
 from contexts.orders.service.payment_amounts import compute_payment_amounts, get_summary
+from contexts.orders.service.search import search_orders
 from contexts.orders.service.views import to_timeline
-from shop.admin.context_admin import ContextAdmin, apply_to_each
+from shop.admin.bulk_actions import Confirmation, bulk_action
+from shop.admin.context_admin import ContextAdmin
+from shop.admin.links import build_list_url, build_object_url
+from shop.batch import Task
 from shop.money import Money
 
 ADDRESS_FIELDS = ("name", "company", "line1", "line2", "postal_code", "city", "region", "country", "phone")
@@ -41,15 +47,59 @@ class PaymentFilter(admin.SimpleListFilter):
         return queryset.filter(chosen[1]) if chosen else queryset
 
 
+def _describe_order(order: Order) -> tuple[object, ...]:
+    return (
+        order.number,
+        order.email,
+        order.get_status_display(),
+        order.payment_status,
+        Money(order.total, order.currency),
+    )
+
+
+def _sum_up_orders(selected: Sequence[Order]) -> list[str]:
+    """Return the number of orders that are cancelled, their total, and the number of those that cannot be."""
+    cancellable = [order for order in selected if order.status in Order.CANCELLABLE_STATUSES]
+    lines = [f"{len(cancellable)} of {len(selected)} orders are cancelled."]
+    for currency in sorted({order.currency for order in cancellable}):
+        total = sum(order.total for order in cancellable if order.currency == currency)
+        lines.append(f"Their total is {Money(total, currency)}.")
+    if len(cancellable) < len(selected):
+        lines.append(f"{len(selected) - len(cancellable)} cannot be cancelled any more and stay as they are.")
+    return lines
+
+
+@bulk_action(
+    "orders.cancel",
+    "Cancel orders (voids or refunds the payment, releases the stock)",
+    done="cancel requested",
+    atomic=False,
+    confirmation=Confirmation(
+        question="Cancel these orders? Payments are voided or refunded, stock is released, and customers are notified.",
+        columns=("Order", "E-mail address", "Status", "Payment", "Total"),
+        describe=_describe_order,
+        sum_up=_sum_up_orders,
+    ),
+)
+def request_cancel(task: Task) -> None:
+    orders.request_cancel(UUID(task.key), actor=task.actor)
+
+
+@bulk_action("orders.resume", "Resume checkout", done="checkout resumed", atomic=False)
+def resume_checkout(task: Task) -> None:
+    orders.resume(UUID(task.key))
+
+
 @admin.register(Order)
 class OrderAdmin(ContextAdmin):
     list_display = ("number", "email", "status", "step", "amount", "payment_state", "refunded", "created_at")
     list_filter = ("status", PaymentFilter, "step", "payment_status", "created_at")
     list_select_related = ("payment_summary",)
-    search_fields = ("number__exact", "email__exact", "id__exact")
-    search_help_text = "Number, e-mail address or id, in full."
+    links = {"user_id": ("users", "user"), "payment_id": ("payments", "payment")}
+    search_fields = ("number",)  # shows the search box; `search_orders` searches
+    search_help_text = "Parts of number, e-mail address, name or SKU; or the id of an order or customer."
     date_hierarchy = "created_at"
-    actions = ("request_cancel", "resume_checkout")
+    actions = (request_cancel, resume_checkout)
     readonly_fields = (
         "amount",
         "payment_state",
@@ -85,6 +135,19 @@ class OrderAdmin(ContextAdmin):
         ),
     )
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        return search_orders(queryset, search_term), False
+
+    def get_related_links(self, obj: Order) -> list[tuple[str, str]]:
+        pages = [
+            ("Payment", build_list_url("payments", "payment", q=obj.pk)),
+            ("Reservation", build_object_url("inventory", "reservation", obj.pk)),
+            ("Messages", build_list_url("notifications", "message", q=obj.pk)),
+        ]
+        return [*pages, ("Customer", build_object_url("users", "user", obj.user_id))] if obj.user_id else pages
+
     @admin.display(description="Total", ordering="total")
     def amount(self, order: Order) -> str:
         return str(Money(order.total, order.currency))
@@ -118,24 +181,13 @@ class OrderAdmin(ContextAdmin):
         parts = (order.shipping_address.get(part) for part in ADDRESS_FIELDS)
         return ", ".join(part for part in parts if part)
 
-    @admin.action(
-        description="Cancel orders (voids or refunds the payment, releases the stock)", permissions=["change"]
-    )
-    def request_cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        actor = request.user.get_username()
-        apply_to_each(
-            self, request, queryset, lambda order: orders.request_cancel(order.pk, actor=actor), "cancel requested"
-        )
-
-    @admin.action(description="Resume checkout", permissions=["change"])
-    def resume_checkout(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        apply_to_each(self, request, queryset, lambda order: orders.resume(order.pk), "checkout resumed")
-
 
 @admin.register(Cart)
 class CartAdmin(ContextAdmin):
     list_display = ("id", "user_id", "version", "created_at")
+    links = {"user_id": ("users", "user")}
     search_fields = ("id__exact", "user_id__exact")
+    search_help_text = "The id of a cart or of its customer."
     date_hierarchy = "created_at"
     readonly_fields = ("contents",)
 

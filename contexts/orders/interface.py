@@ -58,5 +58,9 @@ class Orders(Protocol):
     def summaries(self, *, order_ids: tuple[UUID, ...]) -> tuple[OrderSummary, ...]:
         """Return summaries of these orders; unknown ids are omitted."""
 
+    @read
+    def search(self, *, term: str) -> tuple[UUID, ...]:
+        """Return the ids of the latest 100 orders whose number, e-mail address, names or SKUs contain every word."""
+
 
 orders: Orders = service("orders", Orders)

@@ -1,6 +1,7 @@
 """Admin of payments."""
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
@@ -9,11 +10,20 @@ from django.contrib.admin.helpers import ActionForm
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from contexts.payments.interface import Attention
+from contexts.payments.interface import Attention, PaymentStatus
 from contexts.payments.models import LedgerEntry, Payment, Refund
 from contexts.payments.service import captures, refunds, tasks
-from shop.admin.context_admin import ContextAdmin, apply_to_each
+from shop.admin.bulk_actions import Confirmation, bulk_action
+from shop.admin.context_admin import ContextAdmin
+from shop.admin.links import build_list_url, build_object_url
+from shop.batch import Task
+from shop.db.text_search import filter_by_words, normalize_term, parse_id
+from shop.http.idempotency import Key
 from shop.http.tokens import Caller
+from shop.money import Money
+
+MAX_REASON_LENGTH = 200
+NUMBER_EXPRESSION = "lower(order_number)"  # of the trigram index in the migrations
 
 
 def _get_caller(request: HttpRequest) -> Caller:
@@ -37,7 +47,10 @@ class PaymentActionForm(ActionForm):
     """The choice of an action, with the reason that some of them ask for."""
 
     reason = forms.CharField(
-        required=False, max_length=200, label="Reason", help_text="To mark as refunded or to accept: how and why."
+        required=False,
+        max_length=MAX_REASON_LENGTH,
+        label="Reason",
+        help_text="To mark as refunded or to accept: how and why.",
     )
 
 
@@ -55,12 +68,125 @@ class AttentionFilter(admin.SimpleListFilter):
             return queryset.exclude(attention="")
         return queryset.filter(attention=self.value()) if self.value() else queryset
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search for the rows of a payment, by an id or a part of the order number."""
+        term = normalize_term(search_term)
+        if found_id := parse_id(term):
+            return queryset.filter(Q(payment_id=found_id) | Q(payment__order_id=found_id)), False
+        found = filter_by_words(Payment.objects.all(), NUMBER_EXPRESSION, term)
+        return (queryset.filter(payment__in=found) if term else queryset), False
+
+
+def _get_refundable(row: Payment) -> int:
+    """Return the amount, in minor units, that can still be refunded."""
+    return row.captured - row.refunded - row.pending
+
+
+def _describe_payment(row: Payment) -> tuple[object, ...]:
+    return (
+        row.order_number or row.order_id,
+        row.get_status_display(),
+        Money(row.captured, row.currency),
+        Money(row.refunded, row.currency),
+        Money(_get_refundable(row), row.currency),
+    )
+
+
+def _sum_up_refunds(selected: Sequence[Payment]) -> list[str]:
+    """Return the number of payments that are refunded, the sum by currency, and the number of those that cannot be."""
+    refundable = [row for row in selected if row.status == PaymentStatus.CAPTURED and _get_refundable(row)]
+    lines = [f"{len(refundable)} of {len(selected)} payments are refunded."]
+    for currency in sorted({row.currency for row in refundable}):
+        total = sum(_get_refundable(row) for row in refundable if row.currency == currency)
+        lines.append(f"{Money(total, currency)} is paid back.")
+    if len(refundable) < len(selected):
+        lines.append(f"{len(selected) - len(refundable)} cannot be refunded and stay as they are.")
+    return lines
+
+
+@bulk_action(
+    "payments.refund_in_full",
+    "Refund in full",
+    done="refund started",
+    atomic=False,
+    permissions=("refund",),
+    confirmation=Confirmation(
+        question="Refund these payments in full? The orders stay as they are: cancel an order to release its stock, too.",
+        columns=("Order", "Status", "Captured", "Refunded", "To refund now"),
+        describe=_describe_payment,
+        sum_up=_sum_up_refunds,
+    ),
+    get_argument=lambda row, request: f"{_get_refundable(row)} {row.currency}",
+)
+def refund_in_full(task: Task) -> None:
+    """Refund the amount that was shown, so that another refund meanwhile is not overlooked."""
+    shown, currency = task.argument.split()
+    refunds.refund(
+        payment_id=UUID(task.key),
+        amount=Money(int(shown), currency) if int(shown) else None,
+        reason="Refunded in full by staff.",
+        actor=task.actor,
+        key=Key(scope="bulk refund", key=str(task.operation_id), fingerprint=""),
+    )
+
+
+@bulk_action("payments.sync", "Synchronize with the provider", done="synchronized", atomic=False, permissions=("view",))
+def sync_with_provider(task: Task) -> None:
+    refunds.sync_now(payment_id=UUID(task.key), actor=task.actor)
+
+
+def _read_reason(row: Payment, request: HttpRequest) -> str:
+    return request.POST.get("reason", "").replace("\0", "")[:MAX_REASON_LENGTH]
+
+
+@bulk_action(
+    "payments.capture",
+    "Capture, also after a refusal",
+    done="capture started",
+    atomic=False,
+    permissions=("capture",),
+)
+def capture(task: Task) -> None:
+    captures.capture(payment_id=UUID(task.key), actor=task.actor)
+
+
+@bulk_action("payments.retry", "Retry what the provider refused", done="retried", atomic=False, permissions=("refund",))
+def retry(task: Task) -> None:
+    tasks.retry(payment_id=UUID(task.key), actor=task.actor)
+
+
+@bulk_action(
+    "payments.mark_refunded",
+    "Mark as refunded by other means (with a reason)",
+    done="marked as refunded",
+    atomic=False,
+    permissions=("refund",),
+    get_argument=_read_reason,
+)
+def mark_refunded(task: Task) -> None:
+    tasks.mark_refunded(payment_id=UUID(task.key), reason=task.argument, actor=task.actor)
+
+
+@bulk_action(
+    "payments.accept",
+    "Accept as it is (with a reason)",
+    done="accepted",
+    atomic=False,
+    permissions=("refund",),
+    get_argument=_read_reason,
+)
+def accept(task: Task) -> None:
+    tasks.accept(payment_id=UUID(task.key), reason=task.argument, actor=task.actor)
+
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyMoneyAdmin):
     amounts = ("amount", "authorized", "captured", "refunded", "pending", "refunded_elsewhere", "waived", "disputed")
     list_display = (
         "id",
+        "order_number",
         "order_id",
         "status",
         "attention",
@@ -72,80 +198,40 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
         "created_at",
     )
     list_filter = (AttentionFilter, "status", "dispute", "provider", "currency", "created_at")
-    search_fields = ("order_id", "id", "reference")
-    search_help_text = "Order id, payment id, or the payment's reference at its provider."
+    links = {"order_id": ("orders", "order"), "customer_id": ("users", "user")}
+    search_fields = ("order_number",)  # shows the search box; `get_search_results` searches
+    search_help_text = "A part of the order number; the reference at the provider; or the id of payment or order."
     ordering = ("-id",)
-    actions = ("refund_in_full", "capture", "sync_with_provider", "retry", "mark_refunded", "accept")
+    actions = (refund_in_full, capture, sync_with_provider, retry, mark_refunded, accept)
     action_form = PaymentActionForm
     exclude = ("token",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Payment], search_term: str
     ) -> tuple[QuerySet[Payment], bool]:
-        """Search for exact ids only, so that an index serves every search."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        try:
-            return queryset.filter(Q(order_id=UUID(term)) | Q(id=UUID(term))), False
-        except ValueError:
-            return queryset.filter(reference=term), False
+        """Search by a part of the order number, the exact reference, or an id, so that an index serves every search."""
+        term = normalize_term(search_term)
+        if found_id := parse_id(term):
+            return queryset.filter(Q(order_id=found_id) | Q(id=found_id)), False
+        found = filter_by_words(queryset, NUMBER_EXPRESSION, term)
+        return (found | queryset.filter(reference=term) if term else queryset), False
+
+    def get_related_links(self, obj: Payment) -> list[tuple[str, str]]:
+        pages = [
+            ("Order", build_object_url("orders", "order", obj.order_id)),
+            ("Refunds", build_list_url("payments", "refund", payment__id__exact=obj.pk)),
+            ("Ledger", build_list_url("payments", "ledgerentry", payment__id__exact=obj.pk)),
+            ("Messages", build_list_url("notifications", "message", q=obj.order_id)),
+        ]
+        if obj.customer_id:
+            pages.append(("Customer", build_object_url("users", "user", obj.customer_id)))
+        return pages
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return _get_caller(request).has_perm("payments.refund")
 
     def has_capture_permission(self, request: HttpRequest) -> bool:
         return _get_caller(request).has_perm("payments.capture")
-
-    @admin.action(description="Refund in full", permissions=["refund"])
-    def refund_in_full(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
-        actor = _get_caller(request).get_username()
-
-        def refund(row: Payment) -> None:
-            refunds.refund(payment_id=row.id, amount=None, reason="Refunded in full by staff.", actor=actor, key=None)
-
-        apply_to_each(self, request, queryset, refund, "refund started")
-
-    @admin.action(description="Synchronize with the provider", permissions=["view"])
-    def sync_with_provider(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
-        actor = _get_caller(request).get_username()
-        apply_to_each(
-            self, request, queryset, lambda row: refunds.sync_now(payment_id=row.id, actor=actor), "synchronized"
-        )
-
-    @admin.action(description="Capture, also after a refusal", permissions=["capture"])
-    def capture(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
-        actor = _get_caller(request).get_username()
-        apply_to_each(
-            self, request, queryset, lambda row: captures.capture(payment_id=row.id, actor=actor), "capture started"
-        )
-
-    @admin.action(description="Retry what the provider refused", permissions=["refund"])
-    def retry(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
-        actor = _get_caller(request).get_username()
-        apply_to_each(self, request, queryset, lambda row: tasks.retry(payment_id=row.id, actor=actor), "retried")
-
-    @admin.action(description="Mark as refunded by other means (with a reason)", permissions=["refund"])
-    def mark_refunded(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
-        actor, reason = _get_caller(request).get_username(), request.POST.get("reason", "")
-        apply_to_each(
-            self,
-            request,
-            queryset,
-            lambda row: tasks.mark_refunded(payment_id=row.id, reason=reason, actor=actor),
-            "marked as refunded",
-        )
-
-    @admin.action(description="Accept as it is (with a reason)", permissions=["refund"])
-    def accept(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
-        actor, reason = _get_caller(request).get_username(), request.POST.get("reason", "")
-        apply_to_each(
-            self,
-            request,
-            queryset,
-            lambda row: tasks.accept(payment_id=row.id, reason=reason, actor=actor),
-            "accepted",
-        )
 
 
 @admin.register(Refund)
@@ -154,7 +240,9 @@ class RefundAdmin(ReadOnlyMoneyAdmin):
     currency_field = "payment__currency"
     list_display = ("id", "payment_id", "amount", "status", "cause", "reason", "actor", "at")
     list_filter = ("status", "cause", "at")
-    search_fields = ("payment__order_id", "payment__id", "actor")
+    links = {"payment_id": ("payments", "payment")}
+    search_fields = ("payment__order_number",)
+    search_help_text = "A part of the order number; or the id of payment or order."
     list_select_related = ("payment",)
     ordering = ("-id",)
 
@@ -164,5 +252,7 @@ class LedgerEntryAdmin(ReadOnlyMoneyAdmin):
     amounts = ("amount",)
     list_display = ("id", "payment_id", "booking", "account", "amount", "at")
     list_filter = ("account", "currency", "at")
-    search_fields = ("payment__order_id", "payment__id")
+    links = {"payment_id": ("payments", "payment")}
+    search_fields = ("payment__order_number",)
+    search_help_text = "A part of the order number; or the id of payment or order."
     ordering = ("-id",)

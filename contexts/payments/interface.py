@@ -119,11 +119,18 @@ class Payments(Protocol):
 
     @idempotent
     def authorize(
-        self, *, order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None = None
+        self,
+        *,
+        order_id: UUID,
+        amount: Money,
+        method: PaymentMethod,
+        customer_id: UUID | None = None,
+        order_number: str = "",
     ) -> Payment:
         """Authorize the amount at the provider.
 
         customer_id: the customer who may read the payment; None for a guest.
+        order_number: the number by which staff find the payment.
         A repeat returns the current state and never charges again. Payments itself resolves `unknown` and `processing`,
         and then publishes PaymentResolved. Raises Closed after a cancel, WrongCurrency for a new payment that is not in
         CURRENCY.

@@ -31,6 +31,9 @@ class Payment(LeasedModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     order_id = models.UUIDField(unique=True)
+    order_number = models.CharField(
+        max_length=12, blank=True, default="", db_default="", help_text="The number that people know the order by."
+    )
     customer_id = models.UUIDField(
         null=True, blank=True, help_text="The customer who may read the payment. Empty for a guest."
     )

@@ -1,6 +1,7 @@
 """Admin of users."""
 
 from typing import cast
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
@@ -9,7 +10,11 @@ from django.http import HttpRequest
 
 from contexts.users.models import User
 from contexts.users.service import staff
-from shop.admin.context_admin import ContextAdmin, apply_to_each
+from shop.admin.bulk_actions import bulk_action
+from shop.admin.context_admin import ContextAdmin, get_form_version
+from shop.admin.links import build_list_url
+from shop.batch import Task
+from shop.db.text_search import normalize_term, parse_id
 from shop.http.tokens import Caller
 
 
@@ -31,6 +36,25 @@ class StaffFilter(admin.SimpleListFilter):
         return queryset.filter(permissions=[]) if self.value() == "no" else queryset
 
 
+def _get_caller_id(user: User, request: HttpRequest) -> str:
+    return str(_get_caller(request).id)
+
+
+def _build_actor(task: Task) -> Caller:
+    """Return the member of staff who selected the accounts. The service reads their present permissions."""
+    return Caller(UUID(task.argument), task.actor)
+
+
+@bulk_action("users.disable", "Disable selected accounts", done="disabled", get_argument=_get_caller_id)
+def disable(task: Task) -> None:
+    staff.disable(UUID(task.key), actor=_build_actor(task))
+
+
+@bulk_action("users.enable", "Enable selected accounts", done="enabled", get_argument=_get_caller_id)
+def enable(task: Task) -> None:
+    staff.enable(UUID(task.key), actor=_build_actor(task))
+
+
 @admin.register(User)
 class UserAdmin(ContextAdmin):
     """Accounts. Staff grant, take and disable what they are allowed themselves: see the service."""
@@ -38,27 +62,36 @@ class UserAdmin(ContextAdmin):
     list_display = ["email", "full_name", "is_active", "permissions", "created_at"]
     list_filter = ["is_active", StaffFilter]
     search_fields = ["email", "full_name"]
+    search_help_text = "Parts of the e-mail address or name, or the id."
+    search_expression = "lower(email || ' ' || full_name)"  # of the trigram index in the migrations
     date_hierarchy = "created_at"
     ordering = ["-id"]
     fields = ["id", "email", "full_name", "is_active", "permissions", "created_at"]
     editable = ("permissions",)
-    actions = ["disable", "enable"]
+    actions = (disable, enable)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         read_only = super().get_readonly_fields(request, obj)
         return [*read_only, *(() if _get_caller(request).has_perm(staff.GRANT_PERMISSION) else self.editable)]
 
-    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        if found_id := parse_id(normalize_term(search_term)):
+            return queryset.filter(id=found_id), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_related_links(self, obj: User) -> list[tuple[str, str]]:
+        return [
+            ("Orders", build_list_url("orders", "order", q=obj.pk)),
+            ("Messages", build_list_url("notifications", "message", q=obj.pk)),
+        ]
+
+    def get_version(self, obj: User) -> str:
+        return staff.get_version(obj)
+
+    def save_through_service(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
         permissions = form.cleaned_data.get("permissions")
         if permissions is not None:
-            staff.set_permissions(obj.id, permissions=permissions, actor=_get_caller(request))
-
-    @admin.action(description="Disable selected accounts", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        actor = _get_caller(request)
-        apply_to_each(self, request, queryset, lambda user: staff.disable(user.id, actor=actor), "disabled")
-
-    @admin.action(description="Enable selected accounts", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        actor = _get_caller(request)
-        apply_to_each(self, request, queryset, lambda user: staff.enable(user.id, actor=actor), "enabled")
+            version = get_form_version(request)
+            staff.set_permissions(obj.id, permissions=permissions, actor=_get_caller(request), expected_version=version)

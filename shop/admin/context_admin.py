@@ -1,25 +1,25 @@
 """Admin conventions: Django's pages, writes through the service of the context, and an audit entry for each."""
 
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, cast
 
 from django.contrib import admin, messages
-from django.db.models import Model
+from django.db.models import Model, QuerySet
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from shop import audit
+from shop.admin.bulk_actions import BulkActionsAdmin
+from shop.admin.links import link_to_object
 from shop.admin.money import AmountColumn
-from shop.errors import DomainError
+from shop.admin.submissions import TOKEN_FIELD, VERSION_FIELD, AlreadySaved, assert_not_saved, create_token, save_once
+from shop.db import text_search
+from shop.errors import DomainError, PreconditionFailed
 from shop.http.tokens import Caller
 from shop.permissions import register_permission
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]  # each subclass is registered for a model of its own
-else:
-    ModelAdmin = admin.ModelAdmin
-
-M = TypeVar("M", bound=Model)
+LINK_SUFFIX = "_link"  # of the column that shows the id in a field as a link
 
 
 def _get_caller(request: HttpRequest) -> Caller:
@@ -27,23 +27,31 @@ def _get_caller(request: HttpRequest) -> Caller:
     return cast(Caller, request.user)
 
 
-class ContextAdmin(ModelAdmin):
-    """Show a table of a context. Read-only, unless a subclass lists `editable` fields and implements `save_model`.
+class ContextAdmin(BulkActionsAdmin):
+    """Show a table of a context. Read-only, unless a subclass lists `editable` fields and implements
+    `save_through_service`.
 
-    Permissions come from the staff token: `<context>.view`, `<context>.change`. `save_model` calls the service, which
-    opens the transaction and writes the audit entry. The admin itself opens no transaction and keeps no other log.
+    Permissions come from the staff token: `<context>.view`, `<context>.change`. The service writes the changes and the
+    audit entry; the admin keeps no other log. A form is saved once, however often it is sent, and only if the object
+    still has the version that the form was opened with.
     """
 
     editable: tuple[str, ...] = ()
     amounts: tuple[str, ...] = ()  # columns in minor units, which are shown as people write money
     currency_field = "currency"  # of the currency of these amounts; `__` follows a relation
+    links: Mapping[str, tuple[str, str]] = {}  # context and model of a page, by the field with the id of its object
+    search_expression = ""  # text that is searched by parts of words, in lower case, in SQL; it needs a trigram index
     can_add = False
     show_full_result_count = False
     list_per_page = 50
     object_history_template = "shop/admin_history.html"
+    change_form_template = "shop/admin_change_form.html"
+    change_list_template = "shop/admin_change_list.html"
 
     def __init__(self, model: type[Model], admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
+        for field, (context, name) in self.links.items():
+            setattr(self, f"{field}{LINK_SUFFIX}", _build_link_column(field, context, name))
         for right in ("view", "change"):
             register_permission(f"{self.context}.{right}")
 
@@ -71,7 +79,7 @@ class ContextAdmin(ModelAdmin):
             return self.readonly_fields
         hidden = {*self.editable, *(self.exclude or ())}
         fields = [field.name for field in self.opts.fields if field.name not in hidden]
-        return self._show_as_money([*fields, *(name for name in self.readonly_fields if name not in fields)])
+        return self._show([*fields, *(name for name in self.readonly_fields if name not in fields)])
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the fieldsets. An amount that the caller cannot edit is shown as money."""
@@ -79,7 +87,7 @@ class ContextAdmin(ModelAdmin):
         editable = self.editable if can_edit else ()
         only_in_form = () if can_edit else set(self.form.declared_fields) - {field.name for field in self.opts.fields}
         return [
-            (name, {**options, "fields": self._show_as_money(options["fields"], editable, only_in_form)})
+            (name, {**options, "fields": self._show(options["fields"], editable, only_in_form)})
             for name, options in super().get_fieldsets(request, obj)
         ]
 
@@ -88,15 +96,28 @@ class ContextAdmin(ModelAdmin):
         return [*(self.exclude or ()), *(name for name in self.amounts if name not in self.editable)]
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return self._show_as_money(super().get_list_display(request))
+        first, *others = super().get_list_display(request)  # the first column links to the page of the row itself
+        return [first, *self._show(others)]
 
-    def _show_as_money(
+    def _show(
         self, fields: Iterable[Any], except_for: Collection[Any] = (), without: Collection[Any] = ()
     ) -> list[Any]:
+        """Return fields as they are shown: amounts as money, ids of other objects as links to their pages."""
         shown = set(self.amounts) - set(except_for)
-        return [
-            AmountColumn(name, self.currency_field) if name in shown else name for name in fields if name not in without
-        ]
+        names = [f"{name}{LINK_SUFFIX}" if name in self.links else name for name in fields if name not in without]
+        return [AmountColumn(name, self.currency_field) if name in shown else name for name in names]
+
+    def get_related_links(self, obj: Any) -> list[tuple[str, str]]:
+        """Return labels and paths of pages about the same thing, also of other contexts. A subclass lists them."""
+        return []
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search by parts of words, in any case, with or without a # before a word."""
+        if self.search_expression:
+            return text_search.filter_by_words(queryset, self.search_expression, search_term), False
+        return super().get_search_results(request, queryset, " ".join(text_search.split_words(search_term)))
 
     def changeform_view(
         self,
@@ -105,18 +126,60 @@ class ContextAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show Django's change form without a transaction, and a domain error as a message."""
-        can_save = type(self).save_model is not ContextAdmin.save_model
+        """Show Django's change form, and a domain error as a message above the values that are stored now."""
+        can_save = type(self).save_through_service is not ContextAdmin.save_through_service
         extra_context = {**(extra_context or {}), "show_save": can_save, "show_save_and_continue": can_save}
         show_form: Callable[..., HttpResponse] = self._changeform_view  # type: ignore[attr-defined]  # private in Django
         try:
+            if request.method == "POST":
+                assert_not_saved(self.context, self._form_scope, request.POST.get(TOKEN_FIELD, ""))
             return show_form(request, object_id, form_url, extra_context)
+        except AlreadySaved as error:
+            self.message_user(request, str(error), messages.INFO)
+        except PreconditionFailed as error:
+            self.message_user(request, _describe_conflict(error, _get_submitted_form(request)), messages.ERROR)
         except DomainError as error:
             self.message_user(request, str(error), messages.ERROR)
-            return show_form(_as_get(request), object_id, form_url, extra_context)
+        return show_form(_as_get(request), object_id, form_url, extra_context)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Add the version of the object and the token of the form, as hidden fields."""
+        if request.method == "POST":  # the form has errors: it is still the one that was opened
+            token, version = request.POST.get(TOKEN_FIELD, ""), request.POST.get(VERSION_FIELD, "")
+        else:
+            token, version = create_token(), self.get_version(obj) if obj else ""
+        fields = {TOKEN_FIELD: token, VERSION_FIELD: version}
+        context |= {"submission": fields, "related_links": self.get_related_links(obj) if obj else []}
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    @property
+    def _form_scope(self) -> str:
+        return f"form {self.opts.label_lower}"
+
+    def get_version(self, obj: Any) -> str:
+        """Return the version of an object that its service compares with the one of the form. Empty: none is compared."""
+        return ""
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        """Keep the form for the message about a conflict."""
+        request.submitted_form = form  # type: ignore[attr-defined]  # read by _get_submitted_form
+        return super().save_form(request, form, change)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Do nothing. A subclass with `editable` fields calls its service here."""
+        """Save the form through the service, in one transaction with its token. Raises AlreadySaved."""
+        with save_once(self.context, self._form_scope, request.POST.get(TOKEN_FIELD, "")):
+            self.save_through_service(request, obj, form, change)
+
+    def save_through_service(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Do nothing. A subclass with `editable` fields calls its service here, which must not call other contexts."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Do nothing: the service writes all rows of a change."""
@@ -144,22 +207,38 @@ class ContextAdmin(ModelAdmin):
         return TemplateResponse(request, self.object_history_template, context)
 
 
+def _build_link_column(field: str, context: str, model: str) -> Callable[[Any], str]:
+    @admin.display(description=field.removesuffix("_id").replace("_", " "), ordering=field)
+    def column(row: Any) -> str:
+        return link_to_object(context, model, getattr(row, field))
+
+    return column
+
+
+def get_form_version(request: HttpRequest) -> str:
+    """Return the version that the object had when the submitted form was opened. Empty if the form has none."""
+    return request.POST.get(VERSION_FIELD, "")
+
+
+def _get_submitted_form(request: HttpRequest) -> Form:
+    return cast(Form, request.submitted_form)  # type: ignore[attr-defined]  # set by save_form
+
+
+def _describe_conflict(error: PreconditionFailed, form: Form) -> str:
+    """Return who changed the object, and what was entered, so that it can be entered again."""
+    entered = "; ".join(f"{form[name].label}: {_format_entry(form, name)}" for name in form.changed_data)
+    at = error.changed_at.replace("T", " ").replace("Z", " UTC")
+    message = f"Changed by {error.changed_by} at {at} since you opened this page. Nothing was saved."
+    return f"{message} The page shows the current values. Your form had: {entered or 'the same values'}."
+
+
+def _format_entry(form: Form, name: str) -> str:
+    value = form.cleaned_data[name]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value if isinstance(value, Model) else form.fields[name].prepare_value(value))
+
+
 def _as_get(request: HttpRequest) -> HttpRequest:
     request.method = "GET"
     return request
-
-
-def apply_to_each(
-    modeladmin: ContextAdmin,
-    request: HttpRequest,
-    objects: Iterable[M],
-    action: Callable[[M], object],
-    success_message: str,
-) -> None:
-    """Run an admin action for each object through the service, and show a message for each."""
-    for obj in objects:
-        try:
-            action(obj)
-            modeladmin.message_user(request, f"{obj}: {success_message}", messages.SUCCESS)
-        except DomainError as error:
-            modeladmin.message_user(request, f"{obj}: {error}", messages.ERROR)

@@ -51,8 +51,8 @@ class RequestContextMiddleware:
             return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Turn an error of a view outside of DRF into a problem. The admin shows errors on its own pages."""
-        return None if request.path.startswith("/admin") else problems.handle_exception(error)
+        """Log an unexpected error of a view outside of DRF, and turn any error into a problem, or a page in the admin."""
+        return problems.handle_request_exception(request, error)
 
 
 BODY_ERRORS = {

@@ -13,6 +13,7 @@ from rest_framework.exceptions import APIException
 
 from shop.calls import tracing
 from shop.errors import DomainError, FieldError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from shop.http.error_pages import is_admin_path, render_error_page
 
 log = structlog.get_logger(__name__)
 
@@ -138,20 +139,29 @@ def _convert_drf_error(error: APIException) -> DomainError:
     return known() if known else BadBody(why=str(error.detail))
 
 
+def handle_request_exception(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Respond to an error of a view: with a page in the admin, else with a problem."""
+    return _respond(request, as_domain_error(error))
+
+
+def _respond(request: HttpRequest, error: DomainError) -> HttpResponse:
+    return render_error_page(error) if is_admin_path(request.path) else build_problem_response(error)
+
+
 # Django's handler400, handler403, handler404 and handler500.
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return build_problem_response(NotFound())
+    return _respond(request, NotFound())
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return handle_exception(exception or BadRequest())
+    return handle_request_exception(request, exception or BadRequest())
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return build_problem_response(Forbidden())
+    return _respond(request, Forbidden())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return build_problem_response(InternalError())
+    return _respond(request, InternalError())

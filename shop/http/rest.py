@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from django.http import HttpResponse
+from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
@@ -282,6 +283,25 @@ def respond(result: object, status: int = 200, headers: Mapping[str, str] | None
     """Build a JSON response. None is an empty body."""
     content = b"" if result is None else msgspec.json.encode(result)
     return HttpResponse(content, status=status, content_type="application/json", headers=headers)
+
+
+IF_MATCH_HEADER = {"If-Match": "The ETag that was read: 412 if the resource was changed meanwhile. Optional."}
+
+
+def read_if_match(request: Request) -> str:
+    """Return the versions of `If-Match`, with commas between them, as `assert_version` compares them. Empty: any version.
+
+    A tag that is weak or malformed matches no version (RFC 9110, 13.1.1).
+    """
+    header = request.headers.get("If-Match", "").strip()
+    if header in ("", "*"):
+        return ""
+    return ",".join(tag.strip('"') if tag.startswith('"') else "weak" for tag in parse_etags(header)) or "malformed"
+
+
+def respond_with_version(result: object, version: str) -> HttpResponse:
+    """Build a JSON response with the version of its resource as ETag, for the `If-Match` of a later change."""
+    return respond(result, headers={"ETag": f'"{version}"', "Cache-Control": "private, no-cache"})
 
 
 def replay_response(outcome: idempotency.Outcome) -> HttpResponse:

@@ -44,7 +44,8 @@ class Caller(msgspec.Struct, frozen=True):
         return any(permission == "*" or permission.startswith(f"{context}.") for permission in self.permissions)
 
     def has_usable_password(self) -> bool:
-        return False
+        """Return True, so that the admin links to its page for a new password."""
+        return True
 
     def get_username(self) -> str:
         return self.name

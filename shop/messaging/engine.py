@@ -52,16 +52,23 @@ def handle_abandoned(context: str) -> None:
         pass
 
 
+# Timers that every context has: interval in seconds, and the function.
+kernel_timers: dict[str, tuple[float, Callable[[str], object]]] = {
+    "take_over": (ABANDONED_INTERVAL_SECONDS, handle_abandoned),
+    "forget": (PURGE_INTERVAL_SECONDS, purge_context),
+}
+
+
+def _run_kernel_timer(run: Callable[[str], object], context: str) -> None:
+    run(context)
+
+
 def list_timers(contexts: tuple[str, ...]) -> list[events.Timer]:
-    """List the timers of these contexts, and the engine's own timers, which every context has."""
-    own = {
-        "take_over": (ABANDONED_INTERVAL_SECONDS, handle_abandoned),
-        "forget": (PURGE_INTERVAL_SECONDS, purge_context),
-    }
+    """List the timers of these contexts, and those of the kernel, which every context has."""
     return [*events.list_timers(contexts)] + [
-        events.Timer(f"{context}.shop.{name}", seconds, partial(run, context))
+        events.Timer(f"{context}.shop.{name}", seconds, partial(_run_kernel_timer, run, context))
         for context in contexts
-        for name, (seconds, run) in own.items()
+        for name, (seconds, run) in kernel_timers.items()
     ]
 
 

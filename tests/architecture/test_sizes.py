@@ -11,8 +11,8 @@ from django.db import models
 from django.urls import get_resolver
 from msgspec import inspect
 
-from contexts.orders.rest import SkuConverter
 from shop import sizes
+from shop.http.converters import SkuConverter
 from shop.http.reading import RequestBody
 from shop.http.rest import View
 from tests.architecture.test_routes import METHODS, routes
@@ -30,6 +30,8 @@ STORED_IN = {
     "Item.sku": ("orders.OrderLine.sku", "inventory.ReservationLine.sku", "inventory.Reservation.refused_sku"),
     "ItemQuantity.quantity": ("orders.CartItem.quantity",),
     "MovementRequest.amount": ("payments.Payment.captured",),
+    "NewPrice.amount": ("inventory.Variant.price", "inventory.Product.max_price"),
+    "NewPrice.currency": "compared only",
     "OrderLookup.*": "compared only",
     "OrderTokenQuery.*": "compared only",
     "PageQuery.*": "a position in a list",
@@ -39,6 +41,9 @@ STORED_IN = {
     "PaymentMethod.token": ("orders.Order.payment_token", "payments.Payment.token"),
     "PlaceOrder.email": ("orders.Order.email",),
     "PlaceOrder.items": ("orders.OrderLine.position",),
+    "ProductPatch.name": ("inventory.Product.name",),
+    "ProductPatch.description": ("inventory.Product.description",),
+    "ProductPatch.category": ("inventory.Category.slug",),
     "ProductQuery.category": ("inventory.Category.slug",),
     "ProductQuery.min_price": ("inventory.Product.min_price",),
     "ProductQuery.max_price": ("inventory.Product.max_price",),
@@ -52,6 +57,8 @@ STORED_IN = {
     "Registration.email": ("users.User.email",),
     "Registration.full_name": ("users.User.full_name",),
     "Registration.password": "hashed",
+    "VariantPatch.name": ("inventory.Variant.name",),
+    "VariantPatch.position": ("inventory.Variant.position",),
 }
 # What is stored although no request body contains it: headers, path parameters, the caller's name, names of products.
 OTHER_SIZES = [

@@ -163,6 +163,14 @@ def stock_change_request(path: str, field: str) -> Callable[[InProcessShopper], 
     )
 
 
+def staff_product_request(body: Any = None) -> Callable[[InProcessShopper], Request]:
+    return lambda owner: Request(f"staff/{product_request(owner).path}", body)
+
+
+def staff_variant_request(body: Any = None) -> Callable[[InProcessShopper], Request]:
+    return lambda owner: Request(f"staff/variants/{create_sku(5)}", body)
+
+
 def same_for_all(status: int) -> tuple[int, int, int, int, int]:
     return (status,) * 5
 
@@ -170,6 +178,7 @@ def same_for_all(status: int) -> tuple[int, int, int, int, int]:
 SIGNED_IN = (401, 200, 200, 200, 200)
 OWNER = (404, 200, 404, 404, 404)
 STAFF = (401, 403, 403, 403, 201)
+STAFF_200 = (401, 403, 403, 403, 200)
 
 MATRIX = {
     "POST auth/register": Entry(fixed_request("auth/register", account), same_for_all(201)),
@@ -181,6 +190,10 @@ MATRIX = {
     "GET categories": Entry(fixed_request("categories"), same_for_all(200)),
     "GET products": Entry(fixed_request("products"), same_for_all(200)),
     "GET products/<slug:slug>": Entry(product_request, same_for_all(200)),
+    "GET staff/products/<slug:slug>": Entry(staff_product_request(), STAFF_200, "inventory.view"),
+    "PATCH staff/products/<slug:slug>": Entry(staff_product_request({"name": "Jar"}), STAFF_200, "inventory.change"),
+    "GET staff/variants/<sku:sku>": Entry(staff_variant_request(), STAFF_200, "inventory.view"),
+    "PATCH staff/variants/<sku:sku>": Entry(staff_variant_request({"name": "Large"}), STAFF_200, "inventory.change"),
     "POST staff/stock/receipts": Entry(
         stock_change_request("staff/stock/receipts", "reference"), STAFF, "inventory.change"
     ),

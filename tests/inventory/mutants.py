@@ -210,4 +210,22 @@ MUTANTS = (
         caught_by="tests/inventory/test_prices.py::"
         "test_a_new_variant_is_priced_in_the_currency_of_the_shop_and_needs_a_tick_to_be_free",
     ),
+    Mutant(
+        name="stale_form_overwrites_catalogue",
+        what="a form that was opened before another change writes its old values over the new ones",
+        rule="Admin: a form is saved only if the object still has the version that the form was opened with",
+        module="contexts.inventory.service.catalogue_editing",
+        replace='    assert_version("inventory", _get_type_name(model), pk, current=current, expected=expected_version)\n',
+        by="",
+        caught_by="tests/inventory/test_stale_forms.py::test_a_stale_form_of_a_variant_saves_nothing_and_shows_who_changed_it",
+    ),
+    Mutant(
+        name="stale_stock_form_is_booked",
+        what="a stock correction is booked although another one was booked after its form was opened",
+        rule="Admin: a form is saved only if the object still has the version that the form was opened with",
+        module="contexts.inventory.service.stock",
+        replace="        _assert_version(sku, expected_version)\n",
+        by="",
+        caught_by="tests/inventory/test_stale_forms.py::test_a_stock_form_that_was_opened_before_another_correction_books_nothing",
+    ),
 )

@@ -26,6 +26,9 @@ class FakeOrders(Orders):
             callback()
         return tuple(FakeOrders.orders[order_id] for order_id in order_ids if order_id in FakeOrders.orders)
 
+    def search(self, *, term: str) -> tuple[UUID, ...]:
+        return tuple(order.id for order in FakeOrders.orders.values() if term.upper() in order.number)
+
 
 def add_order(*, email: str | None = None, user_id: UUID | None = None, name: str = "Mug <& saucer>") -> OrderSummary:
     """Add an order to FakeOrders, by default of a guest."""

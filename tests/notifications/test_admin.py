@@ -31,6 +31,9 @@ def test_staff_find_a_message_by_its_order(failed):
     client = staff_client(uuid7(), "notifications.view")
     page = client.get(LIST, {"q": str(failed.id)})
     assert page.status_code == 200 and "550 no such mailbox" in page.content.decode()
+    for term in (failed.number, f"#{failed.number.lower()}", failed.number[2:7]):
+        page = client.get(LIST, {"q": term}).content.decode()
+        assert "550 no such mailbox" in page and f'href="/admin/orders/order/{failed.id}/change/"' in page
     for query in ({"q": "no id"}, {"status": "failed"}, {"channel": "in_app"}, {"template": "welcome"}):
         assert client.get(LIST, query).status_code == 200
     assert "550 no such mailbox" not in client.get(LIST, {"q": str(uuid7())}).content.decode()

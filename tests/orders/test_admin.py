@@ -2,7 +2,10 @@
 
 import pytest
 
+from contexts.orders.service.search import ORDER_TEXT
 from shop.audit import list_object_history
+from shop.db.database import fetch_rows
+from tests.admin_forms import confirm, run_action
 from tests.factories import create_sku
 from tests.inventory.staff_clients import sign_in_to_admin
 from tests.orders.queries import payment_of, stock_of
@@ -10,7 +13,7 @@ from tests.shopper import InProcessShopper
 
 pytestmark = pytest.mark.usefixtures("verified")
 
-SAVE = b'name="_save"'
+SAVE, LIST = b'name="_save"', "/admin/orders/order/"
 
 
 @pytest.fixture
@@ -47,8 +50,10 @@ def test_staff_with_change_permission_see_a_save_button():
 
 def test_staff_cancel_an_order_and_the_audit_records_who(order):
     staff = sign_in_to_admin("orders.change")
-    action = {"action": "request_cancel", "_selected_action": [order["id"]]}
-    assert "cancel requested" in staff.post("/admin/orders/order/", action, follow=True).content.decode()
+    page = run_action(staff, LIST, "request_cancel", order["id"])
+    assert "1 of 1 orders are cancelled." in page.content.decode() and "19.99 EUR" in page.content.decode()
+    assert InProcessShopper().get_order(order)["status"] == "confirmed"
+    assert "cancel requested" in confirm(staff, page)
     assert InProcessShopper().get_order(order)["status"] == "cancelled"
     assert payment_of(order["id"]) == "refunded"
     assert stock_of(order["lines"][0]["sku"]) == (1, 0)
@@ -66,3 +71,75 @@ def test_view_permission_does_not_allow_cancelling(order):
 
 def test_staff_of_another_context_see_no_orders(order):
     assert sign_in_to_admin("inventory.view").get(change(order)).status_code == 403
+
+
+def find(staff, term: str, order: dict) -> bool:
+    """Return whether the list shows this order for a search term."""
+    response = staff.get(LIST, {"q": term})
+    assert response.status_code == 200
+    return change(order) in response.content.decode()
+
+
+def test_staff_find_an_order_by_parts_in_any_case(order):
+    staff = sign_in_to_admin("orders.view")
+    number, sku = order["number"], order["lines"][0]["sku"]
+    [(email, name)] = fetch_rows(
+        "orders", "SELECT email, shipping_address->>'name' FROM orders_order WHERE id = %s", [order["id"]]
+    )
+    terms = [
+        number,
+        f"#{number}",
+        number.lower(),
+        number[3:9],
+        email[2:-3].upper(),
+        sku.lower(),
+        sku[3:12],
+        order["id"],
+    ]
+    assert {term: find(staff, term, order) for term in terms} == dict.fromkeys(terms, True)
+    assert find(staff, f"{name.split()[-1].upper()} {name.split()[0]} #{number[:4]}", order)
+    for term in (f"{number}x", f"{number[:3]}%{number[4:]}", f"{number} unknown-sku", "_" * 10):
+        assert not find(staff, term, order), term
+
+
+def test_the_search_of_orders_uses_its_indexes():
+    plan = "EXPLAIN SELECT 1 FROM"
+    orders = fetch_rows("orders", f"{plan} orders_order WHERE {ORDER_TEXT} LIKE %s", ["%ada%"])
+    lines = fetch_rows("orders", f"{plan} orders_orderline WHERE lower(sku) LIKE %s", ["%mug%"])
+    assert "order_search" in str(orders) and "order_line_sku_search" in str(lines)
+
+
+def test_an_order_links_to_its_payment_reservation_messages_and_customer():
+    shopper = InProcessShopper()
+    order = shopper.order(create_sku(1)).body
+    page = sign_in_to_admin("orders.view").get(change(order)).content.decode()
+    staff = sign_in_to_admin("*")
+    for path in (
+        f"/admin/payments/payment/?q={order['id']}",
+        f"/admin/inventory/reservation/{order['id']}/change/",
+        f"/admin/notifications/message/?q={order['id']}",
+        f"/admin/payments/payment/{order['payment']['id']}/change/",
+    ):
+        assert f'href="{path}"' in page
+        assert staff.get(path).status_code == 200
+
+
+def test_an_order_that_was_cancelled_meanwhile_is_reported_and_not_cancelled_twice(order):
+    staff = sign_in_to_admin("orders.change")
+    page = run_action(staff, LIST, "request_cancel", order["id"])
+    assert "cancel requested" in confirm(staff, run_action(staff, LIST, "request_cancel", order["id"]))
+    confirm(staff, page)
+    assert [entry.action for entry in list_object_history("orders", "order", order["id"])] == ["cancel"]
+
+
+def test_a_bulk_cancel_reports_each_failure_in_one_message(order):
+    rejected = InProcessShopper().order(create_sku(0)).body
+    [(rejected_id, number)] = fetch_rows(
+        "orders", "SELECT id, number FROM orders_order WHERE id = %s", [rejected["facts"]["order_id"]]
+    )
+    staff = sign_in_to_admin("orders.change")
+    page = run_action(staff, LIST, "request_cancel", order["id"], rejected_id)
+    assert "1 of 2 orders are cancelled." in page.content.decode()
+    html = confirm(staff, page)
+    assert "1 of 2: cancel requested. 1 failed" in html and f"{number}: " in html
+    assert html.count('class="warning"') == 1

@@ -3,6 +3,7 @@
 import pytest
 
 from shop.db.database import execute
+from tests.admin_forms import confirm, run_action
 from tests.concurrency import eventually
 from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
@@ -83,7 +84,7 @@ def test_staff_cancel_after_the_window(shopper, settings):
     settings.CANCEL_WINDOW = 0
     order = shopper.order(create_sku(1)).body
     assert cancel(shopper, order).status == 409
-    action = {"action": "request_cancel", "_selected_action": [order["id"]]}
-    sign_in_to_admin("orders.change").post("/admin/orders/order/", action, follow=True)
+    staff = sign_in_to_admin("orders.change")
+    confirm(staff, run_action(staff, "/admin/orders/order/", "request_cancel", order["id"]))
     eventually(lambda: status_and_step_of(order["id"]) == ("cancelled", "closed"), run_until_idle)
     assert payment_of(order["id"]) == "refunded"

@@ -233,4 +233,13 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         by="if not amount.currency:",
         caught_by="tests/payments/test_authorize.py::test_an_amount_in_another_currency_is_refused_and_stored_nowhere",
     ),
+    Mutant(
+        name="bulk_refund_ignores_the_amount_that_was_shown",
+        what="a confirmed refund pays back what is left, although another amount was confirmed",
+        rule="Admin: what was confirmed is done, or nothing",
+        module="contexts.payments.admin",
+        replace="amount=Money(int(shown), currency) if int(shown) else None,",
+        by="amount=None,",
+        caught_by="tests/payments/test_admin.py::test_a_refund_meanwhile_makes_the_confirmed_amount_too_large",
+    ),
 )

@@ -3,8 +3,12 @@
 import pytest
 from django.conf import settings
 
-from contexts.payments.interface import payments
+from contexts.payments.interface import PaymentMethod, payments
+from contexts.payments.service import refunds
 from shop.db.database import execute, fetch_rows
+from shop.ids import readable_number, uuid7
+from shop.money import Money
+from tests.admin_forms import confirm
 from tests.http_client import Client
 from tests.payments.operations import (
     authorize,
@@ -67,7 +71,10 @@ def test_payment_is_found_by_its_order_and_shows_no_token(admin_client):
 
 def test_staff_refund_in_full_and_the_audit_records_who(admin_client):
     payment = authorize_and_capture()
-    assert "refund started" in run_action(admin_client, payment, "refund_in_full").content.decode()
+    page = run_action(admin_client, payment, "refund_in_full")
+    assert "1 of 1 payments are refunded." in page.content.decode() and "20.00" in page.content.decode()
+    assert get_payment(payment.order_id).status == "captured"
+    assert "refund started" in confirm(admin_client, page)
     assert get_payment(payment.order_id).status == "refunded"
     assert (
         "clerk@satsuma.example" in admin_client.get(f"/admin/payments/payment/{payment.id}/history/").content.decode()
@@ -76,8 +83,67 @@ def test_staff_refund_in_full_and_the_audit_records_who(admin_client):
 
 def test_an_impossible_refund_is_reported_and_not_made(admin_client):
     payment = authorize()
-    assert "cannot be refunded" in run_action(admin_client, payment, "refund_in_full").content.decode()
+    page = run_action(admin_client, payment, "refund_in_full")
+    assert "1 cannot be refunded and stay as they are." in page.content.decode()
+    assert "cannot be refunded" in confirm(admin_client, page)
     assert read_provider_refunds(payment) == []
+
+
+def test_a_full_refund_that_is_confirmed_twice_is_made_once(admin_client):
+    payment = authorize_and_capture()
+    page = run_action(admin_client, payment, "refund_in_full")
+    confirm(admin_client, page)
+    assert "confirmed before" in confirm(admin_client, page)
+    assert len(read_provider_refunds(payment)) == 1
+
+
+def test_a_refund_meanwhile_makes_the_confirmed_amount_too_large(admin_client):
+    payment = authorize_and_capture()
+    page = run_action(admin_client, payment, "refund_in_full")
+    refunds.refund(payment_id=payment.id, amount=Money(500, "EUR"), reason="Broken.", actor="other", key=None)
+    assert "can still be refunded" in confirm(admin_client, page)
+    assert len(read_provider_refunds(payment)) == 1
+
+
+def test_only_the_member_of_staff_who_selected_the_payments_confirms(admin_client):
+    payment = authorize_and_capture()
+    path = run_action(admin_client, payment, "refund_in_full").redirect_chain[-1][0]
+    assert admin_client_with("payments.view").post(path, {"post": "yes"}).status_code == 403
+    assert get_payment(payment.order_id).status == "captured"
+
+
+def test_a_payment_is_found_by_a_part_of_its_order_number_in_any_case(admin_client):
+    number = readable_number()
+    order_id = uuid7()
+    payments.authorize(
+        order_id=order_id,
+        amount=Money(2000, "EUR"),
+        method=PaymentMethod(provider="sandbox", token="tok_ok"),
+        order_number=number,
+    )
+    for term in (number, f"#{number}", number.lower(), number[2:8], f"# {number.lower()}"):
+        assert (
+            f"/admin/orders/order/{order_id}/change/"
+            in admin_client.get("/admin/payments/payment/", {"q": term}).content.decode()
+        )
+    for table in ("payment", "refund", "ledgerentry"):
+        assert admin_client.get(f"/admin/payments/{table}/", {"q": f"{number}%"}).status_code == 200
+        assert str(order_id) not in admin_client.get(f"/admin/payments/{table}/", {"q": f"{number}%"}).content.decode()
+
+
+def test_a_payment_links_to_its_order_customer_and_refunds(admin_client):
+    customer_id = uuid7()
+    payment = payments.authorize(
+        order_id=uuid7(),
+        amount=Money(2000, "EUR"),
+        method=PaymentMethod(provider="sandbox", token="tok_ok"),
+        customer_id=customer_id,
+    )
+    page = admin_client.get(f"/admin/payments/payment/{payment.id}/change/").content.decode()
+    for path in (f"orders/order/{payment.order_id}", f"users/user/{customer_id}"):
+        assert f'href="/admin/{path}/change/"' in page
+    assert f"/admin/payments/refund/?payment__id__exact={payment.id}" in page
+    assert admin_client.get(f"/admin/payments/refund/?payment__id__exact={payment.id}").status_code == 200
 
 
 def test_staff_trigger_a_reconciliation(admin_client):

@@ -1,4 +1,4 @@
-"""Planted bugs that the tests of this folder catch. Run them with `make mutants`."""
+"""Planted bugs that the tests of this folder catch, and those of the contexts' admin. Run them with `make mutants`."""
 
 from tests.mutants.planted import Mutant
 
@@ -47,5 +47,77 @@ MUTANTS = (
         replace="return not text.isprintable() and any(",
         by="return text.isascii() and any(",
         caught_by="tests/shop/test_text.py::test_an_invisible_character_is_found",
+    ),
+    Mutant(
+        name="form_is_saved_twice",
+        what="a form that is sent twice is saved twice",
+        rule="Admin: a form is saved once, however often it is sent",
+        module="shop.admin.submissions",
+        replace="                idempotency.record(alias, _build_key(scope, token))",
+        by="                pass",
+        caught_by="tests/inventory/test_stale_forms.py::test_a_stock_correction_that_is_sent_twice_is_booked_once",
+    ),
+    Mutant(
+        name="admin_form_takes_the_new_version_after_an_error",
+        what="a form with errors is shown again with the current version and the old values",
+        rule="Admin: a form is saved only if the object still has the version that the form was opened with",
+        module="shop.admin.context_admin",
+        replace='token, version = request.POST.get(TOKEN_FIELD, ""), request.POST.get(VERSION_FIELD, "")',
+        by='token, version = request.POST.get(TOKEN_FIELD, ""), ""',
+        caught_by="tests/inventory/test_stale_forms.py::test_a_form_with_errors_keeps_the_version_that_it_was_opened_with",
+    ),
+    Mutant(
+        name="batch_job_ignores_lost_lease",
+        what="a worker whose lease was taken over keeps the effect of its last object",
+        rule="Batch: every write of a lease holder is fenced",
+        module="shop.batch",
+        replace="    if not changed:\n        raise LeaseLost",
+        by="    if changed is None:\n        raise LeaseLost",
+        caught_by="tests/shop/test_batch.py::test_a_worker_that_lost_its_lease_changes_nothing",
+    ),
+    Mutant(
+        name="batch_job_saves_progress_outside_the_transaction",
+        what="an object is processed again if the process dies between its effect and the progress",
+        rule="Batch: the effect and the progress of an object are committed together",
+        module="shop.batch",
+        replace="            with joinable_transaction(context):",
+        by="            if joinable_transaction:",
+        caught_by="tests/shop/test_batch.py::test_a_job_resumes_after_a_crash_and_processes_each_object_once",
+    ),
+    Mutant(
+        name="batch_job_counts_outage_as_failure",
+        what="an object is left out because a service was unavailable for a moment",
+        rule="Batch: an outage is not a failure; the object is tried again",
+        module="shop.batch",
+        replace="    except (LeaseLost, *OUTAGE_ERRORS):",
+        by="    except LeaseLost:",
+        caught_by="tests/shop/test_batch.py::test_an_outage_is_no_failure",
+    ),
+    Mutant(
+        name="batch_job_is_confirmed_twice",
+        what="a job that is confirmed twice is started twice",
+        rule="Batch: a job starts once",
+        module="shop.batch",
+        replace='WHERE id = %s AND started_at IS NULL"',
+        by='WHERE id = %s"',
+        caught_by="tests/shop/test_batch.py::test_a_job_starts_once_and_not_before_it_is_confirmed",
+    ),
+    Mutant(
+        name="staff_search_takes_the_number_sign_literally",
+        what="an order is not found by its number with the sign that people write before it",
+        rule="Admin: search finds parts, in any case, with or without #",
+        module="shop.db.text_search",
+        replace='.removeprefix("#")',
+        by="",
+        caught_by="tests/orders/test_admin.py::test_staff_find_an_order_by_parts_in_any_case",
+    ),
+    Mutant(
+        name="errors_outside_of_views_are_not_logged",
+        what="an error in a middleware shows a page that refers to the log, which has nothing",
+        rule="Admin: the log has each error, with the request id that the page shows",
+        module="shop.logs",
+        replace='"django.request": {"level": "ERROR", "filters": ["unhandled_errors"]},',
+        by='"django.request": {"level": "CRITICAL", "filters": ["unhandled_errors"]},',
+        caught_by="tests/shop/http/test_error_pages.py::test_an_error_outside_of_a_view_is_logged_by_django",
     ),
 )

@@ -187,4 +187,22 @@ MUTANTS = (
         by="after = staff.update(account.id, permissions=permissions or [ALL_PERMISSIONS],",
         caught_by="tests/users/test_permissions.py::test_the_command_grants_an_existing_account_only_what_it_names",
     ),
+    Mutant(
+        name="stale_form_grants_revoked_permission",
+        what="a form that was opened before a permission was revoked grants it again",
+        rule="Admin: a form is saved only if the object still has the version that the form was opened with",
+        module="contexts.users.service.staff",
+        replace='        assert_version("users", "user", user_id, current=get_version(user), expected=expected_version)\n',
+        by="",
+        caught_by="tests/users/test_stale_forms.py::test_a_stale_form_does_not_grant_a_revoked_permission_again",
+    ),
+    Mutant(
+        name="password_changed_without_the_current_one",
+        what="a member of staff can set a new password without knowing the current one",
+        rule="Admin: a new password requires the current one",
+        module="contexts.users.service.passwords",
+        replace="    sessions.sign_in_staff(email=user.email, password=current_password, address=address)\n",
+        by="",
+        caught_by="tests/users/test_passwords.py::test_a_password_that_cannot_be_changed_is_explained",
+    ),
 )

@@ -11,7 +11,8 @@ from django.db.models import Model
 from contexts.inventory.models import Category, Product, Stock, Variant
 from shop.audit import audit
 from shop.db.database import execute, transaction
-from shop.errors import Conflict
+from shop.errors import Conflict, Invalid, NotFound
+from shop.versions import assert_version, compute_row_version
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -68,6 +69,20 @@ class AlreadyExists(Conflict):
     key: str
 
 
+class UnknownCategory(Invalid):
+    """There is no category {slug}."""
+
+    slug: str
+
+
+class OtherPriceCurrency(Conflict):
+    """The price of {sku} is in {currency}, not in {requested}."""
+
+    sku: str
+    currency: str
+    requested: str
+
+
 class MixedCurrencies(Conflict):
     """The other variants of this product are priced in {found}, and CURRENCY is {currency}: run `manage.py currency`."""
 
@@ -81,10 +96,40 @@ def create_category(*, actor: str, **fields: Unpack[NewCategory]) -> Category:
         return _create(Category(**fields), "slug", actor)
 
 
-def update_category(pk: UUID, *, actor: str, **changes: Unpack[CategoryChanges]) -> None:
-    """Change name, description or position of a category."""
+def update_category(pk: UUID, *, actor: str, expected_version: str = "", **changes: Unpack[CategoryChanges]) -> None:
+    """Change name, description or position of a category. Raises PreconditionFailed if it has another version."""
     with transaction("inventory"):
-        _update(Category, pk, changes, actor)
+        _update(Category, pk, changes, actor, expected_version)
+
+
+def find_category(slug: str) -> Category:
+    """Return a category. Raises UnknownCategory."""
+    category = Category.objects.filter(slug=slug).first()
+    if category is None:
+        raise UnknownCategory(slug=slug)
+    return category
+
+
+def find_product(slug: str) -> Product:
+    """Return a product, for sale or not. Raises NotFound."""
+    product = Product.objects.filter(slug=slug).defer("document").first()
+    if product is None:
+        raise NotFound
+    return product
+
+
+def find_variant(sku: str) -> Variant:
+    """Return a variant with its product, for sale or not. Raises NotFound."""
+    variant = Variant.objects.filter(sku=sku).select_related("product").first()
+    if variant is None:
+        raise NotFound
+    return variant
+
+
+def assert_price_currency(variant: Variant, currency: str) -> None:
+    """Raise OtherPriceCurrency unless the price of a variant is in this currency."""
+    if variant.currency != currency:
+        raise OtherPriceCurrency(sku=variant.sku, currency=variant.currency, requested=currency)
 
 
 def create_product(*, actor: str, **fields: Unpack[NewProduct]) -> Product:
@@ -93,10 +138,13 @@ def create_product(*, actor: str, **fields: Unpack[NewProduct]) -> Product:
         return _create(Product(**fields), "slug", actor)
 
 
-def update_product(pk: UUID, *, actor: str, **changes: Unpack[ProductChanges]) -> None:
-    """Change name, description or category of a product, or whether it is for sale."""
+def update_product(pk: UUID, *, actor: str, expected_version: str = "", **changes: Unpack[ProductChanges]) -> None:
+    """Change name, description or category of a product, or whether it is for sale.
+
+    Raises PreconditionFailed if it has another version.
+    """
     with transaction("inventory"):
-        _update(Product, pk, changes, actor)
+        _update(Product, pk, changes, actor, expected_version)
 
 
 def create_variant(*, actor: str, **fields: Unpack[NewVariant]) -> Variant:
@@ -117,12 +165,15 @@ def _require_one_currency(product: Product) -> None:
         raise MixedCurrencies(found=found, currency=settings.CURRENCY)
 
 
-def update_variant(sku: str, *, actor: str, **changes: Unpack[VariantChanges]) -> None:
-    """Change name, price or position of a variant, or whether it is for sale."""
+def update_variant(sku: str, *, actor: str, expected_version: str = "", **changes: Unpack[VariantChanges]) -> None:
+    """Change name, price or position of a variant, or whether it is for sale.
+
+    Raises PreconditionFailed if it has another version.
+    """
     with transaction("inventory"):
         # The product is locked first: two concurrent price changes would compute the range without each other's price.
         product = Product.objects.select_for_update(of=["self"]).only("id").get(variants=sku)
-        _update(Variant, sku, changes, actor)
+        _update(Variant, sku, changes, actor, expected_version)
         update_price_ranges([product.pk])
 
 
@@ -147,8 +198,22 @@ def _create(row: ModelT, key_field: str, actor: str) -> ModelT:
     return row
 
 
-def _update(model: type[Model], pk: object, changes: Mapping[str, object], actor: str) -> None:
+_VERSIONED_FIELDS: dict[type[Model], tuple[str, ...]] = {
+    Category: tuple(CategoryChanges.__annotations__),
+    Product: tuple(ProductChanges.__annotations__),
+    Variant: tuple(VariantChanges.__annotations__),
+}
+
+
+def get_version(row: Category | Product | Variant) -> str:
+    """Return the version of a row: it changes with every field that can be changed."""
+    return compute_row_version(row, _VERSIONED_FIELDS[type(row)])
+
+
+def _update(model: type[Model], pk: object, changes: Mapping[str, object], actor: str, expected_version: str) -> None:
     row = model._default_manager.select_for_update().get(pk=pk)
+    current = compute_row_version(row, _VERSIONED_FIELDS[model])
+    assert_version("inventory", _get_type_name(model), pk, current=current, expected=expected_version)
     before = {name: getattr(row, name) for name in changes}
     after = {name: value for name, value in changes.items() if before[name] != value}
     if not after:

@@ -8,9 +8,10 @@ from contexts.inventory.events import BackInStock, SoldOut
 from contexts.inventory.interface import UnknownSku
 from contexts.inventory.models import StockMovement
 from shop.audit import audit
-from shop.db.database import PreparedStatement, fetch_rows, transaction
+from shop.db.database import PreparedStatement, execute, fetch_rows, transaction
 from shop.errors import Conflict, Invalid
 from shop.messaging.outbox import publish
+from shop.versions import assert_version, compute_version
 
 MovementKind = StockMovement.Kind
 
@@ -143,20 +144,37 @@ def receive(*, sku: str, quantity: int, reference: str, actor: str, uid: UUID | 
     return _change_audited(RECEIVE, sku, quantity, actor=actor, note=reference, uid=uid)
 
 
-def adjust(*, sku: str, quantity: int, reason: str, actor: str, uid: UUID | None = None) -> StockLevel:
-    """Correct the stock by a signed number of units. Raises BelowReserved, UnknownSku, NothingToAdjust.
+def adjust(
+    *, sku: str, quantity: int, reason: str, actor: str, uid: UUID | None = None, expected_version: str = ""
+) -> StockLevel:
+    """Correct the stock by a signed number of units.
 
     uid: as for `receive`.
+    Raises BelowReserved, UnknownSku, NothingToAdjust; PreconditionFailed if the stock has another version.
     """
     if not quantity:
         raise NothingToAdjust
-    return _change_audited(ADJUST, sku, quantity, actor=actor, note=reason, uid=uid)
+    return _change_audited(ADJUST, sku, quantity, actor=actor, note=reason, uid=uid, expected_version=expected_version)
+
+
+def get_version(sku: str) -> str:
+    """Return the version of a stock. It changes when staff receive or correct units, but not with each sale."""
+    staff_kinds = (MovementKind.RECEIPT, MovementKind.ADJUSTMENT)
+    latest = StockMovement.objects.filter(sku=sku, kind__in=staff_kinds).order_by("-id").values_list("id").first()
+    return compute_version(sku, latest)
+
+
+def _assert_version(sku: str, expected: str) -> None:
+    if expected:
+        execute("inventory", "SELECT FROM inventory_stock WHERE sku = %s FOR UPDATE", [sku])
+        assert_version("inventory", "stock", sku, current=get_version(sku), expected=expected)
 
 
 def _change_audited(
-    change: StockChange, sku: str, quantity: int, *, actor: str, note: str, uid: UUID | None
+    change: StockChange, sku: str, quantity: int, *, actor: str, note: str, uid: UUID | None, expected_version: str = ""
 ) -> StockLevel:
     with transaction("inventory"):
+        _assert_version(sku, expected_version)
         levels = change_stock(change, {sku: quantity}, actor=actor, note=note, uid=uid)
         if not levels:
             raise _find_refusal(sku)

@@ -1,23 +1,9 @@
 """URLs of orders."""
 
-from django.urls import path, register_converter
+from django.urls import path
 
 from contexts.orders.rest import carts, orders
-from shop import sizes
-
-
-class SkuConverter:
-    """Match a SKU in a URL path."""
-
-    regex = rf"[A-Za-z0-9._-]{{1,{sizes.SKU_LENGTH}}}"
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    to_url = to_python
-
-
-register_converter(SkuConverter, "sku")
+from shop.http import converters  # noqa: F401 registers <sku:…>
 
 urlpatterns = [
     path("carts", carts.CartList.as_view()),

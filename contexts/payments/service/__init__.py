@@ -11,9 +11,15 @@ class LocalPayments(Payments):
     """Implement the interface of payments in this process."""
 
     def authorize(
-        self, *, order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None = None
+        self,
+        *,
+        order_id: UUID,
+        amount: Money,
+        method: PaymentMethod,
+        customer_id: UUID | None = None,
+        order_number: str = "",
     ) -> Payment:
-        return operations.authorize(order_id, amount, method, customer_id)
+        return operations.authorize(order_id, amount, method, customer_id, order_number)
 
     def capture(self, *, order_id: UUID) -> Payment:
         return operations.capture(order_id)

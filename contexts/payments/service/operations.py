@@ -25,11 +25,13 @@ from shop.messaging.outbox import publish
 from shop.money import Money
 
 
-def authorize(order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None) -> interface.Payment:
+def authorize(
+    order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None, order_number: str = ""
+) -> interface.Payment:
     """Authorize the payment of an order. The row is committed first, so that the reconciler can resume after a crash."""
     if amount.currency != settings.CURRENCY:
         return _report_existing(order_id, amount)  # of an order that was placed before CURRENCY was changed
-    row = _build_payment(order_id, amount, method, customer_id)
+    row = _build_payment(order_id, amount, method, customer_id, order_number)
     provider = providers.find(method.provider)
     if provider is None:
         return _decline_unknown_provider(row, amount)
@@ -40,10 +42,13 @@ def authorize(order_id: UUID, amount: Money, method: PaymentMethod, customer_id:
     return _to_payment_unless_cancelled(after)
 
 
-def _build_payment(order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None) -> Payment:
+def _build_payment(
+    order_id: UUID, amount: Money, method: PaymentMethod, customer_id: UUID | None, order_number: str
+) -> Payment:
     return Payment(
         id=uuid7(),
         order_id=order_id,
+        order_number=order_number[:12],
         customer_id=customer_id,
         provider=method.provider[:50],
         status=PaymentStatus.PROCESSING.value,

@@ -45,6 +45,7 @@ CHECKED_STATUSES = (  # settled, but the provider may move money by itself
 _NEW_ROW_COLUMNS = (
     "id",
     "order_id",
+    "order_number",
     "customer_id",
     "provider",
     "token",

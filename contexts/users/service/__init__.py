@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from contexts.users.interface import Profile, StaffSession, Users
-from contexts.users.service import accounts, sessions
+from contexts.users.service import accounts, passwords, sessions
 
 
 class LocalUsers(Users):
@@ -17,3 +17,10 @@ class LocalUsers(Users):
 
     def renew_staff(self, *, user_id: UUID) -> StaffSession:
         return sessions.renew_staff(user_id)
+
+    def change_staff_password(
+        self, *, user_id: UUID, current_password: str, new_password: str, address: str = ""
+    ) -> None:
+        passwords.change_password(
+            user_id, current_password=current_password, new_password=new_password, address=address
+        )

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import EmailValidator
 
 from contexts.users.events import UserRegistered
-from contexts.users.interface import Profile
+from contexts.users.interface import Profile, WeakPassword
 from contexts.users.models import User
 from shop import sizes
 from shop.db.database import execute, transaction
@@ -32,16 +32,6 @@ class EmailInvalid(Invalid):
 
 class EmailTaken(Conflict):
     """An account with this e-mail address already exists."""
-
-
-class WeakPassword(Invalid):
-    """{why}
-
-    The password is too short, too common, or too similar to the account.
-    """
-
-    remedy = "Let the customer choose another password."
-    why: str
 
 
 def normalize_email(email: str) -> str:

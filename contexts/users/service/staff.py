@@ -27,6 +27,7 @@ from shop.db.database import fetch_rows, transaction
 from shop.errors import Conflict, Forbidden, Invalid, NotFound
 from shop.http.tokens import Caller
 from shop.permissions import ALL_PERMISSIONS, register_permission
+from shop.versions import assert_version, compute_row_version
 
 GRANT_PERMISSION = register_permission("users.permissions")  # allows to grant and take the permissions that one has
 CHANGE_PERMISSION = "users.change"
@@ -85,15 +86,23 @@ def find_account(email: str) -> StaffAccount | None:
     return StaffAccount(user.id, user.is_active, user.permissions) if user else None
 
 
-def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller) -> None:
+def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller, expected_version: str = "") -> None:
     """Set a user's permissions. A user without permissions is a customer.
 
-    Raises PermissionMalformed, UnknownPermission, Forbidden, PermissionNotHeld, LastSuperuser, NotFound.
+    Raises PermissionMalformed, UnknownPermission, Forbidden, PermissionNotHeld, LastSuperuser, NotFound, and
+    PreconditionFailed if the account has another version.
     """
     permissions = sorted(set(permissions))
     with transaction("users"):
         held = _authorize(actor, GRANT_PERMISSION)
-        _set_permissions(_lock_user(user_id), permissions, held, actor)
+        user = _lock_user(user_id)
+        assert_version("users", "user", user_id, current=get_version(user), expected=expected_version)
+        _set_permissions(user, permissions, held, actor)
+
+
+def get_version(user: User) -> str:
+    """Return the version of an account as staff see it: it changes with the permissions, and when it is disabled."""
+    return compute_row_version(user, ("permissions", "is_active"))
 
 
 def disable(user_id: UUID, *, actor: Caller) -> None:

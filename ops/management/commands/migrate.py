@@ -1,6 +1,7 @@
 """manage.py migrate: Django's command, for the database of every hosted context unless --database names one."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,19 +12,26 @@ from django.db.backends.utils import CursorWrapper
 
 from shop.db.database import hosted_contexts
 
+LOCK_POLL_SECONDS = 0.2
 MIGRATION_LOCK_ID = 6_382_475  # advisory lock that serializes migrations of a database
+
+
+def _try_lock(cursor: CursorWrapper) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK_ID])
+    return bool(cursor.fetchone()[0])
 
 
 @contextmanager
 def hold_migration_lock(alias: str) -> Iterator[None]:
     """Hold the lock that lets one process migrate a database at a time, since several containers may start at once.
 
-    A migration may run for any time, but keeps the lock_timeout, so that others do not queue up behind it.
+    A migration may run for any time, but keeps the lock_timeout, so that others do not queue up behind it. The lock is
+    polled: CREATE INDEX CONCURRENTLY waits for every running statement, also for one that waited for the lock.
     """
     with connections[alias].cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0")
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK_ID])
-        _restore(cursor, "lock_timeout")
+        cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+        while not _try_lock(cursor):
+            time.sleep(LOCK_POLL_SECONDS)
     try:
         yield
     finally:

@@ -23,11 +23,11 @@ MUTANTS = (
     ),
     Mutant(
         name="migration_leaves_sessions_without_limits",
-        what="after a migration the session returns to the lock_timeout of the server, which is none",
+        what="after a migration the session returns to the statement_timeout of the server, which is none",
         rule="each connection has its time limits",
         module="ops.management.commands.migrate",
-        replace='_restore(cursor, "lock_timeout")',
-        by='cursor.execute("RESET lock_timeout")',
+        replace='_restore(cursor, "statement_timeout", "idle_in_transaction_session_timeout")',
+        by='cursor.execute("RESET statement_timeout")',
         caught_by="tests/shop/db/test_poolers.py::test_a_migration_ends_with_the_limits_of_the_settings",
     ),
     Mutant(

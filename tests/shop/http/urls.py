@@ -8,7 +8,7 @@ from django.urls import path
 
 from shop.audit import audit
 from shop.db.database import fetch_rows, transaction
-from shop.errors import TooManyRequests, Unavailable
+from shop.errors import NotFound, TooManyRequests, Unavailable
 from shop.http import idempotency
 from shop.http.health import health, ready
 from shop.http.reading import RequestBody
@@ -141,6 +141,10 @@ def bare_bug(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("SELECT secret FROM inside")
 
 
+def missing(request: HttpRequest) -> HttpResponse:
+    raise NotFound
+
+
 handler400, handler403 = "shop.http.problems.bad_request", "shop.http.problems.forbidden"
 handler404, handler500 = "shop.http.problems.not_found", "shop.http.problems.server_error"
 urlpatterns = [
@@ -159,4 +163,6 @@ urlpatterns = [
     path("staff", Staffs.as_view()),
     path("bare-bug", bare_bug),
     path("notes/<str:ordering>", Notes.as_view()),
+    path("admin/bug/", bare_bug),
+    path("admin/missing/", missing),
 ]

@@ -17,7 +17,11 @@ def do(order: Order, next_step: str) -> Pause | None:
     """Authorize the total. Wait while the customer has to act or the provider has not answered."""
     method = PaymentMethod(provider=order.payment_provider, token=order.payment_token)
     payment = payments.authorize(
-        order_id=order.id, amount=Money(order.total, order.currency), method=method, customer_id=order.user_id
+        order_id=order.id,
+        amount=Money(order.total, order.currency),
+        method=method,
+        customer_id=order.user_id,
+        order_number=order.number,
     )
     record_payment(order, payment)
     if payment.status in ("processing", "unknown", "requires_action"):

@@ -1,0 +1,71 @@
+"""Passwords of staff: changed by their owner in the admin, or set by an operator with a command."""
+
+from uuid import UUID
+
+from django.contrib.auth.hashers import make_password
+
+from contexts.users.interface import SignInFailed
+from contexts.users.models import User
+from contexts.users.service import sessions
+from contexts.users.service.accounts import (
+    EmailTaken,
+    clean_email,
+    insert_account,
+    normalize_email,
+    validate_password_strength,
+)
+from shop.audit import audit
+from shop.db.database import transaction
+from shop.errors import NotFound
+
+
+class AccountNotFound(NotFound):
+    """There is no account with the e-mail address {email}."""
+
+    email: str
+
+
+def change_password(user_id: UUID, *, current_password: str, new_password: str, address: str) -> None:
+    """Implement `Users.change_staff_password`. A wrong current password counts as a failed sign-in."""
+    user = User.objects.filter(id=user_id).first()
+    if user is None:
+        raise SignInFailed
+    sessions.sign_in_staff(email=user.email, password=current_password, address=address)
+    if not _replace_password(user, new_password, actor=user.email):
+        raise SignInFailed  # a concurrent request has changed it
+
+
+def set_password(email: str, *, password: str, actor: str) -> None:
+    """Set the password of an account and revoke its sessions. Raises AccountNotFound, WeakPassword."""
+    user = User.objects.filter(email=normalize_email(email)).first()
+    if user is None:
+        raise AccountNotFound(email=email)
+    while not _replace_password(user, password, actor=actor):
+        user.refresh_from_db()
+
+
+def _replace_password(user: User, password: str, *, actor: str) -> bool:
+    """Replace the password that the row was read with, and revoke the sessions. Returns False if it has another one."""
+    validate_password_strength(password, user)
+    hashed = make_password(password)
+    with transaction("users"):
+        if not User.objects.filter(id=user.id, password=user.password).update(password=hashed):
+            return False
+        sessions.revoke_all_sessions(user.id)
+        audit("users", actor=actor, action="change password", object_type="user", object_id=user.id)
+    return True
+
+
+def create_superuser(*, email: str, password: str | None, full_name: str, actor: str) -> None:
+    """Create an account with all permissions. With None it has no password, and cannot sign in until one is set.
+
+    Raises EmailInvalid, EmailTaken, WeakPassword.
+    """
+    user = User(email=clean_email(email), full_name=full_name, permissions=["*"])
+    if password is not None:
+        validate_password_strength(password, user)
+    user.password = make_password(password)
+    with transaction("users"):
+        if not insert_account(user):
+            raise EmailTaken
+        audit("users", actor=actor, action="appoint", object_type="user", object_id=user.id, permissions=["*"])

@@ -1,0 +1,57 @@
+"""Bulk actions of the admin: one message, background work with progress, and only with permission."""
+
+import pytest
+
+from shop import batch
+from shop.db.database import fetch_rows
+from tests.admin_forms import run_action
+from tests.factories import create_product
+from tests.inventory.staff_clients import ACTOR, sign_in_to_admin
+
+LIST = "/admin/inventory/product/"
+
+
+@pytest.fixture
+def products():
+    """Return the keys of three new products."""
+    slugs = [create_product([1], name=f"Mug {n}", slug="") for n in range(3)]
+    sql = "SELECT product_id FROM inventory_variant WHERE sku = ANY(%s)"
+    return [key for (key,) in fetch_rows("inventory", sql, [[sku for [sku] in slugs]])]
+
+
+def on_sale(keys):
+    sql = "SELECT count(*) FROM inventory_product WHERE id = ANY(%s) AND is_active"
+    return fetch_rows("inventory", sql, [keys])[0][0]
+
+
+def test_few_objects_are_done_at_once_with_one_message(products):
+    page = run_action(sign_in_to_admin("inventory.change"), LIST, "take_off_sale", *products).content.decode()
+    assert "3 of 3: off sale." in page and page.count('class="success"') == 1
+    assert on_sale(products) == 0
+    sql = "SELECT actor, action FROM shop_auditentry WHERE object_id = ANY(%s)"
+    assert fetch_rows("inventory", sql, [[str(key) for key in products]]) == [(ACTOR, "edit product")] * 3
+
+
+@pytest.mark.usefixtures("in_one_process")
+def test_many_objects_are_done_in_the_background_with_progress(products, settings):
+    settings.ADMIN_BULK_SECONDS = 0.000001  # one object
+    client = sign_in_to_admin("inventory.change")
+    page = run_action(client, LIST, "take_off_sale", *products)
+    path = page.redirect_chain[-1][0]
+    assert "1 of 3 processed" in page.content.decode() and 'http-equiv="refresh"' in page.content.decode()
+    assert on_sale(products) == 2
+    while on_sale(products):
+        batch.run_due("inventory")
+    html = client.get(path).content.decode()
+    assert "3 of 3 processed, finished" in html and "3 of 3: off sale." in html
+    assert path in client.get(f"{LIST}bulk/").content.decode()
+
+
+def test_a_bulk_action_requires_the_permission_to_change(products):
+    clerk = sign_in_to_admin("inventory.view")
+    run_action(clerk, LIST, "take_off_sale", *products)
+    assert on_sale(products) == 3
+    job = run_action(sign_in_to_admin("inventory.change"), LIST, "put_on_sale", *products)
+    assert job.status_code == 200
+    assert clerk.get(f"{LIST}bulk/").status_code == 200
+    assert sign_in_to_admin("orders.view").get(f"{LIST}bulk/").status_code == 403
