@@ -43,8 +43,14 @@ class InterruptedPayments(LocalPayments):
     def cancel(self, **arguments):
         return super().cancel(**arguments)
 
+    def sync(self, **arguments):
+        return super().sync(**arguments)
+
     def of_orders(self, **arguments):
         return super().of_orders(**arguments)
+
+    def refunds_of_orders(self, **arguments):
+        return super().refunds_of_orders(**arguments)
 
 
 @pytest.fixture
