@@ -69,7 +69,7 @@ def test_a_changed_price_is_charged_and_its_currency_cannot_be_changed(product):
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"category": "no-such-category"}, 400),
+        ({"category": "no-such-category"}, 422),
         ({"slug": "another"}, 400),
         ({"name": ""}, 400),
         ({"is_active": None}, 400),

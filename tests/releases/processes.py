@@ -12,10 +12,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from ops.launch import serve
 from tests.concurrency import eventually
 from tests.ports import reserve_port
 from tests.process_trees import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS
+
+UNUSED_URL = "http://127.0.0.1:9"  # of the contexts that inventory never calls; a process does not start without them
 
 
 class Host:
@@ -24,7 +28,8 @@ class Host:
     def __init__(self, tree: Path, engine: str) -> None:
         self.port = reserve_port()
         command = serve.build_server_command(host="127.0.0.1", port=self.port, workers=1, application="config.internal")
-        own = {"CONTEXTS": "inventory", "ENGINE": engine, "PYTHONPATH": str(tree), "LOG_LEVEL": "CRITICAL"}
+        others = {f"{context.upper()}_URL": UNUSED_URL for context in settings.ALL_CONTEXTS if context != "inventory"}
+        own = others | {"CONTEXTS": "inventory", "ENGINE": engine, "PYTHONPATH": str(tree), "LOG_LEVEL": "CRITICAL"}
         self.process = subprocess.Popen(command, cwd=tree, env=os.environ | own, start_new_session=True)
 
     def stop(self) -> None:

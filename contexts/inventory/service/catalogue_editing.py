@@ -11,7 +11,7 @@ from django.db.models import Model
 from contexts.inventory.models import Category, Product, Stock, Variant
 from shop.audit import audit
 from shop.db.database import execute, transaction
-from shop.errors import Conflict, Invalid, NotFound
+from shop.errors import Conflict, NotFound, Unprocessable
 from shop.versions import assert_version, compute_row_version
 
 ModelT = TypeVar("ModelT", bound=Model)
@@ -69,7 +69,7 @@ class AlreadyExists(Conflict):
     key: str
 
 
-class UnknownCategory(Invalid):
+class UnknownCategory(Unprocessable):
     """There is no category {slug}."""
 
     slug: str
