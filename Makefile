@@ -18,7 +18,7 @@ test test-local test-loopback test-split test-fuzz: export PYTHONHASHSEED := 0
 .DEFAULT_GOAL := help
 
 .PHONY: help up split test test-local test-loopback test-split lint style boundaries vocabulary types format \
-	test-fuzz test-brokers test-moves test-install mutants chaos sweep crowd bench clean lock
+	test-fuzz test-brokers test-clients test-moves test-install mutants chaos sweep crowd bench clean lock
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -88,6 +88,9 @@ test-brokers: $(VENV)/dev.stamp  ## test the Celery engine on Valkey and on Rabb
 test-install: $(VENV)/dev.stamp  ## start every way to run from the locked packages alone (needs nginx)
 	@$(RUN) -m tests.installation
 
+test-clients: $(VENV)/dev.stamp  ## lint the OpenAPI document, and order with generated clients (needs node and npm)
+	@TRANSPORT=local $(RUN) -m pytest tests/clients/test_generated_clients.py $(ARGS)
+
 mutants: $(VENV)/dev.stamp  ## plant known bugs and check that a test catches each (ARGS: names, --jobs=2)
 	@$(RUN) -m tests.mutants $(ARGS)
 
@@ -127,5 +130,5 @@ lock:  ## resolve pyproject.toml into requirements/ with hashes (needs uv)
 		uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --quiet --upgrade -o requirements/$$file.txt || exit 1; done
 
-clean:  ## delete the virtual environment and the data of `make up`
-	rm -rf $(VENV) .data
+clean:  ## delete the virtual environment, the data of `make up` and the tools of `make test-clients`
+	rm -rf $(VENV) .data .clients

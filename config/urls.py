@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from shop.contexts import get_context_config
 from shop.http import error_page, health
@@ -20,12 +20,15 @@ def build_api_urlpatterns(contexts: Iterable[str]) -> list[URLPattern | URLResol
     return [pattern for context in contexts for pattern in get_context_config(context).build_urlpatterns()]
 
 
+show_api_document = SpectacularJSONAPIView.as_view(urlconf=build_api_urlpatterns(settings.ALL_CONTEXTS))
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("health", health.health),
     path("ready", health.ready),
     path("admin/", admin.site.urls),
-    path("api/schema", SpectacularAPIView.as_view(urlconf=build_api_urlpatterns(settings.ALL_CONTEXTS)), name="schema"),
+    path("api/openapi.json", show_api_document, name="schema"),
+    path("api/schema", show_api_document),  # the former address
     path("api/docs/errors", error_page.show_errors, name="errors"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     *build_api_urlpatterns(settings.CONTEXTS),

@@ -29,7 +29,11 @@ SINGLE_BINDING_TESTS = {
 }  # fmt: skip
 ALSO_REMOTE = ("journeys/test_split.py", "shop")  # of those for loopback
 # Tests that take minutes and have a make target of their own, which names their files.
-OWN_TARGET_TESTS = ["ops/peel/test_interrupted_moves.py", "ops/peel/test_tutorial.py"]
+OWN_TARGET_TESTS = [
+    "clients/test_generated_clients.py",
+    "ops/peel/test_interrupted_moves.py",
+    "ops/peel/test_tutorial.py",
+]
 collect_ignore = OWN_TARGET_TESTS + [
     path
     for binding, paths in SINGLE_BINDING_TESTS.items() if binding != settings.TRANSPORT

@@ -14,6 +14,7 @@ from django.test import client
 from django.test.signals import setting_changed
 from django.utils.encoding import iri_to_uri
 
+from tests.declared_errors import assert_declared
 from tests.topologies import five_processes
 
 TOKEN = "t" * 32
@@ -40,7 +41,9 @@ class Handler(client.ClientHandler):
     def __call__(self, environ: dict[str, Any]) -> HttpResponse:
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
         if five_processes.current is None:
-            return super().__call__(environ)
+            response = super().__call__(environ)
+            assert_declared(environ["REQUEST_METHOD"], path, response)
+            return response
         target = iri_to_uri(path.replace("%", "%25"))
         if environ["QUERY_STRING"]:
             target += f"?{environ['QUERY_STRING']}"
@@ -62,6 +65,7 @@ class Handler(client.ClientHandler):
         if "Location" in response.headers:
             response.url = response.headers["Location"]
         response.wsgi_request = WSGIRequest(environ)
+        assert_declared(environ["REQUEST_METHOD"], path, response)
         return response
 
 

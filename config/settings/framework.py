@@ -126,8 +126,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PUBLIC": True,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
-    # drf-spectacular's enum hook needs serializer fields; our types already name their enums.
-    "POSTPROCESSING_HOOKS": [],
+    "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "COMPONENT_SPLIT_PATCH": False,  # a struct of changes has its optional members itself
+    # Without drf-spectacular's enum hook, which needs serializer fields; our types already name their enums.
+    "POSTPROCESSING_HOOKS": ["shop.http.openapi_document.complete_document"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},

@@ -11,10 +11,12 @@ from django.urls import path
 from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
+from contexts.inventory.interface import UnknownSku
 from contexts.inventory.service import catalogue, catalogue_editing, stock
 from contexts.inventory.service.catalogue import CategoryRow, ProductRow
 from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_render
 from shop import sizes
+from shop.errors import NotFound, PreconditionFailed
 from shop.http import converters, rest  # noqa: F401 converters registers <sku:…>
 from shop.http.idempotency import Key, respond_once
 from shop.http.pagination import Page, PageQuery, paginate
@@ -266,14 +268,20 @@ class ProductList(InventoryView):
 
 
 class ProductDetail(InventoryView):
-    @endpoint(access=ANYONE, responses={200: ProductView, 304: None})
+    @endpoint(access=ANYONE, responses={200: ProductView, 304: None}, errors=(NotFound,))
     def get(self, request: Request, slug: str) -> HttpResponse:
         """Get a product with its variants, their prices and available units."""
         return respond_uncached(request, _to_product_view(catalogue.get_product(slug)))
 
 
 class Receipts(InventoryView):
-    @endpoint(access=Staff("inventory.change"), body=Receipt, responses={201: StockView}, idempotency="required")
+    @endpoint(
+        access=Staff("inventory.change"),
+        body=Receipt,
+        responses={201: StockView},
+        errors=(UnknownSku,),
+        idempotency="required",
+    )
     def post(self, request: Request, body: Receipt, key: Key) -> HttpResponse:
         """Add delivered units to the stock."""
         actor = request.user.get_username()
@@ -282,7 +290,13 @@ class Receipts(InventoryView):
 
 
 class Adjustments(InventoryView):
-    @endpoint(access=Staff("inventory.change"), body=Adjustment, responses={201: StockView}, idempotency="required")
+    @endpoint(
+        access=Staff("inventory.change"),
+        body=Adjustment,
+        responses={201: StockView},
+        errors=(UnknownSku, stock.BelowReserved, stock.NothingToAdjust),
+        idempotency="required",
+    )
     def post(self, request: Request, body: Adjustment, key: Key) -> HttpResponse:
         """Correct the stock. Units that are reserved for orders cannot be removed: 409."""
         actor = request.user.get_username()
@@ -297,13 +311,17 @@ def _move_once(key: Key, move: Callable[..., stock.StockLevel]) -> HttpResponse:
 
 
 class StaffProduct(InventoryView):
-    @endpoint(access=Staff("inventory.view"), responses={200: StaffProductView})
+    @endpoint(access=Staff("inventory.view"), responses={200: StaffProductView}, errors=(NotFound,))
     def get(self, request: Request, slug: str) -> HttpResponse:
         """Get a product, for sale or not. Its ETag is for the `If-Match` of a change."""
         return _respond_with_product(slug)
 
     @endpoint(
-        access=Staff("inventory.change"), body=ProductPatch, responses={200: StaffProductView}, headers=IF_MATCH_HEADER
+        access=Staff("inventory.change"),
+        body=ProductPatch,
+        responses={200: StaffProductView},
+        errors=(NotFound, PreconditionFailed, catalogue_editing.UnknownCategory),
+        headers=IF_MATCH_HEADER,
     )
     def patch(self, request: Request, slug: str, body: ProductPatch) -> HttpResponse:
         """Change a product. With `If-Match`, nothing is saved if it was changed after it was read: 412."""
@@ -320,13 +338,17 @@ class StaffProduct(InventoryView):
 
 
 class StaffVariant(InventoryView):
-    @endpoint(access=Staff("inventory.view"), responses={200: StaffVariantView})
+    @endpoint(access=Staff("inventory.view"), responses={200: StaffVariantView}, errors=(NotFound,))
     def get(self, request: Request, sku: str) -> HttpResponse:
         """Get a variant, for sale or not. Its ETag is for the `If-Match` of a change."""
         return _respond_with_variant(sku)
 
     @endpoint(
-        access=Staff("inventory.change"), body=VariantPatch, responses={200: StaffVariantView}, headers=IF_MATCH_HEADER
+        access=Staff("inventory.change"),
+        body=VariantPatch,
+        responses={200: StaffVariantView},
+        errors=(NotFound, PreconditionFailed, catalogue_editing.OtherPriceCurrency),
+        headers=IF_MATCH_HEADER,
     )
     def patch(self, request: Request, sku: str, body: VariantPatch) -> HttpResponse:
         """Change a variant or its price. With `If-Match`, nothing is saved if it was changed after it was read: 412."""

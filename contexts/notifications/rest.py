@@ -32,7 +32,7 @@ class Inbox(NotificationsView):
 
 
 class Read(NotificationsView):
-    @endpoint(access=CUSTOMER, responses={204: None})
+    @endpoint(access=CUSTOMER, responses={204: None}, errors=(messages.MessageNotFound,))
     def post(self, request: Request, message_id: UUID) -> HttpResponse:
         """Mark one of the caller's messages as read. A repeat changes nothing."""
         messages.mark_read(message_id, user_id=_get_caller(request).id)

@@ -9,10 +9,11 @@ from django.http import HttpResponse
 from django.urls import path
 from rest_framework.request import Request
 
-from contexts.users.interface import Profile
+from contexts.users.interface import Profile, SignInFailed, WeakPassword
 from contexts.users.service import accounts, sessions
-from contexts.users.service.sessions import Tokens
+from contexts.users.service.sessions import RefreshRefused, Tokens
 from shop import sizes
+from shop.errors import TooManyRequests
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, CUSTOMER, Text, View, endpoint, respond
 from shop.http.tokens import Caller
@@ -23,6 +24,7 @@ EmailAddress = Annotated[
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, extra_json_schema={"format": "password"})]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
+REGISTRATION_ERRORS = (accounts.EmailInvalid, WeakPassword, accounts.EmailTaken)
 NO_STORE_HEADERS = {"Cache-Control": "no-store"}  # RFC 6749, 5.1
 
 
@@ -72,7 +74,9 @@ class UnauthenticatedView(UsersView):
 
 
 class Register(UnauthenticatedView):
-    @endpoint(access=ANYONE, body=Registration, responses={201: Profile}, limits=("register",))
+    @endpoint(
+        access=ANYONE, body=Registration, responses={201: Profile}, errors=REGISTRATION_ERRORS, limits=("register",)
+    )
     def post(self, request: Request, body: Registration) -> Profile:
         """Create an account.
 
@@ -82,7 +86,13 @@ class Register(UnauthenticatedView):
 
 
 class Token(UnauthenticatedView):
-    @endpoint(access=ANYONE, body=Credentials, responses={200: Tokens}, idempotency="none")
+    @endpoint(
+        access=ANYONE,
+        body=Credentials,
+        responses={200: Tokens},
+        errors=(SignInFailed, TooManyRequests),
+        idempotency="none",
+    )
     def post(self, request: Request, body: Credentials) -> HttpResponse:
         """Sign in.
 
@@ -94,7 +104,14 @@ class Token(UnauthenticatedView):
 
 
 class TokenRefresh(UnauthenticatedView):
-    @endpoint(access=ANYONE, body=Refresh, responses={200: Tokens}, idempotency="none", limits=("refresh",))
+    @endpoint(
+        access=ANYONE,
+        body=Refresh,
+        responses={200: Tokens},
+        errors=(RefreshRefused,),
+        idempotency="none",
+        limits=("refresh",),
+    )
     def post(self, request: Request, body: Refresh) -> HttpResponse:
         """Refresh the tokens.
 

@@ -17,6 +17,7 @@ def main(context: str) -> None:
     call_command("subscriptions")
     call_command("makemigrations", context, verbosity=0)
     call_command("contexts", write=True)
+    call_command("openapi", write=True)
     call_command("manifests")
     schemas = import_module(
         "tests.architecture.schemas"

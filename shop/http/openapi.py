@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -11,9 +12,29 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
+from shop.http.json_schemas import build_component, build_query_parameters
+from shop.http.openapi_errors import build_responses, list_access_errors
+
 
 class Schema(AutoSchema):
-    """Describe request bodies as JSON and required, as `shop.http.rest` reads them."""
+    """Describe what `shop.http.rest` reads and answers: JSON bodies, optional authentication, and errors."""
+
+    def get_operation(self, *arguments: Any) -> dict[str, Any] | None:
+        """Describe the method of a view, with `security` and errors, which depend on the view as well."""
+        operation: dict[str, Any] | None = super().get_operation(*arguments)
+        method: Any = getattr(self.view, self.method.lower(), None)
+        if operation is None or not hasattr(method, "errors"):
+            return operation
+        schemes = self.get_auth()
+        optional: list[dict[str, Any]] = [{}] if schemes and not method.access.requires_sign_in else []
+        names_something = "{" in self.path
+        errors = list_access_errors(may_sign_in=bool(schemes), has_path_parameters=names_something)
+        responses = operation.pop("responses")
+        general = {"default": responses.pop("default")}
+        return operation | {
+            "security": optional + schemes,
+            "responses": responses | build_responses([*method.errors, *errors]) | general,
+        }
 
     def map_parsers(self) -> list[str]:
         return ["application/json"]
@@ -33,7 +54,6 @@ class Html:
     """Stands for an HTML page in the responses of an endpoint. The method returns the HttpResponse itself."""
 
 
-REF_TEMPLATE = "#/components/schemas/{name}"
 KEY_DESCRIPTION = (
     "A client-generated unique key. Retrying with the same key returns the original response. "
     "For guests at least 16 characters. {lifetime}"
@@ -42,9 +62,6 @@ KEY_LIFETIMES = {  # by whether the key is required
     True: "The key holds as long as what the request created exists.",
     False: "The key holds for 72 hours.",
 }
-LIMITED_DESCRIPTION = (
-    "Too many requests. Retry-After has the seconds to wait, RateLimit and RateLimit-Policy have the quota."
-)
 KEY_SCHEMA = {"type": "string", "pattern": "^[!-~]{1,255}$"}
 
 
@@ -59,10 +76,10 @@ class StructSchema(OpenApiSerializerExtension):
         return hasattr(target, "__struct_fields__") or hasattr(getattr(target, "__origin__", None), "__struct_fields__")
 
     def get_name(self, auto_schema: AutoSchema, direction: str) -> str:
-        return _build_component(self.target)[0]
+        return build_component(self.target)[0]
 
     def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
-        struct_name, components = _build_component(self.target)
+        struct_name, components = build_component(self.target)
         for name, schema in components.items():
             if name != struct_name:
                 component = ResolvedComponent(
@@ -70,34 +87,6 @@ class StructSchema(OpenApiSerializerExtension):
                 )
                 auto_schema.registry.register_on_missing(component)
         return components[struct_name]
-
-
-def _build_component(struct: type[msgspec.Struct]) -> tuple[str, dict[str, dict[str, Any]]]:
-    """Return the component name of a struct, and the schemas of the struct and of its nested structs by name."""
-    [reference], components = msgspec.json.schema_components([struct], ref_template=REF_TEMPLATE)
-    enums = {REF_TEMPLATE.format(name=name): shape for name, shape in components.items() if "enum" in shape}
-    structs = {name: _inline(shape, enums) for name, shape in components.items() if "enum" not in shape}
-    return reference["$ref"].rpartition("/")[2], structs
-
-
-def _to_portable_pattern(pattern: Any) -> Any:
-    """Return a pattern without what RE2 and JavaScript do not know, or do not need (a $ is the end there)."""
-    if not isinstance(pattern, str):
-        return _inline(pattern, {})  # a member of this name
-    pattern = pattern.replace(r"(?!\n)", "")
-    return re.sub(r"\\u([0-9a-f]{4})", lambda escape: chr(int(escape[1], 16)), pattern)
-
-
-def _inline(schema: Any, enums: dict[str, Any]) -> Any:
-    """Replace references to enumerations by their values, as they stand for a Literal of the same values."""
-    if isinstance(schema, dict):
-        if schema.get("$ref") in enums:
-            return {"enum": enums[schema["$ref"]]["enum"]}
-        return {
-            key: _to_portable_pattern(value) if key == "pattern" else _inline(value, enums)
-            for key, value in schema.items()
-        }
-    return [_inline(value, enums) for value in schema] if isinstance(schema, list) else schema
 
 
 class BearerSchema(OpenApiAuthenticationExtension):
@@ -113,28 +102,25 @@ class BearerSchema(OpenApiAuthenticationExtension):
 def describe_endpoint(
     method: Callable[..., object],
     *,
-    public: bool,
     responses: Mapping[int, object],
     problem: type[msgspec.Struct],
     body: object,
     query: type[msgspec.Struct] | None,
     idempotency: str,
     headers: Mapping[str, str],
-    is_limited: bool = False,
 ) -> dict[str, Any]:
     """Build the keyword arguments of `extend_schema` from the declaration of an `endpoint`."""
     doc = inspect.getdoc(method) or ""
-    empty = OpenApiResponse(description="Done.")
     described: dict[tuple[int | str, str], object] = {
-        (status, "application/json"): schema or empty for status, schema in responses.items() if schema is not Html
+        (status, "application/json"): OpenApiResponse(schema, description=HTTPStatus(status).phrase)
+        for status, schema in responses.items()
+        if schema is not Html
     }
     page = OpenApiResponse(str, description="An HTML page.")
     described |= {(status, "text/html"): page for status, schema in responses.items() if schema is Html}
     described["default", "application/problem+json"] = OpenApiResponse(
         problem, description="Problem details (RFC 9457)."
     )
-    if is_limited:
-        described[429, "application/problem+json"] = OpenApiResponse(problem, description=LIMITED_DESCRIPTION)
     parameters = _build_parameters(query) if query is not None else []
     parameters += [OpenApiParameter(name, str, "header", description=text) for name, text in headers.items()]
     if idempotency != "none":
@@ -150,14 +136,18 @@ def describe_endpoint(
         "request": body,
         "responses": described,
         "parameters": parameters,
-        "auth": [] if public else None,
     }
 
 
 def _build_parameters(query: type[msgspec.Struct]) -> list[OpenApiParameter]:
-    schema = _build_component(query)[1][query.__name__]
-    required = schema.get("required", ())
+    schemas, required = build_query_parameters(query)
     return [
-        OpenApiParameter(name, field, "query", required=name in required, description=field.pop("description", ""))
-        for name, field in schema["properties"].items()
+        OpenApiParameter(
+            name,
+            {key: value for key, value in schema.items() if key != "description"},
+            "query",
+            required=name in required,
+            description=schema.get("description", ""),
+        )
+        for name, schema in schemas.items()
     ]

@@ -31,6 +31,7 @@ from shop.http import idempotency, tokens
 from shop.http.field_errors import find_lenient_structs
 from shop.http.openapi import Html as Html  # for declarations of endpoints
 from shop.http.openapi import describe_endpoint
+from shop.http.openapi_errors import DeclaredError, list_general_errors
 from shop.http.problems import Problem
 from shop.http.rate_limits import Limiter, collect_keys
 from shop.http.reading import read_body, read_query, refuse_body, refuse_query
@@ -82,6 +83,7 @@ class Anyone:
     """Access for every caller, signed in or not."""
 
     permission = ""
+    requires_sign_in = False
 
     def check(self, request: Request) -> None:
         """Raise Unauthenticated or Forbidden if the caller has no access."""
@@ -89,6 +91,8 @@ class Anyone:
 
 class SignedIn(Anyone):
     """Access for callers with a valid access token."""
+
+    requires_sign_in = True
 
     def check(self, request: Request) -> None:
         if not request.user.is_authenticated:
@@ -177,6 +181,7 @@ def endpoint(
     *,
     access: Anyone,
     responses: Mapping[int, object],
+    errors: Iterable[DeclaredError] = (),
     body: Any = None,  # any type that msgspec decodes, which includes unions and Any
     query: type[msgspec.Struct] | None = None,
     idempotency: IdempotencyMode = "local",
@@ -189,6 +194,8 @@ def endpoint(
 
     responses: body type by status, None for an empty body. The first status is used unless the method returns an
     HttpResponse.
+    errors: the domain errors of the use case; with a status where it is not that of the error. Errors that follow from the
+    other arguments are added.
     idempotency: how a POST uses an Idempotency-Key. `local`: the key is stored in the transaction of the effect, so the
     method must not call other contexts. `handled_by_use_case`, `required`: the method receives it as
     `key` and passes it to the use case.
@@ -206,14 +213,12 @@ def endpoint(
         declared = _Endpoint(method, access, next(iter(responses)), body, query, mode, raw_body, limits, count_limits)
         description = describe_endpoint(
             method,
-            public=type(access) is Anyone,
             responses=responses,
             problem=Problem,
             body=body,
             query=query,
             idempotency=mode,
             headers=headers or {},
-            is_limited=bool(limits),
         )
 
         @extend_schema(**description)
@@ -222,6 +227,7 @@ def endpoint(
             return declared.run(view, request, arguments)
 
         run.access, run.reads = access, (body, query)  # type: ignore[attr-defined]  # read by tests of all routes
+        run.errors = declared.list_errors(errors)  # type: ignore[attr-defined]  # see `openapi.Schema`
         return run
 
     return decorate
@@ -254,6 +260,17 @@ class _Endpoint:
         if key is None:
             return self._respond(view, request, arguments)
         return idempotency.respond_once(view.context, key, partial(self._respond, view, request, arguments))
+
+    def list_errors(self, errors: Iterable[DeclaredError]) -> list[DeclaredError]:
+        """Return these errors of the use case, and those of the request."""
+        general = list_general_errors(
+            reads_body=not self.raw_body and self.method.__name__ != "get",
+            reads_query=self.query is not None or bool(self.access.permission),
+            uses_key=self.idempotency != "none",
+            requires_key=self.idempotency == "required",
+            is_limited=bool(self.limits),
+        )
+        return [*errors, *general, *([Forbidden] if self.access.permission else [])]
 
     def _read(self, request: Request, arguments: dict[str, object]) -> None:
         """Read query and body, and refuse what the method would ignore."""

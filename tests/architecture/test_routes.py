@@ -10,7 +10,9 @@ from shop.http.rest import ANYONE, Anyone, View, endpoint
 METHODS = ("get", "post", "put", "patch", "delete")
 # Routes outside of the API: the front page, operations, public documents.
 # The admin has its own sign-in.
-OUTSIDE = ("", "health", "ready", "api/schema", "api/docs/", "api/docs/errors", ".well-known/jwks.json")
+OUTSIDE = (
+    "", "health", "ready", "api/openapi.json", "api/schema", "api/docs/", "api/docs/errors", ".well-known/jwks.json",
+)  # fmt: skip
 
 
 def routes(patterns, prefix=""):

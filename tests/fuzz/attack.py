@@ -12,7 +12,7 @@ from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.engine import events, from_schema
 
 from tests.fuzz import rules
-from tests.fuzz.links import with_links, with_single_item_source
+from tests.fuzz.links import with_links, with_python_patterns, with_single_item_source
 from tests.fuzz.world import CALLERS, PARAMETER_SOURCES, CallerData, create_caller_data
 from tests.users.accounts import unique_ip_address
 
@@ -75,7 +75,7 @@ def run(caller: CallerData, report: Report, *, seed: int, phases: tuple[str, ...
     """Run the round of one caller, and add its findings to the report."""
     config = schemathesis.Config.from_dict(_config(caller, seed=seed, phases=phases, examples=examples))
     application = with_unique_client_address(get_wsgi_application())
-    document = with_links(schemathesis.openapi.from_wsgi(DOCUMENT, application).raw_schema)
+    document = with_python_patterns(with_links(schemathesis.openapi.from_wsgi(DOCUMENT, application).raw_schema))
     schema = schemathesis.openapi.from_dict(with_single_item_source(document, seed), config=config)
     schema.app, schema.location = application, DOCUMENT
     for event in from_schema(schema).execute():

@@ -63,3 +63,15 @@ def with_single_item_source(document: dict[str, Any], turn: int) -> dict[str, An
         schema["properties"][source] = next(choice for choice in kind["anyOf"] if choice.get("type") != "null")
         schema["required"] += [source, "email"]
     return document
+
+
+def with_python_patterns(part: Any) -> Any:
+    """Return a part of the document with patterns for Python, whose $ also matches before a newline at the end."""
+    if isinstance(part, list):
+        return [with_python_patterns(entry) for entry in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: f"{value}(?!\\n)" if key == "pattern" and isinstance(value, str) else with_python_patterns(value)
+        for key, value in part.items()
+    }

@@ -93,7 +93,7 @@ def test_a_command_contains_no_text_of_a_pull_request(file):
 def test_the_workflow_runs_targets_that_exist():
     text = CI.read_text().replace("${{ matrix.topology }}", "local")
     named = set(re.findall(r"\bmake ([a-z-]+)", text))
-    assert named == {"style", "boundaries", "types", "test-local"}
+    assert named == {"style", "boundaries", "types", "test-local", "test-clients"}
     assert named <= targets()
 
 

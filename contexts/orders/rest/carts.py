@@ -4,8 +4,10 @@ from uuid import UUID
 
 from rest_framework.request import Request
 
+from contexts.inventory.interface import OutOfStock, UnknownSku
 from contexts.orders.service import carts
-from contexts.orders.service.carts import CartView, Quantity
+from contexts.orders.service.carts import CartClosed, CartFull, CartNotFound, CartView, Quantity
+from contexts.orders.service.currency import CurrencyMismatch
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, View, endpoint
 
@@ -30,7 +32,7 @@ class CartList(CartsView):
 
 
 class CartDetail(CartsView):
-    @endpoint(access=ANYONE, responses={200: CartView})
+    @endpoint(access=ANYONE, responses={200: CartView}, errors=(CartNotFound,))
     def get(self, request: Request, cart_id: UUID) -> CartView:
         """Show a cart at present prices.
 
@@ -41,7 +43,12 @@ class CartDetail(CartsView):
 
 
 class CartItemDetail(CartsView):
-    @endpoint(access=ANYONE, body=ItemQuantity, responses={200: CartView})
+    @endpoint(
+        access=ANYONE,
+        body=ItemQuantity,
+        responses={200: CartView},
+        errors=(CartNotFound, CartClosed, CartFull, CurrencyMismatch, UnknownSku, OutOfStock),
+    )
     def put(self, request: Request, cart_id: UUID, sku: str, body: ItemQuantity) -> CartView:
         """Set the quantity of a cart item.
 
@@ -50,7 +57,7 @@ class CartItemDetail(CartsView):
         """
         return carts.set_item_quantity(cart_id, sku, body.quantity, request.user.id)
 
-    @endpoint(access=ANYONE, responses={200: CartView})
+    @endpoint(access=ANYONE, responses={200: CartView}, errors=(CartNotFound, CartClosed))
     def delete(self, request: Request, cart_id: UUID, sku: str) -> CartView:
         """Remove a SKU from the cart. 409: the cart was ordered (`order_id` names the order)."""
         return carts.remove_item(cart_id, sku, request.user.id)

@@ -7,11 +7,19 @@ import msgspec
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from contexts.orders.service import lookup, orders
+from contexts.inventory.interface import OutOfStock, UnknownSku
+from contexts.orders.checkout.endings import Expired
+from contexts.orders.checkout.steps import authorize
+from contexts.orders.service import lookup, orders, placing
+from contexts.orders.service.cancellation import NotCancellable
+from contexts.orders.service.carts import CartClosed, CartNotFound
+from contexts.orders.service.currency import CurrencyMismatch
+from contexts.orders.service.orders import CartChanged, OrderNotFound
 from contexts.orders.service.placing import OrderRequest
-from contexts.orders.service.views import OrderView, TimelineEntry, to_timeline, to_view
+from contexts.orders.service.views import OrderView, OrderWasCancelled, TimelineEntry, to_timeline, to_view
 from shop.http import rest
 from shop.http.idempotency import Key
+from shop.http.openapi_errors import DeclaredError
 from shop.http.pagination import Page, PageQuery, paginate
 from shop.http.rate_limits import Limiter
 from shop.http.reading import RequestBody
@@ -19,6 +27,28 @@ from shop.http.rest import ANYONE, CUSTOMER, Email, View, endpoint, respond
 
 ORDER_TOKEN_HEADER = "X-Order-Token"
 GUEST_HEADERS = {ORDER_TOKEN_HEADER: "For a guest's order: the `token` from the response to POST orders."}
+
+
+PLACING_ERRORS: tuple[DeclaredError, ...] = (
+    placing.CartOrItems,
+    placing.UnknownProvider,
+    placing.CartEmpty,
+    placing.EmailMissing,
+    placing.TooManyLines,
+    placing.TotalTooLarge,
+    placing.PriceChanged,
+    placing.CartOrderBeingUndone,
+    CartNotFound,
+    CartClosed,
+    CartChanged,
+    CurrencyMismatch,
+    UnknownSku,
+    (UnknownSku, 409),  # it was for sale when the order was placed
+    OutOfStock,
+    *authorize.REFUSALS,
+    Expired,
+    OrderWasCancelled,
+)
 
 
 class OrderTokenQuery(RequestBody, kw_only=True):
@@ -58,6 +88,7 @@ class OrderList(OrdersView):
         body=OrderRequest,
         responses={201: OrderView, 202: OrderView},
         idempotency="required",
+        errors=PLACING_ERRORS,
         limits=("orders", orders.DECLINED_PAYMENTS),
         count_limits="by_use_case",
     )
@@ -76,7 +107,9 @@ class OrderList(OrdersView):
 
 
 class OrderDetail(OrdersView):
-    @endpoint(access=ANYONE, query=OrderTokenQuery, responses={200: OrderView}, headers=GUEST_HEADERS)
+    @endpoint(
+        access=ANYONE, query=OrderTokenQuery, responses={200: OrderView}, errors=(OrderNotFound,), headers=GUEST_HEADERS
+    )
     def get(self, request: Request, order_id: UUID, query: OrderTokenQuery) -> OrderView:
         """Show an order to its customer, or to a guest with its token."""
         order = orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request) or query.token)
@@ -84,7 +117,13 @@ class OrderDetail(OrdersView):
 
 
 class Timeline(OrdersView):
-    @endpoint(access=ANYONE, query=OrderTokenQuery, responses={200: Page[TimelineEntry]}, headers=GUEST_HEADERS)
+    @endpoint(
+        access=ANYONE,
+        query=OrderTokenQuery,
+        responses={200: Page[TimelineEntry]},
+        errors=(OrderNotFound,),
+        headers=GUEST_HEADERS,
+    )
     def get(self, request: Request, order_id: UUID, query: OrderTokenQuery) -> Page[TimelineEntry]:
         """List what happened to an order, the oldest entry first."""
         order = orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request) or query.token)
@@ -92,7 +131,13 @@ class Timeline(OrdersView):
 
 
 class Cancel(OrdersView):
-    @endpoint(access=ANYONE, responses={200: OrderView, 202: OrderView}, idempotency="none", headers=GUEST_HEADERS)
+    @endpoint(
+        access=ANYONE,
+        responses={200: OrderView, 202: OrderView},
+        errors=(OrderNotFound, NotCancellable),
+        idempotency="none",
+        headers=GUEST_HEADERS,
+    )
     def post(self, request: Request, order_id: UUID) -> HttpResponse:
         """Cancel an order.
 

@@ -7,7 +7,7 @@ import msgspec
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from contexts.payments.interface import PaymentStatus
+from contexts.payments.interface import NotCapturable, PaymentStatus, WrongCurrency
 from contexts.payments.service import captures, refunds
 from contexts.payments.service.transitions import FINAL_STATUSES
 from contexts.payments.service.views import PaymentDetail, RefundView, to_payment_detail, to_refund_view
@@ -17,6 +17,17 @@ from shop.http.reading import RequestBody
 from shop.http.rest import CUSTOMER, Currency, Staff, Text, View, endpoint, respond
 from shop.http.tokens import Caller
 from shop.money import MAX_AMOUNT, Money
+
+REFUND_ERRORS = (
+    NotFound,
+    refunds.NotRefundable,
+    refunds.AnotherRefundRuns,
+    refunds.RefundTooLarge,
+    WrongCurrency,
+    refunds.RefundRefused,
+)
+CAPTURE_ERRORS = (NotFound, NotCapturable, captures.CaptureRefused)
+VOID_ERRORS = (NotFound, captures.NotVoidable)
 
 
 class PartialAmount(RequestBody):
@@ -40,7 +51,7 @@ class PaymentsView(View):
 
 
 class PaymentItem(PaymentsView):
-    @endpoint(access=CUSTOMER, responses={200: PaymentDetail})
+    @endpoint(access=CUSTOMER, responses={200: PaymentDetail}, errors=(NotFound,))
     def get(self, request: Request, payment_id: UUID) -> PaymentDetail:
         """Return a payment with its refunds, to its customer or to staff."""
         row, refund_rows = refunds.get_with_refunds(payment_id)
@@ -55,6 +66,7 @@ class PaymentRefunds(PaymentsView):
         access=Staff("payments.refund"),
         body=RefundRequest,
         responses={201: RefundView, 202: RefundView},
+        errors=REFUND_ERRORS,
         idempotency="required",
     )
     def post(self, request: Request, payment_id: UUID, body: RefundRequest, key: Key) -> HttpResponse:
@@ -74,6 +86,7 @@ class StaffCapture(PaymentsView):
     @endpoint(
         access=Staff("payments.capture"),
         responses={200: PaymentDetail, 202: PaymentDetail},
+        errors=CAPTURE_ERRORS,
         idempotency="required",
     )
     def post(self, request: Request, payment_id: UUID, key: Key) -> HttpResponse:
@@ -90,6 +103,7 @@ class StaffVoid(PaymentsView):
     @endpoint(
         access=Staff("payments.capture"),
         responses={200: PaymentDetail, 202: PaymentDetail},
+        errors=VOID_ERRORS,
         idempotency="required",
     )
     def post(self, request: Request, payment_id: UUID, key: Key) -> HttpResponse:

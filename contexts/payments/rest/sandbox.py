@@ -54,6 +54,9 @@ class ReturnUrlNotAllowed(Invalid):
     """The return_url must be an address of this shop or of a storefront that it knows."""
 
 
+PAGE_ERRORS = (NotFound, sandbox.NoSuchIntent, ReturnUrlNotAllowed)
+
+
 class SandboxView(View):
     """The base of the sandbox's pages, which exist only where the shop uses this provider."""
 
@@ -61,7 +64,7 @@ class SandboxView(View):
 
 
 class Approve(SandboxView):
-    @endpoint(access=ANYONE, query=PageQuery, responses={200: Html}, idempotency="none")
+    @endpoint(access=ANYONE, query=PageQuery, responses={200: Html}, errors=PAGE_ERRORS, idempotency="none")
     def get(self, request: Request, reference: str, query: PageQuery) -> HttpResponse:
         """Show the sandbox's page, on which a customer approves or declines a payment.
 
@@ -69,7 +72,13 @@ class Approve(SandboxView):
         """
         return _show_page(reference, query)
 
-    @endpoint(access=ANYONE, query=PageQuery, responses={200: Decision, 303: None}, idempotency="none")
+    @endpoint(
+        access=ANYONE,
+        query=PageQuery,
+        responses={200: Decision, 303: None},
+        errors=(*PAGE_ERRORS, sandbox.NoActionNeeded),
+        idempotency="none",
+    )
     def post(self, request: Request, reference: str, query: PageQuery) -> Decision | HttpResponse:
         """Approve a payment at the sandbox, while it waits for its customer.
 
@@ -81,12 +90,18 @@ class Approve(SandboxView):
 
 
 class Decline(SandboxView):
-    @endpoint(access=ANYONE, query=PageQuery, responses={200: Html}, idempotency="none")
+    @endpoint(access=ANYONE, query=PageQuery, responses={200: Html}, errors=PAGE_ERRORS, idempotency="none")
     def get(self, request: Request, reference: str, query: PageQuery) -> HttpResponse:
         """Show the sandbox's page, as `approve` does. It changes nothing."""
         return _show_page(reference, query)
 
-    @endpoint(access=ANYONE, query=PageQuery, responses={200: Decision, 303: None}, idempotency="none")
+    @endpoint(
+        access=ANYONE,
+        query=PageQuery,
+        responses={200: Decision, 303: None},
+        errors=(*PAGE_ERRORS, sandbox.NoActionNeeded),
+        idempotency="none",
+    )
     def post(self, request: Request, reference: str, query: PageQuery) -> Decision | HttpResponse:
         """Decline a payment at the sandbox, while it waits for its customer."""
         _check_return_url(query)
@@ -95,7 +110,13 @@ class Decline(SandboxView):
 
 
 class Movements(SandboxView):
-    @endpoint(access=Staff("payments.refund"), body=MovementRequest, responses={200: Decision}, idempotency="none")
+    @endpoint(
+        access=Staff("payments.refund"),
+        body=MovementRequest,
+        responses={200: Decision},
+        errors=(NotFound, sandbox.NoSuchIntent, sandbox.MovementImpossible),
+        idempotency="none",
+    )
     def post(self, request: Request, reference: str, body: MovementRequest) -> Decision:
         """Move money at the sandbox without a request of the shop.
 

@@ -48,7 +48,7 @@ class ${Noun}List(${Context}View):
 
 
 class ${Noun}Item(${Context}View):
-    @endpoint(access=CUSTOMER, responses={200: $Noun})
+    @endpoint(access=CUSTOMER, responses={200: $Noun}, errors=($context.${Noun}NotFound,))
     def get(self, request: Request, ${noun}_id: UUID) -> $Noun:
         """Return one of your $context."""
         return $context.get_$noun(${noun}_id, user_id=_get_user_id(request))
