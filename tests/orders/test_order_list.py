@@ -27,7 +27,8 @@ def equal_orders(customer):
     order = customer.order(create_sku(5)).body
     execute("orders", _COPY_SQL, [1_100, order["id"]])
     yield order
-    execute("orders", "DELETE FROM orders_order WHERE number LIKE 'C%%' AND email = %s", [order["email"]])
+    copies = "email = %s AND NOT EXISTS (SELECT 1 FROM orders_orderline WHERE order_id = orders_order.id)"
+    execute("orders", f"DELETE FROM orders_order WHERE {copies}", [order["email"]])
 
 
 def walk(customer, path, direction="next"):

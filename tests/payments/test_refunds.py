@@ -257,6 +257,6 @@ def test_ledger_sums_to_zero_by_payment_and_currency(settings):
 
 def test_the_ledger_matches_the_payments():
     wrong = """SELECT payment.id FROM payments_payment payment LEFT JOIN payments_ledgerentry entry
-             ON entry.payment_id = payment.id AND entry.account = 'provider'
-             GROUP BY payment.id HAVING captured - refunded <> coalesce(sum(entry.amount), 0)"""
+             ON entry.payment_id = payment.id AND entry.account = 'sales'
+             GROUP BY payment.id HAVING captured - refunded <> -coalesce(sum(entry.amount), 0)"""
     assert fetch_rows("payments", wrong) == []

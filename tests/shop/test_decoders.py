@@ -13,7 +13,7 @@ from typing import Annotated
 import django
 django.setup()
 import msgspec
-from shop.http import rest
+from shop.http import reading, rest
 from shop.messaging import events
 
 class Request:
@@ -40,8 +40,9 @@ values = {f"field{k}": {f"field{j}": 1 for j in range(30)} for k in range(20)}
 body = json.dumps(values).encode()
 sys.setswitchinterval(1e-6)
 for n in range(200):
-    inner = msgspec.defstruct("Inner", [(f"field{k}", Annotated[int, msgspec.Meta(ge=0)]) for k in range(30)])
-    class Body(msgspec.Struct):
+    fields = [(f"field{k}", Annotated[int, msgspec.Meta(ge=0)]) for k in range(30)]
+    inner = msgspec.defstruct("Inner", fields, forbid_unknown_fields=True)
+    class Body(reading.RequestBody):
         __annotations__ = {f"field{k}": inner for k in range(20)}
     class Example(events.Event, name=f"orders.example_{n}", version=1, stream="orders.order:{field0}"):
         __annotations__ = {f"field{k}": inner for k in range(20)}
