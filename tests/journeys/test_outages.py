@@ -43,7 +43,7 @@ class ProxiedShop(SplitShop):
         self.internal = {context: Proxy(host.internal) for context, host in self.hosts.items()}
         self.environment |= {
             f"{context.upper()}_URL": f"http://127.0.0.1:{proxy.port}" for context, proxy in self.internal.items()
-        } | {"WEB_THREADS": "8"}
+        } | {"WEB_THREADS": "8", "EMAIL_UNKNOWN_OUTCOME_PAUSE_SECONDS": "0.1"}
 
     def site(self, context: str) -> str:
         return f"http://127.0.0.1:{self.public[context].port}"

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import structlog
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 
 PROBE_TIMEOUT_SECONDS = 3.0
 PROBE_ROUNDS = 3  # a pooler that hands its server sessions out in turn is found by asking one connection repeatedly
@@ -66,18 +67,33 @@ def _share_sessions(connection: psycopg.Connection[Any], other: psycopg.Connecti
     """
     used = {_fetch_pid(connection) for _ in range(PROBE_ROUNDS)}
     other.pgconn.send_query(b"BEGIN; SELECT pg_backend_pid()")
-    if not select.select([other.fileno()], [], [], PROBE_TIMEOUT_SECONDS)[0]:
+    results = _receive_results(other.pgconn)
+    if results is None:
         other.close()
         return False
-    results = []
-    while result := other.pgconn.get_result():
-        results.append(result)
     if results[-1].status != ExecStatus.TUPLES_OK:
         raise psycopg.OperationalError(results[-1].error_message.decode(errors="replace"))
     used.add(_fetch_pid(connection))  # while the transaction of the other one holds its server session
     other_pid = int(results[-1].get_value(0, 0) or b"0")
     other.execute("ROLLBACK")
     return len(used) > 1 or other_pid in used
+
+
+def _receive_results(pgconn: PGconn) -> list[PGresult] | None:
+    """Receive all results of a query; None if the server is silent for PROBE_TIMEOUT_SECONDS.
+
+    `get_result` is called only when it has something to return: while it waits, no other thread of the process runs.
+    """
+    results: list[PGresult] = []
+    while True:
+        while pgconn.is_busy():
+            if not select.select([pgconn.socket], [], [], PROBE_TIMEOUT_SECONDS)[0]:
+                return None
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            return results
+        results.append(result)
 
 
 def _fetch_pid(connection: psycopg.Connection[Any]) -> int:
