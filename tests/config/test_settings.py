@@ -93,6 +93,8 @@ WRONG = {
     "'eur' is not a currency code": {"CURRENCY": "eur"},
     "'ABC' is not a currency code": {"CURRENCY": "ABC"},
     "'XAU' is not a currency code": {"CURRENCY": "XAU"},
+    "DEFAULT_FROM_EMAIL cannot be read: 'Satsuma' is not an e-mail address": {"DEFAULT_FROM_EMAIL": "Satsuma"},
+    "EMAIL_PORT is 0; it has to be above 0": {"EMAIL_PORT": "0"},
     "EMAIL_TIMEOUT_SECONDS is -1.0": {"EMAIL_TIMEOUT_SECONDS": "-1"},
     "EMAIL_DATA_TIMEOUT_SECONDS is 0.0; it has to be above 0": {"EMAIL_DATA_TIMEOUT_SECONDS": "0"},
     "EMAIL_MAX_UNKNOWN_OUTCOMES is 0; it has to be above 0": {"EMAIL_MAX_UNKNOWN_OUTCOMES": "0"},

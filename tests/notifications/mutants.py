@@ -145,7 +145,7 @@ MUTANTS = (
         name="domain_encoded_by_idna_2003",
         what="a message to straße.example is sent to strasse.example, which belongs to somebody else",
         rule="RFC 5891: IDNA 2008",
-        module="contexts.notifications.channels.addresses",
+        module="shop.addresses.email",
         replace="return idna.encode(domain, uts46=True, std3_rules=True).decode()",
         by='return domain.encode("idna").decode()',
         caught_by="tests/notifications/test_international_mail.py::test_an_international_domain_needs_no_special_mail_server",

@@ -4,6 +4,15 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="order_with_undeliverable_email_address",
+        what="an order is placed with an address that no mail server accepts, so its mails are lost",
+        rule="API: an order needs an e-mail address; one rule decides for orders, accounts and mails",
+        module="contexts.orders.service.placing",
+        replace="_validate_email(request.email) if request.email else",
+        by="request.email or",
+        caught_by="tests/orders/test_bad_input.py::test_an_order_needs_an_email_address_that_mail_servers_accept",
+    ),
+    Mutant(
         name="cart_accepts_more_than_can_be_bought",
         what="a cart takes more units than can be bought",
         rule="API: PUT above what can be bought is 409 out_of_stock",
@@ -462,12 +471,21 @@ cancel(
         caught_by="tests/orders/test_limits.py::test_the_limits_are_settings_and_shown_in_the_document",
     ),
     Mutant(
+        name="only_the_first_unknown_sku_has_a_place",
+        what="of several unknown SKUs in a request, the response shows the place of one",
+        rule="API: validation answers all faults at once",
+        module="contexts.orders.service.placing",
+        replace="if item.sku in (unknown.sku, *unknown.skus)",
+        by="if item.sku == unknown.sku",
+        caught_by="tests/orders/test_bad_input.py::test_every_fault_that_the_use_case_finds_has_its_place",
+    ),
+    Mutant(
         name="fault_of_the_use_case_without_a_place",
         what="an unknown SKU is refused, and the client does not learn in which line it is",
         rule="API: faults have JSON pointers",
         module="contexts.orders.service.placing",
         replace='f"/items/{position}/sku"',
         by='""',
-        caught_by="tests/orders/test_bad_input.py::test_a_fault_that_the_use_case_finds_has_its_place",
+        caught_by="tests/orders/test_bad_input.py::test_every_fault_that_the_use_case_finds_has_its_place",
     ),
 )

@@ -4,6 +4,15 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="region_code_of_iso_3166_refused",
+        what="an address in Delhi is refused if it names the region DL, as ISO 3166-2 does",
+        rule="API: the region of an address is a name or a code",
+        module="shop.addresses.countries",
+        replace='data.get("sub_isoids", "")',
+        by='""',
+        caught_by="tests/shop/test_addresses.py::test_an_address_that_mail_can_be_sent_to_is_accepted",
+    ),
+    Mutant(
         name="country_that_does_not_exist",
         what="an order is accepted for a country that does not exist",
         rule="API: the country of an address is in ISO 3166-1",

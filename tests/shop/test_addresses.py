@@ -16,6 +16,12 @@ VALID = {
     "the United States": {"country": "US", "city": "New York", "postal_code": "10001", "region": "NY"},
     "a state by name": {"country": "US", "city": "New York", "postal_code": "10001-1234", "region": "new  york"},
     "a state by ISO 3166-2": {"country": "US", "city": "New York", "postal_code": "10001", "region": "US-NY"},
+    "a region by ISO 3166-2, other than the post's": {
+        "country": "IN",
+        "city": "X",
+        "postal_code": "110001",
+        "region": "DL",
+    },
     "a name without its accents": {"country": "BR", "city": "X", "postal_code": "40301-110", "region": "Sao Paulo"},
     "a territory that has no list of regions": {"country": "AS", "city": "Pago Pago", "postal_code": "96799"},
     "Latvia": {"country": "LV", "city": "Riga", "postal_code": "LV-1073"},

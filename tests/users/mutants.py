@@ -4,6 +4,18 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="international_address_cannot_register",
+        what="a customer with the address jörg@example.com can order as a guest, but not register",
+        rule="RFC 6531: a local part may have any letters",
+        module="contexts.users.service.accounts",
+        replace="        parse_customer_address(email)",
+        by="""\
+        if not email.isascii():
+            raise InvalidAddress(email)
+        parse_customer_address(email)""",
+        caught_by="tests/users/test_accounts.py::test_an_international_address_can_register_and_sign_in",
+    ),
+    Mutant(
         name="admin_shows_outage_as_wrong_password",
         what="a sign-in that could not be checked because of an outage is shown as a wrong password",
         rule="reliability 28: an outage is a declared 503",

@@ -165,11 +165,20 @@ def test_a_body_above_the_limit_is_too_large():
         "nobody", "a@b", "@example.com", "a@example.com@example.com", "a b@example.com", "a@exa mple.com", "a@localhost",
         '"a b"@example.com', "a\r\nBcc:b@example.com", "<a>@example.com", "a\u00a8b@example.com",
         "a\uff20b@example.com", "\ufdfa" * 15 + "@example.com", "a" * 250 + "@b.c", "\u202ea@example.com",
+        ".a@example.com", "a.@example.com", "a..b@example.com", "a@-example.com", "a@example..com", "a@10.0.0.17",
     ],
 )  # fmt: skip
 def test_an_undeliverable_address_is_refused(email):
     assert problem_of(register(email=email))[0] == 400
     assert problem_of(post("auth/token", {"email": email, "password": PASSWORD}))[0] in (400, 401)
+
+
+@pytest.mark.parametrize("email", ["jörg.{}@example.com", "用户{}@例え.example", "{}@bücher.example"])
+def test_an_international_address_can_register_and_sign_in(email):
+    email = email.format(uuid.uuid4().hex)
+    person = register_person(email=email)
+    assert person.email == email
+    assert post("auth/token", {"email": email.upper(), "password": PASSWORD}).status_code == 200
 
 
 def test_a_retried_registration_with_a_key_is_one_registration():

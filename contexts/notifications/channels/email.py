@@ -12,11 +12,11 @@ from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 from django.template import Context, Engine
 
-from contexts.notifications.channels.addresses import InvalidAddress, is_international, parse_mailbox
 from contexts.notifications.channels.international_email import InternationalEmail
 from contexts.notifications.channels.smtp import SmtpBackend
 from contexts.notifications.interface import MessageTemplate
 from shop import chaos
+from shop.addresses.email import InvalidAddress, is_international, parse_mailbox
 from shop.db.transactions import assert_no_open_transaction
 
 _CLOSING_REPLY_CODE = 421

@@ -7,8 +7,8 @@ from email.message import EmailMessage, Message
 
 from django.core import mail
 
-from contexts.notifications.channels.addresses import is_international, parse_address
 from shop import clock
+from shop.addresses.email import is_international, parse_address
 
 # Quoted-printable: a mail server that does not offer 8BITMIME accepts ASCII only (RFC 6152).
 _QUOTED_PRINTABLE_UTF8 = Charset("utf-8")

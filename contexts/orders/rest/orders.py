@@ -34,6 +34,7 @@ PLACING_ERRORS: tuple[DeclaredError, ...] = (
     placing.UnknownProvider,
     placing.CartEmpty,
     placing.EmailMissing,
+    placing.EmailInvalid,
     placing.TooManyLines,
     placing.TotalTooLarge,
     placing.PriceChanged,

@@ -21,9 +21,10 @@ from contexts.orders.service.currency import require_currency
 from contexts.users.interface import users
 from shop import sizes
 from shop.addresses.address import AddressRequest
+from shop.addresses.email import InvalidAddress, parse_customer_address
 from shop.db.database import PreparedStatement, execute_deferred
 from shop.db.leases import LEASE_DURATION
-from shop.errors import Conflict, Invalid, Unauthenticated
+from shop.errors import Conflict, FieldError, Invalid, Unauthenticated
 from shop.http.reading import RequestBody
 from shop.http.rest import Currency, Email
 from shop.ids import uuid7
@@ -111,6 +112,12 @@ class EmailMissing(Invalid):
     remedy = "Send `email`, or sign in."
 
 
+class EmailInvalid(Invalid):
+    """This is not a valid e-mail address."""
+
+    remedy = "Let the customer correct the address."
+
+
 class TotalTooLarge(Invalid):
     """The total exceeds the limit for one order."""
 
@@ -141,11 +148,11 @@ class NewOrder(NamedTuple):
 def build_order(request: OrderRequest, user_id: UUID | None) -> NewOrder:
     """Build an order at present prices; already rejected if the quote shows that there is not enough stock.
 
-    Raises CartOrItems, UnknownProvider, CartNotFound, CartClosed, CartEmpty, TooManyLines, EmailMissing, UnknownSku,
-    CurrencyMismatch, TotalTooLarge, PriceChanged, CartOrderBeingUndone, Unavailable.
+    Raises CartOrItems, UnknownProvider, CartNotFound, CartClosed, CartEmpty, TooManyLines, EmailMissing, EmailInvalid,
+    UnknownSku, CurrencyMismatch, TotalTooLarge, PriceChanged, CartOrderBeingUndone, Unavailable.
     """
     cart = _read_items(request, user_id)
-    email = request.email or _get_email(user_id)
+    email = _validate_email(request.email) if request.email else _get_email(user_id)
     offers = _fetch_offers(cart.items, is_cart=request.cart_id is not None)
     for offer in offers.values():
         require_currency(offer, cart.currency)
@@ -179,13 +186,28 @@ def _read_items(request: OrderRequest, user_id: UUID | None) -> CartContents:
 
 
 def _fetch_offers(items: list[Item], *, is_cart: bool) -> dict[str, Offer]:
-    """Fetch the offers by SKU. An unknown SKU is refused with its place in the request."""
+    """Fetch the offers by SKU. Raises UnknownSku with the place of each unknown SKU in the request."""
     skus = tuple(dict.fromkeys(item.sku for item in items))
     try:
         return {offer.sku: offer for offer in inventory.quote(skus=skus)}
     except UnknownSku as unknown:
-        position = next((nth for nth, item in enumerate(items) if item.sku == unknown.sku), 0)
-        raise unknown.at("/cart_id" if is_cart else f"/items/{position}/sku") from None
+        if is_cart:
+            raise unknown.at("/cart_id") from None
+        faults = (
+            FieldError(pointer=f"/items/{position}/sku", code=unknown.code, detail=str(UnknownSku(sku=item.sku)))
+            for position, item in enumerate(items)
+            if item.sku in (unknown.sku, *unknown.skus)
+        )
+        raise unknown.with_field_errors(faults) from None
+
+
+def _validate_email(email: str) -> str:
+    """Return the address. Raises EmailInvalid if no mail server accepts it, because the order's mails would be lost."""
+    try:
+        parse_customer_address(email)
+    except InvalidAddress:
+        raise EmailInvalid().at("/email") from None
+    return email
 
 
 def _get_email(user_id: UUID | None) -> str:

@@ -6,17 +6,14 @@ from uuid import UUID
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.validators import EmailValidator
 
 from contexts.users.events import UserRegistered
 from contexts.users.interface import Profile, WeakPassword
 from contexts.users.models import User
-from shop import sizes
+from shop.addresses.email import InvalidAddress, parse_customer_address
 from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.messaging.outbox import Revision, publish
-
-_validate_email = EmailValidator(allowlist=[])
 
 _INSERT_ACCOUNT_SQL = """
 INSERT INTO users_user (id, email, full_name, password, permissions, is_active, sequence)
@@ -48,11 +45,9 @@ def clean_email(email: str) -> str:
     """
     email = normalize_email(email)
     try:
-        _validate_email(email)
-    except ValidationError:
+        parse_customer_address(email)
+    except InvalidAddress:
         raise EmailInvalid().at("/email") from None
-    if len(email) > sizes.EMAIL_LENGTH or '"' in email or not email.isprintable():
-        raise EmailInvalid().at("/email")
     return email
 
 

@@ -7,11 +7,15 @@ from email.utils import parseaddr
 
 import idna
 
-MAX_LOCAL_PART_OCTETS = 64  # RFC 5321, 4.5.3.1
-MAX_ADDRESS_OCTETS = 254
+from shop import sizes
 
-# Printable characters without spaces and without those that separate or quote addresses in a header field.
-_LOCAL_PART = re.compile(r'[^\s@<>(),;:"\\\[\]\x00-\x20\x7f-\x9f]+')
+MAX_LOCAL_PART_OCTETS = 64  # RFC 5321, 4.5.3.1
+MAX_ADDRESS_OCTETS = sizes.EMAIL_LENGTH
+
+# Printable characters without spaces and without those that separate or quote addresses in a header field, and no dot at an
+# end or beside another dot (dot-atom of RFC 5322).
+_ATOM = r'[^\s@.<>(),;:"\\\[\]\x00-\x20\x7f-\x9f]+'
+_LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _ASCII_DOMAIN = re.compile(
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
 )
@@ -31,6 +35,15 @@ def parse_address(text: str, display_name: str = "") -> Address:
     if is_too_long or len(f"{local}@{encoded_domain}".encode()) > MAX_ADDRESS_OCTETS:
         raise InvalidAddress(text)
     return Address(display_name, username=local, domain=encoded_domain)
+
+
+def parse_customer_address(text: str) -> Address:
+    """Parse an address that a customer gives: its domain is a public one. Raises InvalidAddress."""
+    address = parse_address(text)
+    name, _, top_level_domain = address.domain.rpartition(".")
+    if not name or top_level_domain.isdigit():
+        raise InvalidAddress(text)
+    return address
 
 
 def parse_mailbox(text: str) -> Address:
