@@ -66,13 +66,13 @@ def check_broker_url(**_: Any) -> list[Error]:
 
 @register()
 def check_conflicting_broker_variables(**_: Any) -> list[Error]:
-    """Refuse variables that Celery prefers to the settings of the shop."""
+    """Refuse variables that Celery prefers to the settings of the shop. Its own command sets one of them to BROKER_URL."""
     if settings.ENGINE != "celery":
         return []
     return [
         Error(f"{name} is set, and Celery would use it instead of BROKER_URL: unset it", id="config.E008")
         for name in ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
-        if os.environ.get(name)
+        if os.environ.get(name, settings.BROKER_URL) not in ("", settings.BROKER_URL)
     ]
 
 
