@@ -22,7 +22,8 @@ EXPECTED = Path(__file__).with_name("state.json")  # written anew by WRITE_STATE
 # The calls between processes during the scenario: to contexts in lower layers, and events to their subscribers.
 CALLS = {
     "orders": {
-        "inventory.inbox.accept", "inventory.offers", "inventory.quote", "inventory.release", "inventory.reserve", "notifications.inbox.accept",
+        "inventory.inbox.accept", "inventory.offers", "inventory.quote", "inventory.release", "inventory.reserve",
+        "notifications.inbox.accept",
         "payments.authorize", "payments.cancel", "payments.capture", "payments.of_orders", "payments.refunds_of_orders",
         "payments.sync", "users.profiles",
     },
