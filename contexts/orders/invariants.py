@@ -165,7 +165,7 @@ CROSS JOIN LATERAL (SELECT coalesce(sum((refund ->> 'amount')::bigint), 0) AS su
                            count(DISTINCT refund ->> 'id') AS distinct_refunds
                     FROM jsonb_array_elements(refunds) AS item (refund)) made
 CROSS JOIN LATERAL (SELECT count(*) AS entries FROM jsonb_array_elements(timeline) AS item (entry)
-                    WHERE entry ->> 'kind' = 'refunded') told"""
+                    WHERE entry ->> 'kind' = 'refunded') reported"""
 
 DECLARATION = ContextInvariants(
     invariants=(

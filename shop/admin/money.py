@@ -86,7 +86,7 @@ class AmountField(forms.Field):
     @currency.setter
     def currency(self, code: str) -> None:
         self._currency = self.widget.currency = code
-        self.widget.attrs |= {"inputmode": "decimal", "autocomplete": "off"}
+        self.widget.attrs |= {"inputmode": "decimal", "autocomplete": "off", "style": "width: 10em"}
 
     def prepare_value(self, value: Any) -> Any:
         """Return an amount in minor units as people write it, and text as it was typed."""

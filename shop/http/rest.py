@@ -211,17 +211,8 @@ def endpoint(
         warm_up_decoders(body, query)
         mode = idempotency if method.__name__ == "post" else "none"
         declared = _Endpoint(method, access, next(iter(responses)), body, query, mode, raw_body, limits, count_limits)
-        description = describe_endpoint(
-            method,
-            responses=responses,
-            problem=Problem,
-            body=body,
-            query=query,
-            idempotency=mode,
-            headers=headers or {},
-        )
 
-        @extend_schema(**description)
+        @extend_schema(**declared.describe(responses, headers or {}))
         @wraps(method)
         def run(view: View, request: Request, **arguments: object) -> HttpResponse:
             return declared.run(view, request, arguments)
@@ -260,6 +251,18 @@ class _Endpoint:
         if key is None:
             return self._respond(view, request, arguments)
         return idempotency.respond_once(view.context, key, partial(self._respond, view, request, arguments))
+
+    def describe(self, responses: Mapping[int, object], headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return the arguments of `extend_schema`, for the OpenAPI document."""
+        return describe_endpoint(
+            self.method,
+            responses=responses,
+            problem=Problem,
+            body=self.body,
+            query=self.query,
+            idempotency=self.idempotency,
+            headers=headers,
+        )
 
     def list_errors(self, errors: Iterable[DeclaredError]) -> list[DeclaredError]:
         """Return these errors of the use case, and those of the request."""

@@ -80,7 +80,7 @@ MUTANTS = (
     ),
     Mutant(
         name="misspelt_settings_are_ignored",
-        what="nobody learns that CURENCY has no effect",
+        what="there is no warning that CURENCY has no effect",
         rule="check_variable_names",
         module="config.setting_names",
         replace="if similar or is_ours:",

@@ -7,7 +7,7 @@ MUTANTS = (
         name="stock_key_purged",
         what="a stock movement whose key was deleted is booked again",
         rule="protocol 5: the key of a stock movement is kept as long as the movement",
-        module="contexts.inventory.rest",
+        module="contexts.inventory.rest.stock",
         replace="move(uid=uid)), 201), resource=uid)",
         by="move(uid=uid)), 201))",
         caught_by="tests/inventory/test_staff.py::test_a_stock_movement_is_booked_once_per_key_also_after_a_month",

@@ -143,7 +143,7 @@ MUTANTS = (
     ),
     Mutant(
         name="domain_encoded_by_idna_2003",
-        what="a message to straße.example is sent to strasse.example, which belongs to somebody else",
+        what="a message to straße.example is sent to strasse.example, which has another owner",
         rule="RFC 5891: IDNA 2008",
         module="shop.addresses.email",
         replace="return idna.encode(domain, uts46=True, std3_rules=True).decode()",

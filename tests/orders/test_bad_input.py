@@ -12,11 +12,6 @@ from tests.shopper import ADDRESS, InProcessShopper
 
 
 @pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
-@pytest.fixture
 def order_request():
     """Return a valid order request, for a test to make invalid."""
     return {

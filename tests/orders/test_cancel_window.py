@@ -14,11 +14,6 @@ from tests.shopper import InProcessShopper
 pytestmark = pytest.mark.usefixtures("verified")
 
 
-@pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
 def cancel(shopper: InProcessShopper, order: dict):
     return shopper.post(f"orders/{order['id']}/cancel", X_Order_Token=order["token"])
 

@@ -13,16 +13,6 @@ from tests.topologies.five_processes import single_process
 pytestmark = pytest.mark.usefixtures("verified")
 
 
-@pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
-@pytest.fixture
-def cart(shopper):
-    return shopper.post("carts").body["id"]
-
-
 def put(shopper: InProcessShopper, cart: str, sku: str, quantity: int = 1):
     return shopper.send("PUT", f"carts/{cart}/items/{sku}", {"quantity": quantity})
 

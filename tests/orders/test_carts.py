@@ -7,19 +7,8 @@ import pytest
 from shop.db.database import fetch_rows
 from tests.concurrency import repeat_concurrently
 from tests.factories import create_sku
-from tests.shopper import InProcessShopper
 
 pytestmark = pytest.mark.usefixtures("verified")
-
-
-@pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
-@pytest.fixture
-def cart(shopper):
-    return shopper.post("carts").body["id"]
 
 
 def test_a_cart_shows_current_prices_and_totals(shopper, cart):

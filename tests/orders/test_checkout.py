@@ -15,14 +15,8 @@ from tests.concurrency import eventually
 from tests.engine_driver import run_checkout_timers, run_payment_timers, run_until_idle
 from tests.factories import create_sku
 from tests.orders.queries import assert_stock_adds_up, count_charges, payment_of, reservation_of, stock_of
-from tests.shopper import InProcessShopper
 
 pytestmark = pytest.mark.usefixtures("verified")
-
-
-@pytest.fixture
-def shopper():
-    return InProcessShopper()
 
 
 def test_a_paid_order_is_confirmed_and_its_stock_is_sold(shopper):

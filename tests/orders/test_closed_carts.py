@@ -19,11 +19,6 @@ pytestmark = pytest.mark.usefixtures("verified")
 TABS = 12
 
 
-@pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
 def fill_cart(shopper: InProcessShopper, *skus: str) -> str:
     """Create a cart with one unit of each SKU."""
     cart = shopper.post("carts").body["id"]

@@ -9,17 +9,6 @@ from contexts.orders.service import orders
 from shop.db.database import execute, fetch_rows
 from tests.factories import create_sku
 from tests.orders.queries import payment_of, stock_of
-from tests.shopper import InProcessShopper
-
-
-@pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
-@pytest.fixture
-def cart(shopper):
-    return shopper.post("carts").body["id"]
 
 
 @pytest.fixture

@@ -54,11 +54,6 @@ class InterruptedPayments(LocalPayments):
 
 
 @pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
-@pytest.fixture
 def interrupt():
     """Return a function: `interrupt(action)` runs it on the order before the reply to its next authorize (or capture)."""
     services.configure({"payments": "tests.orders.test_interleavings.InterruptedPayments"}, "local")

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.usefixtures("verified")
 
 
 @pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
-@pytest.fixture
 def mail_server(settings):
     server = FakeMailServer()
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port

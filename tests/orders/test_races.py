@@ -35,11 +35,6 @@ pytestmark = pytest.mark.usefixtures("verified")
 BUYERS = 50
 
 
-@pytest.fixture
-def shopper():
-    return InProcessShopper()
-
-
 def orders_of(email: str) -> list[tuple]:
     return fetch_rows("orders", "SELECT id, status, step FROM orders_order WHERE email = %s", [email])
 

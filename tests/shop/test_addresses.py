@@ -51,7 +51,7 @@ INVALID = {
     "a code that is reserved": ({"country": "UK"}, {("/country", "not_allowed")}),
     "a country in lower case": ({"country": "de"}, {("/country", "invalid_format")}),
     "a blank name": ({"name": " \u00a0"}, {("/name", "blank")}),
-    "a name that nobody sees": ({"name": "\u3164"}, {("/name", "invalid_character")}),
+    "a name of invisible characters": ({"name": "\u3164"}, {("/name", "invalid_character")}),
     "a line without a letter or digit": ({"line1": "-"}, {("/line1", "blank")}),
     "a control character": ({"line1": "1 Main\tStreet"}, {("/line1", "invalid_character")}),
     "a line break": ({"name": "Ada\nBuyer"}, {("/name", "invalid_character")}),

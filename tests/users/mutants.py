@@ -148,7 +148,7 @@ MUTANTS = (
     Mutant(
         name="clerk_disables_superuser",
         what="staff disable an account that may do more than they",
-        rule="Staff: nobody takes more than they have",
+        rule="Staff: staff remove no more than they have",
         module="contexts.users.service.staff",
         replace="""\
         _assert_holds_all(held, user.permissions)
@@ -162,7 +162,7 @@ MUTANTS = (
     Mutant(
         name="clerk_grants_everything",
         what="staff grant a permission that they do not have",
-        rule="Staff: nobody grants more than they have",
+        rule="Staff: staff grant no more than they have",
         module="contexts.users.service.staff",
         replace="""\
     _assert_holds_changes(held, {*user.permissions} ^ {*permissions})
@@ -181,7 +181,7 @@ MUTANTS = (
     ),
     Mutant(
         name="last_superuser_is_disabled",
-        what="two superusers disable each other at once, and nobody is left",
+        what="two superusers disable each other at once, and none is left",
         rule="Staff: one active account keeps all permissions",
         module="contexts.users.service.staff",
         replace="""\

@@ -8,7 +8,7 @@ from contexts.payments.service import operations, persistence, processing
 from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, VOIDABLE_STATUSES
 from shop.audit import audit
 from shop.db.database import transaction
-from shop.errors import Conflict, NotFound
+from shop.errors import Conflict
 from shop.http import idempotency
 from shop.http.idempotency import Key
 
@@ -35,7 +35,7 @@ def capture(*, payment_id: UUID, actor: str, key: Key | None = None) -> Payment:
     if not _is_repeat(key):
         _record(payment_id, "capture", actor, key)
         recapture(payment_id)
-    row = _get(payment_id)
+    row = persistence.get_payment(payment_id)
     if row.status == PaymentStatus.CAPTURE_REFUSED:
         raise CaptureRefused(reason=row.reason)
     if row.status not in CAPTURE_STARTED_STATUSES:
@@ -56,20 +56,13 @@ def void(*, payment_id: UUID, actor: str, key: Key | None = None) -> Payment:
 
     Raises NotFound, NotVoidable, IdempotencyKeyReused.
     """
-    row = _get(payment_id)
+    row = persistence.get_payment(payment_id)
     if not _is_repeat(key):
         if row.status not in VOIDABLE_STATUSES:
             raise NotVoidable(present=row.status)
         _record(payment_id, "void", actor, key)
         operations.cancel(row.order_id, report_by=processing.ReportBy.EVENT)
-    return _get(payment_id)
-
-
-def _get(payment_id: UUID) -> Payment:
-    row = persistence.find_payment(payment_id)
-    if row is None:
-        raise NotFound
-    return row
+    return persistence.get_payment(payment_id)
 
 
 def _is_repeat(key: Key | None) -> bool:
@@ -78,7 +71,7 @@ def _is_repeat(key: Key | None) -> bool:
 
 def _record(payment_id: UUID, action: str, actor: str, key: Key | None) -> None:
     """Write the audit entry and the key of a request, before it calls the provider."""
-    _get(payment_id)
+    persistence.get_payment(payment_id)
     with transaction(ALIAS):
         if key:
             idempotency.record(ALIAS, key, resource=payment_id)

@@ -26,6 +26,7 @@ from shop.db.database import (
     transaction,
 )
 from shop.db.leases import LEASE_DURATION, backoff
+from shop.errors import NotFound
 from shop.messaging.outbox import publish
 from shop.money import Money
 
@@ -145,6 +146,14 @@ def insert_payment(row: Payment) -> bool:
 def find_payment(payment_id: UUID) -> Payment | None:
     """Return the current row of a payment."""
     return Payment.objects.filter(id=payment_id).first()
+
+
+def get_payment(payment_id: UUID) -> Payment:
+    """Return the current row of a payment. Raises NotFound."""
+    row = find_payment(payment_id)
+    if row is None:
+        raise NotFound
+    return row
 
 
 def find_payment_of_order(order_id: UUID) -> Payment | None:

@@ -124,16 +124,13 @@ def _find_refusal(payment_id: UUID, amount: Money | None) -> DomainError:
 
 def get_with_refunds(payment_id: UUID) -> tuple[Payment, list[Refund]]:
     """Return a payment and its refunds. Raises NotFound."""
-    row = persistence.find_payment(payment_id)
-    if row is None:
-        raise NotFound
+    row = persistence.get_payment(payment_id)
     return row, list(row.refunds.order_by("id"))
 
 
 def sync_now(*, payment_id: UUID, actor: str) -> None:
     """Synchronize a payment with its provider on request of staff. Raises NotFound."""
-    if persistence.find_payment(payment_id) is None:
-        raise NotFound
+    persistence.get_payment(payment_id)
     with transaction(ALIAS):
         audit(ALIAS, actor=actor, action="look at the provider", object_type="payment", object_id=payment_id)
     processing.sync_payment(payment_id)

@@ -13,7 +13,7 @@ from contexts.payments.service.changes import Changes, LedgerMovement, Transitio
 from shop.audit import audit
 from shop.db import leases
 from shop.db.database import NoRowChanged, transaction
-from shop.errors import Conflict, Invalid, NotFound, Unavailable
+from shop.errors import Conflict, Invalid, Unavailable
 from shop.ids import uuid7
 from shop.money import Money
 
@@ -46,7 +46,7 @@ def retry(*, payment_id: UUID, actor: str) -> Payment:
         audit(ALIAS, actor=actor, action="retry", object_type="payment", object_id=payment_id)
     processing.sync_payment(payment_id)
     retry_refund(payment_id)
-    return _get(payment_id)
+    return persistence.get_payment(payment_id)
 
 
 def retry_refund(payment_id: UUID) -> None:
@@ -146,15 +146,8 @@ def _decide(
         raise PaymentChanged from None
 
 
-def _get(payment_id: UUID) -> Payment:
-    row = persistence.find_payment(payment_id)
-    if row is None:
-        raise NotFound
-    return row
-
-
 def _get_open(payment_id: UUID) -> Payment:
-    row = _get(payment_id)
+    row = persistence.get_payment(payment_id)
     if not row.attention:
         raise NoDecisionNeeded
     return row

@@ -8,7 +8,7 @@ import { ADDRESS, PASSWORD, PAYMENT, SITE, TOO_MANY, need, newEmail, newKey } fr
 type ItemConflict = CartItemDetailPutErrors[409];
 // Does not compile unless the codes of this status are known, all of them.
 const EXPLANATIONS: Record<NonNullable<ItemConflict["code"]>, string> = {
-  "inventory.out_of_stock": "There are not so many.",
+  "inventory.out_of_stock": "Not enough units are available.",
   "orders.cart_closed": "The cart was ordered.",
   "orders.cart_full": "The cart is full.",
   "orders.currency_mismatch": "Its price is in another currency.",
@@ -28,7 +28,7 @@ const cart = need(await shop.cartListPost(), "create a cart");
 const path = { cart_id: cart.id, sku };
 const refused = await shop.cartItemDetailPut({ path, body: { quantity: TOO_MANY } });
 assert.equal(refused.response?.status, 409);
-assert.equal(EXPLANATIONS[(refused.error as ItemConflict).code], "There are not so many.");
+assert.equal(EXPLANATIONS[(refused.error as ItemConflict).code], "Not enough units are available.");
 need(await shop.cartItemDetailPut({ path, body: { quantity: 1 } }), "fill the cart");
 
 const placed = need(

@@ -8,7 +8,7 @@ type ItemConflict =
   paths["/api/v1/carts/{cart_id}/items/{sku}"]["put"]["responses"]["409"]["content"]["application/problem+json"];
 // Does not compile unless the codes of this status are known, all of them.
 const EXPLANATIONS: Record<ItemConflict["code"], string> = {
-  "inventory.out_of_stock": "There are not so many.",
+  "inventory.out_of_stock": "Not enough units are available.",
   "orders.cart_closed": "The cart was ordered.",
   "orders.cart_full": "The cart is full.",
   "orders.currency_mismatch": "Its price is in another currency.",
@@ -29,7 +29,7 @@ const cart = need(await customer.POST("/api/v1/carts", {}), "create a cart");
 const path = { cart_id: cart.id, sku };
 const refused = await customer.PUT("/api/v1/carts/{cart_id}/items/{sku}", { params: { path }, body: { quantity: TOO_MANY } });
 assert.equal(refused.response.status, 409);
-assert.equal(EXPLANATIONS[(refused.error as ItemConflict).code], "There are not so many.");
+assert.equal(EXPLANATIONS[(refused.error as ItemConflict).code], "Not enough units are available.");
 const filled = await customer.PUT("/api/v1/carts/{cart_id}/items/{sku}", { params: { path }, body: { quantity: 1 } });
 const total = need(filled, "fill the cart").totals.total;
 

@@ -6,7 +6,7 @@ import { ADDRESS, PASSWORD, PAYMENT, TOO_MANY, newEmail, newKey } from "./inputs
 type ItemConflict = shop.cartItemDetailPutResponse409["data"];
 // Does not compile unless the codes of this status are known, all of them.
 const EXPLANATIONS: Record<NonNullable<ItemConflict["code"]>, string> = {
-  "inventory.out_of_stock": "There are not so many.",
+  "inventory.out_of_stock": "Not enough units are available.",
   "orders.cart_closed": "The cart was ordered.",
   "orders.cart_full": "The cart is full.",
   "orders.currency_mismatch": "Its price is in another currency.",
@@ -27,7 +27,7 @@ const cart = await shop.cartListPost({ headers: bearer });
 assert.ok(cart.status === 201);
 const refused = await shop.cartItemDetailPut(cart.data.id, sku, { quantity: TOO_MANY }, { headers: bearer });
 assert.ok(refused.status === 409);
-assert.equal(EXPLANATIONS[refused.data.code], "There are not so many.");
+assert.equal(EXPLANATIONS[refused.data.code], "Not enough units are available.");
 assert.equal((await shop.cartItemDetailPut(cart.data.id, sku, { quantity: 1 }, { headers: bearer })).status, 200);
 
 const placed = await shop.orderListPost(

@@ -18,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--noinput", "--no-input", action="store_false",
             dest="interactive",
-            help=f"ask for nothing; the password is {PASSWORD_VARIABLE}, without which nobody can sign in yet",
+            help=f"do not ask; without {PASSWORD_VARIABLE} the account has no password and cannot sign in yet",
         )  # fmt: skip
         parser.add_argument("--database", default="users", choices=["users"], help="always users")
 
