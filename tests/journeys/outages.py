@@ -39,7 +39,7 @@ COLUMNS = {
         "place an order as a guest", "orders", "confirmed", 201, ("inventory", "inventory", "payments", "payments")
     ),
     "order_of_customer": Column(
-        "place an order as a customer, without an email address in the request", "orders", "confirmed", 201,
+        "place an order as a customer, without an e-mail address in the request", "orders", "confirmed", 201,
         ("users", "inventory", "inventory", "payments", "payments"),
     ),
     "pay": Column("approve a payment on the provider's page", "payments", "paid; the order is confirmed by an event", 200),
@@ -104,7 +104,7 @@ PAGE = """\
 Each context runs in a process of its own, and one of them is unavailable: this page lists how requests are answered
 meanwhile. `python -m tests.journeys.outages` generates it from the table that `tests/journeys/test_outages.py` tests, cell by
 cell. In parentheses is the maximum time that the outage may add. After the outage, a retry with the same idempotency key
-succeeds as if nothing had happened: each key has exactly one order with one confirmation email, and stock and payments
+succeeds as if nothing had happened: each key has exactly one order with one confirmation e-mail, and stock and payments
 are correct.
 
 Actions:

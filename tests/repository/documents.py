@@ -44,6 +44,25 @@ def find_missing_paths(document: Path, root: Path = ROOT) -> list[str]:
     return [path for path in paths if not any(root.glob(re.sub(r"<[^>]*>", "*", path)))]
 
 
+def list_folders(root: Path = ROOT) -> list[str]:
+    """Return the folders of the tree that hold code or documents: those at the root, and one level below them."""
+    files = [path.relative_to(root).parts for name in FOLDERS for path in (root / name).rglob("*.*") if path.is_file()]
+    parents = {"/".join(parts[:depth]) for parts in files for depth in (1, 2) if len(parts) > depth}
+    return sorted(folder for folder in parents if "__pycache__" not in folder)
+
+
+def find_unlisted_folders(document: Path, root: Path = ROOT) -> list[str]:
+    """Return the folders that the tables of a document do not list. A folder with listed subfolders needs no row.
+
+    `<context>` stands for the name of each context.
+    """
+    first_cells = re.findall(r"^\|([^|]+)\|", document.read_text(), re.MULTILINE)
+    contexts = [path.name for path in (root / "contexts").glob("[a-z]*") if path.is_dir()]
+    spans = {span for cell in first_cells for span in _CODE.findall(cell)}
+    listed = {span.replace("<context>", context) for span in spans for context in contexts}
+    return [folder for folder in list_folders(root) if not any(f"{one}/".startswith(f"{folder}/") for one in listed)]
+
+
 def find_wrong_titles(folder: Path) -> list[str]:
     """Return the decision records whose first line is not `# N. title` with the number of the file, counted from 1."""
     files = sorted(folder.glob("*.md"))

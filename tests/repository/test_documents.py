@@ -10,6 +10,7 @@ from tests.repository.documents import (
     ROOT,
     find_broken_links,
     find_missing_paths,
+    find_unlisted_folders,
     find_wrong_titles,
     list_anchors,
     list_documents,
@@ -42,13 +43,28 @@ def test_links_and_paths_of_a_document_exist(document):
     assert find_missing_paths(document) == []
 
 
+def test_the_index_lists_every_folder():
+    assert find_unlisted_folders(ROOT / "docs" / "development" / "index.md") == []
+
+
 def test_every_decision_has_a_numbered_title():
     assert find_wrong_titles(ROOT / "docs" / "adr") == []
 
 
+def test_a_folder_that_the_index_lacks_is_found(tmp_path):
+    for name in ("shop/db", "shop/calls", "contexts/orders", "tests/orders", "tests/fuzz", "bench"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "module.py").touch()
+    page = tmp_path / "index.md"
+    page.write_text(
+        "| `shop/db` | leases |\n| `contexts/orders` | carts |\n| `tests/<context>` | like `tests/fuzz` |\n"
+    )
+    assert find_unlisted_folders(page, tmp_path) == ["bench", "shop/calls", "tests/fuzz"]
+
+
 @pytest.fixture
 def tree(tmp_path):
-    """A tree with one module and two documents."""
+    """Create a tree with one module and two documents."""
     for name in ("docs", "shop/db"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "shop" / "db" / "leases.py").touch()

@@ -1,4 +1,4 @@
-"""`make help` lists every target, `make test` begins with `make lint`, and documents name targets that exist."""
+"""`make help` lists every target, `make test` begins with `make lint`, and documents describe targets that exist."""
 
 import re
 import shutil
@@ -8,7 +8,9 @@ import pytest
 from tests.repository.makefile import ROOT, commands, copy_with, make, targets
 
 LINT = ["ruff check", "ruff format --check", "lint-imports", "python -m tests.architecture.vocabulary", "mypy"]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", ".github/PULL_REQUEST_TEMPLATE.md"]
+GUIDES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("**/*.md"))]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", ".github/PULL_REQUEST_TEMPLATE.md", *GUIDES]
+INDEX = ROOT / "docs" / "development" / "index.md"
 
 
 def listed(folder=ROOT):
@@ -22,6 +24,21 @@ def test_help_lists_every_target():
 def test_a_target_without_a_help_text_is_found(tmp_path):
     copy = copy_with(tmp_path, "\nplanted:\n\t@true\n")
     assert targets(copy) - listed(copy) == {"planted"}
+
+
+def described(text):
+    """Return the table of targets in a document, in the format of `make help`."""
+    return re.findall(r"^\| `make ([a-z-]+)` \| (.+) \|$", text, re.MULTILINE)
+
+
+def test_the_index_describes_every_target_as_help_does():
+    assert described(INDEX.read_text()) == re.findall(r"^  make ([a-z-]+) +(.+)$", make("help"), re.MULTILINE)
+
+
+def test_a_target_that_the_index_lacks_or_describes_otherwise_is_found():
+    text = INDEX.read_text()
+    assert described(text.replace("| `make types` |", "| `make typos` |")) != described(text)
+    assert described(text.replace("check types with mypy", "check types")) != described(text)
 
 
 def test_help_is_the_default():
