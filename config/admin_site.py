@@ -157,9 +157,9 @@ class Site(admin.AdminSite):
             elif not parking.replay_for_staff(context, [parked], actor=actor):
                 raise parking.NotParked
         except parking.NotParked:
-            messages.error(request, "This event is not parked any more, or is too old to be replayed.")
+            messages.error(request, "This event is no longer parked, or is too old to be replayed.")
         else:
-            messages.success(request, "The event is discarded." if reason else "The event is handled again.")
+            messages.success(request, "The event was discarded." if reason else "The event will be processed again.")
 
 
 class StaffMiddleware:

@@ -80,7 +80,9 @@ def check_conflicting_broker_variables(**_: Any) -> list[Error]:
 def check_tls_proxy(**_: Any) -> list[Error]:
     """Check that a site with https trusts a proxy: the server speaks http, and only the proxy reports https."""
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
-        message = "SITE_URL is https, but TRUSTED_PROXIES is empty: it has to name the proxy that ends TLS"
+        message = (
+            "SITE_URL is https, but TRUSTED_PROXIES is empty: set it to the address of the proxy that terminates TLS"
+        )
         return [Error(message, id="config.E004")]
     return []
 

@@ -108,7 +108,7 @@ def get_error_class(code: str) -> type[DomainError]:
 class Invalid(DomainError):
     """The request is not valid."""
 
-    remedy: ClassVar[str] = "Correct the request; `errors` says where. The same request will be refused again."
+    remedy: ClassVar[str] = "Correct the request; `errors` lists the faults. The same request will be refused again."
 
 
 class Unauthenticated(DomainError):
@@ -128,7 +128,7 @@ class Forbidden(DomainError):
 class NotFound(DomainError):
     """The requested resource does not exist."""
 
-    remedy: ClassVar[str] = "Check the id or the path. A resource of another customer does not exist for you."
+    remedy: ClassVar[str] = "Check the id or the path. A resource of another customer is reported as missing, too."
     status: ClassVar[int] = 404
 
 
@@ -151,7 +151,9 @@ class PreconditionFailed(DomainError):
 class Unprocessable(DomainError):
     """The request is well-formed but cannot be processed."""
 
-    remedy: ClassVar[str] = "Correct the request: it can be read, but what it names does not allow it."
+    remedy: ClassVar[str] = (
+        "Correct the request: it is well-formed, but an object that it names is missing or does not allow it."
+    )
     status: ClassVar[int] = 422
 
 

@@ -1,4 +1,4 @@
-"""How the web server receives and handles requests (shop/request_buffer.py)."""
+"""The web server: its threads, and the limits of a request body (see shop/request_buffer.py)."""
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -19,9 +19,9 @@ def read_thread_count(name: str, default: int) -> int:
 WEB_THREADS: int = read_setting("WEB_THREADS", read_thread_count, 4)
 # Threads that handle calls from the processes of other contexts.
 INTERNAL_THREADS: int = read_setting("INTERNAL_THREADS", read_thread_count, 4)
-# How long the whole body of a request may take to arrive; then the answer is 408.
+# How long the whole body of a request may take to arrive; after that the response is 408.
 BODY_TIMEOUT_SECONDS: float = read_positive_number("BODY_TIMEOUT_SECONDS", 10)
-# The largest body of a request; larger ones are answered with 413.
+# The largest body of a request in bytes; the response to a larger one is 413.
 MAX_BODY_BYTES: int = read_setting("MAX_BODY_BYTES", env.int, 1_000_000)
 if MAX_BODY_BYTES < 1:
     raise ImproperlyConfigured(f"MAX_BODY_BYTES is {MAX_BODY_BYTES}; it has to be above 0")

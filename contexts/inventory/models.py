@@ -164,7 +164,7 @@ class StockMovement(models.Model):
 
 
 class CatalogueVersion(models.Model):
-    """Version of the catalogue: the sum over all shards. Triggers raise it when a category, product or variant changes.
+    """Version of the catalogue: the sum over all shards. Triggers increment it when a category, product or variant changes.
 
     It is sharded by database connection, so that two concurrent changes rarely wait for each other.
     """

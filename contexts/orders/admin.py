@@ -58,14 +58,14 @@ def _describe_order(order: Order) -> tuple[object, ...]:
 
 
 def _sum_up_orders(selected: Sequence[Order]) -> list[str]:
-    """Return the number of orders that are cancelled, their total, and the number of those that cannot be."""
+    """Return the number of orders that will be cancelled, their total, and the number of those that cannot be."""
     cancellable = [order for order in selected if order.status in Order.CANCELLABLE_STATUSES]
-    lines = [f"{len(cancellable)} of {len(selected)} orders are cancelled."]
+    lines = [f"{len(cancellable)} of {len(selected)} orders will be cancelled."]
     for currency in sorted({order.currency for order in cancellable}):
         total = sum(order.total for order in cancellable if order.currency == currency)
         lines.append(f"Their total is {Money(total, currency)}.")
     if len(cancellable) < len(selected):
-        lines.append(f"{len(selected) - len(cancellable)} cannot be cancelled any more and stay as they are.")
+        lines.append(f"{len(selected) - len(cancellable)} can no longer be cancelled and will not change.")
     return lines
 
 

@@ -95,14 +95,14 @@ def _describe_payment(row: Payment) -> tuple[object, ...]:
 
 
 def _sum_up_refunds(selected: Sequence[Payment]) -> list[str]:
-    """Return the number of payments that are refunded, the sum by currency, and the number of those that cannot be."""
+    """Return the number of payments that will be refunded, the sum by currency, and the number of those that cannot be."""
     refundable = [row for row in selected if row.status == PaymentStatus.CAPTURED and _get_refundable(row)]
-    lines = [f"{len(refundable)} of {len(selected)} payments are refunded."]
+    lines = [f"{len(refundable)} of {len(selected)} payments will be refunded."]
     for currency in sorted({row.currency for row in refundable}):
         total = sum(_get_refundable(row) for row in refundable if row.currency == currency)
-        lines.append(f"{Money(total, currency)} is paid back.")
+        lines.append(f"{Money(total, currency)} will be refunded.")
     if len(refundable) < len(selected):
-        lines.append(f"{len(selected) - len(refundable)} cannot be refunded and stay as they are.")
+        lines.append(f"{len(selected) - len(refundable)} cannot be refunded and will not change.")
     return lines
 
 
@@ -113,7 +113,7 @@ def _sum_up_refunds(selected: Sequence[Payment]) -> list[str]:
     atomic=False,
     permissions=("refund",),
     confirmation=Confirmation(
-        question="Refund these payments in full? The orders stay as they are: cancel an order to release its stock, too.",
+        question="Refund these payments in full? The orders do not change: to release the stock, too, cancel an order.",
         columns=("Order", "Status", "Captured", "Refunded", "To refund now"),
         describe=_describe_payment,
         sum_up=_sum_up_refunds,

@@ -22,7 +22,7 @@ class TimelineEntry(NamedTuple):
 
 
 def describe_order(order_id: str, request_log: Iterable[Entry] = ()) -> list[str]:
-    """Describe an order in lines: first its history, then its current rows. Empty if no database knows the order."""
+    """Describe an order in lines: first its history, then its current rows. Empty if no database has the order."""
     entries = [
         *_read_orders(order_id),
         *_read_inventory(order_id),

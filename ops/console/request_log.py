@@ -1,6 +1,6 @@
 """Log every request of the buyers of a soak test and every response to it, one JSON line each, in order of time.
 
-Only the buyers write it, so it contains only what the shop answered. Injected faults are logged too, for the reader.
+Only the buyers write it, so it has the responses as clients received them. Injected faults are logged too, to explain them.
 """
 
 import json

@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_demo(
     *, orders: int, url: str | None, clients: int, seed: int, out: Output | None = None, err: Output | None = None
 ) -> int:
-    """Place orders and print the outcomes. Returns the exit status: 1 if the shop is unavailable or misbehaved."""
+    """Place orders and print the outcomes. Returns the exit status: 1 after an outage or an unexpected outcome."""
     out, err = out or sys.stdout, err or sys.stderr
     try:
         options = DemoOptions(orders, find_site_url(url), clients, seed)
@@ -265,7 +265,7 @@ def await_outcome(reader: Customer, placed: PlacedOrder, deadline: float) -> str
 
 @contextmanager
 def show_progress(total: int, out: Output) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal; elsewhere a line for each tenth, without control codes. Yields what counts one more."""
+    """Show a bar on a terminal, elsewhere a line for each tenth. Yields a function that counts one order."""
     done, is_terminal = 0, out.isatty()
 
     def step() -> None:
@@ -292,7 +292,7 @@ def print_report(result: DemoResult, url: str, out: Output) -> None:
         lines.append(f"  {count:>6}  {outcome:<14} {scenario}")
     if result.rate_limited:
         lines.append(
-            f"  {result.rate_limited:>6}  refused by a rate limit; RATE_LIMITS=false switches the limits of a shop off"
+            f"  {result.rate_limited:>6}  refused by a rate limit; RATE_LIMITS=false switches off the rate limits of a shop"
         )
     if result.placed and result.seconds:
         times = sorted(placed.seconds * 1000 for placed in result.placed)

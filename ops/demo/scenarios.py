@@ -154,4 +154,4 @@ SCENARIOS = (
     Scenario("provider slow", order_as_guest, "tok_timeout_then_ok"),
     Scenario("more than in stock", order_more_than_stock, expected_outcomes=_outcomes()),
     *[Scenario("cancelled by the customer", order_and_cancel, expected_outcomes=_outcomes("cancelled"))] * 2,
-)  # of twenty customers
+)  # the orders of twenty customers

@@ -59,7 +59,7 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
         up.announce_ready(port, prepared)
         pid, status = os.wait()
         commands = [process.args for process in running if process.pid == pid]
-        print(f"A process has exited, so the others are stopped: {commands}", file=sys.stderr)
+        print(f"This process exited, so the others are stopped: {commands}", file=sys.stderr)
         return os.waitstatus_to_exitcode(status) or 1
     finally:
         for process in reversed(running):

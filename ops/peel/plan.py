@@ -95,7 +95,7 @@ def _find_server_problems(server: str, database: Database, required_slots: int) 
     if wal_level != "logical":
         yield f"wal_level of {server} is {wal_level}: set it to logical and restart the server"
     if not is_superuser:
-        yield f"The administrator of {server} is not a superuser"
+        yield f"The user for {server} is not a superuser: use one in its address"
     names = ("replication slots", "WAL senders", "logical replication workers")
     for name, free in zip(names, database.rows(_FREE_SLOTS_SQL)[0], strict=True):
         required = 2 if "workers" in name else required_slots
@@ -112,7 +112,7 @@ def _measure_clock_offset(database: Database) -> float:
 
 def _find_new_database_problems(move: Move) -> Iterator[str]:
     if move.new.read_identity() == move.old.read_identity():
-        yield "--to names the database that the context uses already"
+        yield "--to is the database that the context already uses: name another one"
         return
     foreign = "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tableowner <> %s"
     if move.new.has_rows(foreign, move.new.location.user):
@@ -121,14 +121,14 @@ def _find_new_database_problems(move: Move) -> Iterator[str]:
 
 def _find_table_problems(move: Move) -> Iterator[str]:
     for (table,) in move.old.rows(_TABLES_WITHOUT_KEY_SQL):
-        yield f"{table} has no primary key, so that changes of its rows cannot be replicated"
+        yield f"{table} has no primary key, so changes of its rows cannot be replicated: add one"
     executor = MigrationExecutor(connections[move.context])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         yield f"{move.context} has unapplied migrations: run `manage.py migrate` first"
 
 
 def describe_plan(move: Move) -> str:
-    """Describe the move: what moves, which calls and events cross, how often, and what each call will cost more."""
+    """Describe the move: what moves, which calls and events cross, how often, and how much longer each call will take."""
     sizes = move.old.rows(_TABLE_SIZES_SQL)
     [(undelivered, unhandled, parked)] = move.old.rows(_PENDING_MESSAGES_SQL)
     old, new = move.old.location, move.new.location

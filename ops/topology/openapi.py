@@ -1,4 +1,4 @@
-"""The OpenAPI document of the whole API, and what of a change would break its clients."""
+"""Build the OpenAPI document of the whole API, and find the changes that break its clients."""
 
 import json
 from typing import Any

@@ -178,7 +178,9 @@ class BulkActionsAdmin(ModelAdmin):
         if not is_allowed or job.actor != request.user.get_username():
             raise PermissionDenied
         if not batch.start_job(self.opts.app_label, job.id):
-            self.message_user(request, "This was confirmed before. It is not done a second time.", messages.INFO)
+            self.message_user(
+                request, "This action was already confirmed. It does not run a second time.", messages.INFO
+            )
             return HttpResponseRedirect(self._build_job_url(job.id))
         response = self._run_and_report(request, job.id, action)
         return response or HttpResponseRedirect(self._get_list_url())

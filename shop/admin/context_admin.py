@@ -102,7 +102,10 @@ class ContextAdmin(BulkActionsAdmin):
     def _show(
         self, fields: Iterable[Any], except_for: Collection[Any] = (), without: Collection[Any] = ()
     ) -> list[Any]:
-        """Return fields as they are shown: amounts as money, ids of other objects as links to their pages."""
+        """Return fields as they are shown: amounts as money, ids of other objects as links to their pages.
+
+        except_for: amounts that stay plain numbers, because they can be edited. without: fields to leave out.
+        """
         shown = set(self.amounts) - set(except_for)
         names = [f"{name}{LINK_SUFFIX}" if name in self.links else name for name in fields if name not in without]
         return [AmountColumn(name, self.currency_field) if name in shown else name for name in names]

@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class AlreadySaved(Conflict):
-    """This form was saved before. It was not saved a second time; the page shows the current values."""
+    """This form was already saved. Nothing was saved a second time; the page shows the current values."""
 
 
 def create_token() -> str:

@@ -89,7 +89,7 @@ def arm(text: str, *, seed: int = 0, record: str = "") -> list[FaultRule]:
         raise ImproperlyConfigured(str(error)) from None
     lock, dice = threading.Lock(), random.Random(f"{seed} {os.getpid()}")
 
-    def reached(point: str) -> None:
+    def handle_point(point: str) -> None:
         with lock:
             if record:
                 with open(record, "a") as file:
@@ -101,7 +101,7 @@ def arm(text: str, *, seed: int = 0, record: str = "") -> list[FaultRule]:
     connection_created.connect(_wrap_statements, dispatch_uid="chaos")
     for connection in connections.all(initialized_only=True):
         _wrap_statements(connection)
-    chaos.on_point_reached = reached
+    chaos.on_point_reached = handle_point
     return rules
 
 

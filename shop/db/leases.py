@@ -164,7 +164,7 @@ class _LeaseKeeper:
                 try:
                     self.renew(table, leases)
                     connections.close_all()
-                except Exception as error:  # a lease may expire, which fencing makes safe; the thread may not end
+                except Exception as error:  # a lease may expire, which fencing makes safe; the thread must not end
                     log.warning("leases_not_renewed", table=table.name, error=str(error))
 
     def renew(self, table: _LeasedTable, leases: dict[object, int]) -> None:

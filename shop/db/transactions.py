@@ -8,9 +8,8 @@ from shop.errors import InTransaction
 class _TransactionState(threading.local):
     def __init__(self) -> None:
         self.open_aliases: list[str] = []
-        self.joinable_alias: str | None = (
-            None  # whose transaction the kernel opened for a handler or idempotent request
-        )
+        # The alias on which the kernel opened a transaction that services join: for a handler or an idempotent request.
+        self.joinable_alias: str | None = None
 
 
 transaction_state = _TransactionState()

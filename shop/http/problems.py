@@ -52,19 +52,21 @@ class BadQuery(Invalid):
 class TooLarge(DomainError):
     """The request body is too large."""
 
-    remedy = "Send at most 1 MB. Divide a large request into several."
+    remedy = "Send less in one request: divide it into several. Unless the shop sets another limit, it is 1 MB."
     status = 413
 
 
 class RequestTimeout(DomainError):
     """The request body did not arrive in time."""
 
+    remedy = "Repeat the request, and send the whole body without pauses."
     status = 408
 
 
 class LengthRequired(DomainError):
     """A request body needs the header Content-Length."""
 
+    remedy = "Send `Content-Length`. A body in chunks (`Transfer-Encoding: chunked`) is not accepted."
     status = 411
 
 

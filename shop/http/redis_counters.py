@@ -1,7 +1,7 @@
 """Rate limit counters in Redis or Valkey, for shops with more limited requests than a database should count.
 
 A counter is a sorted set of the requests in the period, by time. One script counts a request for all its keys or for none;
-the server runs one script at a time. Its clock is the only one.
+the server runs one script at a time. Only the clock of the server is used.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -55,7 +55,7 @@ class Connection(NamedTuple):
     """A connection pool, and the script that counts."""
 
     client: redis.Redis
-    script: Callable[[list[str], list[str | int]], Any]  # the library does not type the answer of a script
+    script: Callable[[list[str], list[str | int]], Any]  # the library does not type the result of a script
 
 
 @lru_cache(maxsize=2)

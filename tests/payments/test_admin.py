@@ -72,7 +72,7 @@ def test_payment_is_found_by_its_order_and_shows_no_token(admin_client):
 def test_staff_refund_in_full_and_the_audit_records_who(admin_client):
     payment = authorize_and_capture()
     page = run_action(admin_client, payment, "refund_in_full")
-    assert "1 of 1 payments are refunded." in page.content.decode() and "20.00" in page.content.decode()
+    assert "1 of 1 payments will be refunded." in page.content.decode() and "20.00" in page.content.decode()
     assert get_payment(payment.order_id).status == "captured"
     assert "refund started" in confirm(admin_client, page)
     assert get_payment(payment.order_id).status == "refunded"
@@ -84,7 +84,7 @@ def test_staff_refund_in_full_and_the_audit_records_who(admin_client):
 def test_an_impossible_refund_is_reported_and_not_made(admin_client):
     payment = authorize()
     page = run_action(admin_client, payment, "refund_in_full")
-    assert "1 cannot be refunded and stay as they are." in page.content.decode()
+    assert "1 cannot be refunded and will not change." in page.content.decode()
     assert "cannot be refunded" in confirm(admin_client, page)
     assert read_provider_refunds(payment) == []
 
@@ -93,7 +93,7 @@ def test_a_full_refund_that_is_confirmed_twice_is_made_once(admin_client):
     payment = authorize_and_capture()
     page = run_action(admin_client, payment, "refund_in_full")
     confirm(admin_client, page)
-    assert "confirmed before" in confirm(admin_client, page)
+    assert "already confirmed" in confirm(admin_client, page)
     assert len(read_provider_refunds(payment)) == 1
 
 

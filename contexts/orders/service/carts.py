@@ -69,7 +69,7 @@ class Totals(msgspec.Struct, kw_only=True):
 class CartLine(msgspec.Struct, kw_only=True):
     """One SKU of a cart at its present price.
 
-    `unavailable`: it is no longer for sale. Its total is 0, and the cart can be ordered after it was removed.
+    `unavailable`: it is no longer for sale. Its total is 0, and the cart cannot be ordered until it is removed.
     """
 
     sku: str

@@ -19,7 +19,10 @@ UNION SELECT order_id FROM orders_orderline WHERE lower(sku) LIKE %s"""
 
 
 def search_orders(orders: QuerySet[Order], term: str) -> QuerySet[Order]:
-    """Return the orders that contain every word of the term, or the order or the orders of a customer with this id."""
+    """Return the orders that contain every word of the term.
+
+    A term that is an id finds the order with this id, or the orders of the customer with it.
+    """
     if found_id := parse_id(normalize_term(term)):
         return orders.filter(Q(id=found_id) | Q(user_id=found_id))
     for word in split_words(term):

@@ -138,11 +138,11 @@ class NoSuchIntent(NotFound):
 
 
 class NoActionNeeded(Conflict):
-    """This payment does not wait for an action of its customer."""
+    """This payment requires no action of its customer."""
 
 
 class MovementImpossible(Conflict):
-    """The sandbox cannot do this with a payment in its present state: {movement}."""
+    """The current state of the payment does not allow this movement: {movement}."""
 
     movement: str
 

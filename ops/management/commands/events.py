@@ -24,7 +24,7 @@ class Command(BaseCommand):
         replay.add_argument(
             "ids", nargs="*", type=parking.parse_id, help="ids as listed by `events parked` (default: all)"
         )
-        discard = verbs.add_parser("discard", help="skip a parked event for good")
+        discard = verbs.add_parser("discard", help="skip a parked event permanently")
         discard.add_argument("context", choices=hosted_contexts())
         discard.add_argument("id", type=parking.parse_id, help="id as listed by `events parked`")
         discard.add_argument("--reason", required=True, help="recorded in the audit log")

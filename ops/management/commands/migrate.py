@@ -25,8 +25,8 @@ def _try_lock(cursor: CursorWrapper) -> bool:
 def hold_migration_lock(alias: str) -> Iterator[None]:
     """Hold the lock that lets one process migrate a database at a time, since several containers may start at once.
 
-    A migration may run for any time, but keeps the lock_timeout, so that others do not queue up behind it. The lock is
-    polled: CREATE INDEX CONCURRENTLY waits for every running statement, also for one that waited for the lock.
+    A migration may take any time, but keeps the lock_timeout, so that other statements do not queue up behind it. The lock is
+    polled: CREATE INDEX CONCURRENTLY waits for every running statement, even for one that is itself waiting for this lock.
     """
     with connections[alias].cursor() as cursor:
         cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")

@@ -20,7 +20,7 @@ class Command(BaseCommand):
             "--at-rest",
             action="store_true",
             dest="is_idle",
-            help="the shop is idle and its engine has no work left: do not excuse unfinished work",
+            help="the shop is idle and its engine has no work left: report all unfinished work, whatever its age",
         )
         parser.add_argument(
             "--context",
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             "--grace",
             type=parse_seconds,
             default=GRACE_SECONDS,
-            help="seconds for which unfinished work is excused (default: %(default)g)",
+            help="grace period in seconds: younger unfinished work is not reported (default: %(default)g)",
         )
         parser.add_argument("--list", action="store_true", help="print the table of invariants in docs/invariants.md")
         parser.add_argument("--json", action="store_true", help="print the report as one JSON document")

@@ -1,4 +1,4 @@
-"""Celery beat without a schedule file, which does not wait for a broker that is unavailable or full."""
+"""A scheduler of Celery beat that needs no schedule file and does not wait for a broker that is unavailable or full."""
 
 from typing import Any
 

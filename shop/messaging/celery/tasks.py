@@ -1,4 +1,4 @@
-"""Celery tasks of the workers. A message may arrive twice, late or never; that only changes when things happen."""
+"""Celery tasks of the workers. A message may arrive twice, late or never: this affects when work is done, not whether."""
 
 from collections.abc import Callable
 from functools import partial
@@ -51,7 +51,7 @@ def wake_handlers(context: str) -> None:
 
 @task("satsuma.timers")
 def run_timers(context: str, names: list[str]) -> None:
-    """Run timers that beat found due. A timer claims its work in the database, so two beats do no harm."""
+    """Run timers that Celery beat found due. A timer claims its work in the database, so two beat processes do no harm."""
     WorkerState.watchdog.record_message(context)
     for name in names:
         WorkerState.engine.run_timer_now(name)
@@ -92,7 +92,7 @@ def _acknowledge(publisher: str, subscriber: str, acknowledgement: broker.Acknow
 
 
 def _is_authentic(task: str, sender: str, receiver: str, body: str, signature: str) -> bool:
-    """Check the signature of a message. An invalid one means different keys or a stranger with access to the broker."""
+    """Check the signature of a message. An invalid one means different keys or an intruder at the broker."""
     if not has_valid_signature(signature, sender, task, receiver, body):
         log.error("message_refused", task=task, sender=sender, receiver=receiver)
         return False

@@ -237,7 +237,7 @@ def test_staff_replay_a_refused_delivery_in_the_admin(parked, in_one_process):
     decide(parked, "replay")
     deliver(parked)
     assert recorded_effects(parked) == ["second", "third", "newer"]
-    assert "not parked any more" in decide(parked, "replay")
+    assert "no longer parked" in decide(parked, "replay")
 
 
 def test_staff_discard_a_refused_delivery_for_a_reason(parked, in_one_process):

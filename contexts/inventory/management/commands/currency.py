@@ -26,18 +26,22 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
         what.add_argument(
-            "--check", action="store_true", help="exit with 1 if there are any; a database that is down is a warning"
+            "--check",
+            action="store_true",
+            help="exit with status 1 if there are any; only warn if the database is unavailable",
         )
         what.add_argument(
             "--convert", type=parse_rate, metavar="RATE", dest="rate",
-            help="convert them; RATE is in units of CURRENCY for one unit of their currency",
+            help="convert these prices; RATE is in units of CURRENCY for one unit of their currency",
         )  # fmt: skip
         what.add_argument(
             "--empty", action="store_true",
             help="delete them with their variants, products and categories. A variant that was sold or restocked is kept, "
             "off sale and without a price.",
         )  # fmt: skip
-        parser.add_argument("--from", dest="source", metavar="CODE", help="their currency, if there are several")
+        parser.add_argument(
+            "--from", dest="source", metavar="CODE", help="currency of the prices, if they are in several"
+        )
         parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
 
     def handle(

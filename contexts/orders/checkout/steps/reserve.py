@@ -27,7 +27,7 @@ def on_refused(order: Order, refusal: DomainError, undo_step: str) -> None:
 
 
 def undo(order: Order, next_step: str) -> Pause | None:
-    """Release the stock. The table undoes the payment first, so that no customer pays for stock that is sold again."""
+    """Release the stock. By the table in runner.py the payment is undone first: no customer pays for stock sold again."""
     inventory.release(order_id=order.id)
     order.step = next_step
     return None

@@ -22,4 +22,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         for last_id, count in order_payments.refresh_all(after=options["after"]):
-            self.stdout.write(f"{last_id}  {count} orders with news")
+            self.stdout.write(f"{last_id}  {count} orders updated")

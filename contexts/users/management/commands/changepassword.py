@@ -19,7 +19,7 @@ class Command(BaseCommand):
             "--no-input",
             action="store_false",
             dest="interactive",
-            help=f"ask for nothing; the password is {PASSWORD_VARIABLE}",
+            help=f"do not ask; read the password from {PASSWORD_VARIABLE}",
         )
         parser.add_argument("--database", default="users", choices=["users"], help="always users")
 

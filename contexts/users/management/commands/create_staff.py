@@ -13,7 +13,7 @@ ACTOR = staff.as_operator("create_staff")
 
 
 class Command(BaseCommand):
-    help = "Create a staff account, or change an existing account as the options say. It can be run repeatedly."
+    help = "Create a staff account, or change an existing account as the options specify. It can be run repeatedly."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", required=True)
@@ -34,7 +34,7 @@ class Command(BaseCommand):
     ) -> None:
         names = None if permissions is None else [name.strip() for name in permissions.split(",") if name.strip()]
         if names == []:
-            raise CommandError("--permissions is empty. Permissions are taken away in the admin.")
+            raise CommandError("--permissions is empty. Remove permissions in the admin.")
         account = staff.find_account(email)
         if account and if_missing:
             self.stdout.write(f"{email} has an account; nothing changed.")

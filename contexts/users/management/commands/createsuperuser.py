@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Create an account with all permissions. An account that exists is not changed: use create_staff for it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--email", help="default: DJANGO_SUPERUSER_EMAIL, else it is asked for")
+        parser.add_argument("--email", help="default: DJANGO_SUPERUSER_EMAIL; without it, the command asks")
         parser.add_argument("--full_name", "--full-name", help="default: DJANGO_SUPERUSER_FULL_NAME, else Staff")
         parser.add_argument(
             "--noinput", "--no-input", action="store_false",
