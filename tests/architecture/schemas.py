@@ -56,12 +56,12 @@ def method_schemas(method: Method) -> dict[str, Any]:
     return type_schemas(method.arguments_decoder.type, "arguments") | type_schemas(answer, "answer")
 
 
-def type_schemas(cls: type, called: str) -> dict[str, Any]:
-    """Return a type and the types of its fields: each field's schema, and the fields without a default."""
+def type_schemas(cls: type, root_name: str) -> dict[str, Any]:
+    """Return a type, named `root_name`, and the types of its fields: the schema of each field, and the required fields."""
     definitions = msgspec.json.schema(cls)["$defs"]
     enums = {f"#/$defs/{name}": shape["enum"] for name, shape in definitions.items() if "enum" in shape}
     return {
-        called if name == cls.__name__ else name: {
+        root_name if name == cls.__name__ else name: {
             "fields": {field: normalize_schema(one, enums) for field, one in sorted(shape["properties"].items())},
             "required": sorted(shape.get("required", [])),
         }
@@ -105,7 +105,7 @@ def merge_files(files: Files) -> Schemas:
 
 
 def find_breaking_changes(before: Schemas, after: Schemas) -> list[str]:
-    """Return the changes with which a caller, a subscriber or a stored event of the previous release fails."""
+    """Return the changes that break a caller, a subscriber or a stored event of the previous release."""
     found = []
     for name, types in before.items():
         if name not in after:

@@ -1,4 +1,4 @@
-"""Schemas of events and interfaces only change in ways that the previous release can bear.
+"""Schemas of events and interfaces only change in ways that keep the previous release working.
 
 After an addition run `UPDATE_SCHEMAS=1 .venv/bin/python -m pytest tests/architecture/test_schemas.py` and commit
 the changed files in contexts/*/schemas/. A change that breaks the previous release is not written: it needs a new

@@ -16,7 +16,9 @@ from bench.report import Row
 from bench.systems import ROOT, Layout
 from tests.concurrency import eventually
 
+# Uses 0.3 s of CPU and exits.
 BUSY = "import time; [None for _ in iter(time.process_time, 0) if time.process_time() > 0.3 and exit()]"
+# Waits for such a child, and continues to run without using CPU.
 PARENT = (
     f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {BUSY!r}]); print(flush=True); time.sleep(60)"
 )
@@ -48,7 +50,7 @@ def test_the_cpu_of_a_child_counts_also_after_it_has_exited():
         process.stop()
 
 
-def test_a_frozen_process_uses_nothing():
+def test_a_frozen_process_uses_no_cpu():
     process = Process([sys.executable, "-c", "while True: pass"], {})
     try:
         eventually(lambda: cpu(process.pid) > 0.1)
@@ -124,7 +126,7 @@ def test_an_interface_call_is_measured_through_each_transport():
     assert json.loads(done.stdout).keys() == {"plain", "local", "loopback", "remote"}
 
 
-def test_the_picture_shows_every_number_and_target():
+def test_the_chart_shows_every_number_and_target():
     found = rows(orders=(41, 100), list=(2_345, 1_000))
     plan = SimpleNamespace(layout=Layout(), products=10, orders=20, small=5, seconds=1, rounds=1, changes=10)
     document = report.document(plan, found, {}, report.verdicts(found, {}))

@@ -89,14 +89,14 @@ class Experiment:
         deadline = time.monotonic() + limit
         self._expire()
         while unfinished := unfinished - self._update_recovered(unfinished):
-            assert time.monotonic() < deadline, f"not finished after {limit} s: {self._names(unfinished)}"
+            assert time.monotonic() < deadline, f"not finished after {limit} s: {self._describe_injections(unfinished)}"
             time.sleep(POLL_INTERVAL_SECONDS)  # another process is at work
 
     def _expire(self) -> None:
         expire(purchase.email for purchase in self.purchases if purchase.definition.expires)
 
     def _update_recovered(self, emails: Iterable[str]) -> set[str]:
-        """Return those of the emails whose orders are finished, and note how long the newly finished ones took."""
+        """Return the addresses whose orders are finished, and record how long the newly finished ones took."""
         failed_at = {p.email: outcome["at"] for p, outcome in zip(self.purchases, self.outcomes, strict=False)}
         finished = final_states.find_finished(emails)
         for email in finished:
@@ -106,8 +106,9 @@ class Experiment:
     def _emails(self) -> list[str]:
         return [purchase.email for purchase in self.purchases]
 
-    def _names(self, emails: Iterable[str]) -> list[str]:
-        return [str(s) for s, p in zip(self.injections, self.purchases, strict=True) if p.email in set(emails)]
+    def _describe_injections(self, emails: Iterable[str]) -> list[str]:
+        pairs = zip(self.injections, self.purchases, strict=True)
+        return [str(injection) for injection, purchase in pairs if purchase.email in set(emails)]
 
     def repeat_requests_until_final(self) -> None:
         """Repeat the requests of each customer until the responses are those of a run without a fault."""
@@ -121,7 +122,9 @@ class Experiment:
                 if answers[injection] != purchase.definition.answers
             }
             self._expire()
-            assert time.monotonic() < deadline, f"answered otherwise: {[f'{i} {answers[i]}' for i in waiting]}"
+            assert time.monotonic() < deadline, (
+                f"other responses than expected: {[f'{i} {answers[i]}' for i in waiting]}"
+            )
             time.sleep(0.1 if waiting else 0)  # until the time to pay is over, or another process has finished
 
     def find_problems(self) -> list[str]:
@@ -131,15 +134,15 @@ class Experiment:
         states, stock = final_states.load_final_states(emails), final_states.load_stock(skus)
         keys, mails = final_states.count_idempotency_keys(purchase.key for purchase in self.purchases), self._mails()
         for injection, purchase in zip(self.injections, self.purchases, strict=True):
-            ended = states[purchase.email]
-            if len(ended) != 1 or ended[0] not in purchase.definition.final_states:
-                problems.append(f"{injection}: ended as {ended}")
-            on_hand = STOCK - purchase.definition.loses_a_unit + (ended[0].moved if ended else 0)
+            final = states[purchase.email]
+            if len(final) != 1 or final[0] not in purchase.definition.final_states:
+                problems.append(f"{injection}: the final states are {final}")
+            on_hand = STOCK - purchase.definition.loses_a_unit + (final[0].moved if final else 0)
             if stock[purchase.sku] != (on_hand, 0, on_hand):
                 problems.append(f"{injection}: the stock is {stock[purchase.sku]}")
             if keys[purchase.key] != 1:
                 problems.append(f"{injection}: {keys[purchase.key]} rows for its key")
-            received, written = mails[purchase.email], ended[0].mails if ended else ()
+            received, written = mails[purchase.email], final[0].mails if final else ()
             if len(received) != len(written) or sum(received.values()) > len(received) + injection.may_duplicate_mail:
                 problems.append(f"{injection}: mails were received as {received}")
         return problems

@@ -1,7 +1,7 @@
-"""A process that has loaded the shop and forks a child for each purchase: a kill then costs milliseconds, not a Django start.
+"""A process that has loaded the shop and forks a child for each purchase, so that a kill costs milliseconds.
 
-It has no database connection and no second thread, so that a child is like a new process. One job is one line of JSON on its
-standard input, its result is one line on its standard output.
+Starting Django for each kill would take seconds. The process has no database connection and no second thread, so that a
+child is like a new process. One job is one line of JSON on its standard input, its result is one line on its standard output.
 """
 
 import json
@@ -18,7 +18,7 @@ MAIN = "import django; django.setup(); from tests.chaos import worker; worker.se
 
 
 class ForkServer:
-    """The fork server as the test sees it."""
+    """The client side of the fork server, in the test process."""
 
     def __init__(self, main: str = MAIN, *, ready: bool = True, **environment: str) -> None:
         self.process = subprocess.Popen(

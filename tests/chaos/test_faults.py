@@ -20,7 +20,9 @@ from shop.messaging.engine import run_until_idle
 from tests.factories import create_sku
 from tests.shopper import InProcessShopper
 
-ASK = "import django; django.setup(); from contexts.inventory.interface import inventory; inventory.quote(skus=())"
+QUOTE_SCRIPT = (
+    "import django; django.setup(); from contexts.inventory.interface import inventory; inventory.quote(skus=())"
+)
 
 
 @pytest.fixture
@@ -152,7 +154,10 @@ def test_an_order_passes_every_kind_of_point(arm_fault, tmp_path):
 def run_with(**environment: str) -> int:
     settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     return subprocess.run(
-        [sys.executable, "-c", ASK], cwd=configured.BASE_DIR, env=os.environ | settings | environment, check=False
+        [sys.executable, "-c", QUOTE_SCRIPT],
+        cwd=configured.BASE_DIR,
+        env=os.environ | settings | environment,
+        check=False,
     ).returncode
 
 

@@ -47,7 +47,7 @@ def _install(stamp: Path, names: tuple[str, ...], *commands: list[str]) -> None:
 
 
 def install_tools() -> None:
-    """Install what the lock files name: without the scripts of packages, and with hashes."""
+    """Install the locked tools. Hashes are verified, and install scripts of packages do not run."""
     npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     _install(TOOLS / "node.stamp", NODE_FILES, npm)
     pip = ["python/bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", PYTHON_FILE]

@@ -6,7 +6,7 @@ MUTANTS = (
     Mutant(
         name="production_sells_by_sandbox",
         what="a shop on https starts with the sandbox, which takes no money",
-        rule="API 5: sandbox is refused in production unless ALLOW_SANDBOX_PAYMENTS=true",
+        rule="docs/deploy.md: sandbox is refused in production unless ALLOW_SANDBOX_PAYMENTS=true",
         module="config.checks",
         replace='if settings.HTTPS and "sandbox" in settings.PAYMENT_PROVIDERS and',
         by='if settings.HTTPS and settings.PAYMENT_PROVIDERS == ("sandbox",) and',
@@ -15,7 +15,7 @@ MUTANTS = (
     Mutant(
         name="https_in_capitals_is_no_https",
         what="HTTPS://SHOP.EXAMPLE does not count as https, so the shop starts without its protections",
-        rule="API 5: sandbox is refused in production",
+        rule="docs/deploy.md: sandbox is refused in production",
         module="config.settings.security",
         replace='return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")',
         by='return value.rstrip("/")',
@@ -33,7 +33,7 @@ MUTANTS = (
     Mutant(
         name="storefront_cannot_read_errors",
         what="errors of the middleware have no CORS headers, so that a browser hides them from the storefront",
-        rule="API 1: CORS by CORS_ALLOWED_ORIGINS",
+        rule="docs/deploy.md: browsers on the origins of CORS_ALLOWED_ORIGINS can call the API",
         module="config.settings.framework",
         replace='    "shop.http.middleware.IncompleteBodyMiddleware",\n    "shop.http.proxies.TrustedProxies",\n',
         by="",
@@ -42,7 +42,7 @@ MUTANTS = (
     Mutant(
         name="cors_accepts_inexact_origins",
         what="origins that no browser sends, such as https://*.shop.example, are accepted and never match",
-        rule="API 1: exact origins",
+        rule="docs/deploy.md: origins are exact",
         module="config.settings.security",
         replace="if origin != _build_origin(origin):",
         by="if not origin:",
@@ -89,7 +89,7 @@ MUTANTS = (
     ),
     Mutant(
         name="hsts_binds_all_subdomains",
-        what="a shop on https tells browsers to use only https for all subdomains of its host",
+        what="a shop on https makes browsers use only https for all subdomains of its host",
         rule="includeSubDomains is a choice, off by default",
         module="config.settings.security",
         replace='read_setting("SECURE_HSTS_INCLUDE_SUBDOMAINS", env.bool, False)',

@@ -321,7 +321,7 @@ def test_misspelt_names_are_warned_of_with_the_probable_one():
         assert f"{name} is set, but there is no such setting: did you mean {meant}?" in done.stderr
 
 
-def test_an_unknown_name_of_ours_is_warned_of_and_those_of_others_are_not():
+def test_only_unknown_variables_that_are_named_like_settings_cause_a_warning():
     foreign = (
         "POSTGRES_PASSWORD",
         "PYTHON_VERSION",

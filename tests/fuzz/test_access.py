@@ -16,7 +16,7 @@ API = "api/v1/"
 
 
 def addresses(patterns) -> set[str]:
-    """Return every method of every route of the API."""
+    """Return every route of the API with each of its methods, such as `GET orders`."""
     found = set()
     for address, callback in routes(patterns):
         view = getattr(callback, "cls", None)

@@ -1,4 +1,4 @@
-"""`make test-install`: install requirements/run.txt and up.txt, start every documented way to run, and buy something from each.
+"""`make test-install`: install requirements/run.txt and up.txt, and place an order in every way to run.
 
 It needs a package index, and nginx for the split. The servers (PostgreSQL, Valkey) are those of the test environment, since an
 operator provides them. Each way prints one line.
@@ -38,7 +38,7 @@ class Installation:
         self.environment = {name: os.environ[name] for name in kept if name in os.environ}
 
     def run(self, *arguments: str, **environment: str) -> str:
-        """Run a command to its end and return its output. Raises CalledProcessError."""
+        """Run a command to its end and return its output. Raises SystemExit, with the output, if it fails."""
         done = subprocess.run(
             [self.python, *arguments], cwd=ROOT, env=self.environment | environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -61,7 +61,7 @@ class Installation:
 
 
 def buy(port: int) -> None:
-    """Wait until the shop is ready, and buy something."""
+    """Wait until the shop is ready, and place an order."""
     shopper = Shopper(f"http://127.0.0.1:{port}")
 
     def is_ready() -> bool:
@@ -77,7 +77,7 @@ def buy(port: int) -> None:
 
 
 def await_mail(folder: Path, count: int) -> None:
-    """Wait until this many e-mails were sent, which an engine does when it has received the event of the order."""
+    """Wait until this many e-mails were sent: the engine sends one after it has received the event of the order."""
     eventually(lambda: len(list(folder.glob("*"))) >= count, timeout=START_TIMEOUT_SECONDS)
 
 

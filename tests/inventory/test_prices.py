@@ -1,4 +1,4 @@
-"""Prices in the admin: typed as people write money, with the currency shown; a surprising price needs a tick."""
+"""Prices in the admin: entered as people write money, next to their currency; an unusual price has to be confirmed."""
 
 import re
 
@@ -24,7 +24,7 @@ def sku():
 
 @pytest.fixture
 def price_in(sku):
-    """Set the currency of the price until the test has ended."""
+    """Return a function that sets the currency and the price of the SKU. Both are reset after the test."""
 
     def set_currency(currency, price):
         sql = "UPDATE inventory_variant SET currency = %s, price = %s WHERE sku = %s"

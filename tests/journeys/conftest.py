@@ -24,7 +24,7 @@ def shop():
 
 @pytest.fixture
 def launch_shop():
-    """Start shops that are closed at the end of the test, whatever fails."""
+    """Return a function that starts a shop. All of them are closed after the test, even if it fails."""
     with ExitStack() as shops:
         yield lambda *arguments, **environment: shops.enter_context(closing(start_shop(*arguments, **environment)))
 

@@ -35,7 +35,7 @@ MUTANTS = (
     Mutant(
         name="remote_gives_up_after_one_try",
         what="a single lost request is an outage for the caller",
-        rule="DESIGN 3: remote retries by class",
+        rule="ADR 16: a call is retried as its method declares",
         module="shop.calls.remote.client",
         replace="if attempt + 1 == MAX_ATTEMPTS or time.monotonic() + pause >= expires_at:",
         by="if attempt + 1 == 1 or time.monotonic() + pause >= expires_at:",

@@ -19,7 +19,7 @@ from tests.shopper import Shopper
 class RunningShop:
     """The web server on a port of its own, without its process tree.
 
-    Use it with `contextlib.closing`, so that it ends whatever fails.
+    Use it with `contextlib.closing`, so that it ends even if the test fails.
 
     output: the file for its log. environment: what differs from the environment of the test run.
     """
@@ -36,7 +36,7 @@ class RunningShop:
         self.process = self._launch()
         try:
             eventually(lambda: self.is_ready() or self.process.poll() is not None, timeout=START_TIMEOUT_SECONDS)
-            assert self.process.poll() is None, "it ended while it was starting"
+            assert self.process.poll() is None, "the shop exited while it was starting"
         except BaseException:
             self.close()
             raise

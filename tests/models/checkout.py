@@ -208,7 +208,7 @@ def is_waiting(state: State, role: Role, call: Call) -> bool:
 
 
 def carry_out(state: State, call: Call, guards: Guards) -> list[tuple[State, Reply]]:
-    """Return what the callee may do, with its reply."""
+    """Return the possible states after the call, each with the reply of the callee."""
     if call == "reserve":
         return [reserve(state)]
     if call == "release":
@@ -228,7 +228,7 @@ def reserve(state: State) -> tuple[State, Reply]:
 
 
 def release(state: State, guards: Guards) -> tuple[State, Reply]:
-    """Free the unit; of a key never seen, leave a tombstone."""
+    """Free the unit. If the order id was never seen, leave a tombstone."""
     if state.reservation == "none":
         return state._replace(reservation="tombstone" if guards.tombstone else "none"), "ok"
     if state.reservation in ("held", "committed", "expired"):
@@ -237,7 +237,7 @@ def release(state: State, guards: Guards) -> tuple[State, Reply]:
 
 
 def pay(payment: PaymentState, call: Call, guards: Guards) -> list[tuple[PaymentState, Reply]]:
-    """Return what payments may do with a request."""
+    """Return the possible states of the payment after a request, each with the reply."""
     if call == "authorize":
         return authorize(payment)
     if call == "capture":

@@ -1,4 +1,4 @@
-"""The guards of the models, each with the rule that asks for it and the planted bugs that switch it off in the code."""
+"""The guards of the models, each with the rule that requires it and the planted bugs that remove it from the code."""
 
 from typing import NamedTuple
 

@@ -51,13 +51,13 @@ def explored_with_all_guards(name: str) -> Exploration:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_with_all_guards_nothing_goes_wrong(name):
+def test_with_all_guards_no_rule_is_violated(name):
     exploration = explored_with_all_guards(name)
     assert (exploration.violation, exploration.trace) == ("", ())
     assert len(exploration.states) == STATES[name]
 
 
-def test_the_workers_of_a_checkout_have_no_names():
+def test_the_checkout_model_does_not_distinguish_its_workers():
     states = explored_with_all_guards("checkout").states
     assert count_with_named_workers(states) == CHECKOUT_STATES_WITH_NAMED_WORKERS
 

@@ -89,7 +89,10 @@ def _try_out_all(chosen: list[Mutant], tree: Path, jobs: int) -> int:
 
 
 def try_out(tree: Path, mutant: Mutant) -> tuple[Mutant, str, float]:
-    """Plant one bug in a copy of the tree and run its test. Returns why it was not caught, if so, and the seconds taken."""
+    """Plant one bug in a copy of the tree and run its test.
+
+    Returns the bug, the reason why it was not caught (empty if it was), and the seconds taken.
+    """
     began = time.monotonic()
     copy = tree.parent / mutant.name
     shutil.copytree(tree, copy)
@@ -113,7 +116,7 @@ def _server_folder(tree: Path) -> Path:
 
 @contextmanager
 def postgres(folder: Path, like: Path | None = None) -> Iterator[str]:
-    """Run a server in a folder, with a copy of the databases of a stopped one, and return its URL."""
+    """Run a server in a folder, and yield its URL. like: the folder of a stopped server whose databases are copied."""
     server = PostgresServer(folder, durable=False)
     if like:
         _copy(PostgresServer(like).data_folder, server.data_folder)

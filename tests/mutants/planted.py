@@ -47,6 +47,7 @@ class Change:
 class Mutant:
     """A bug that is planted alone, and the test that catches it.
 
+    what: what the shop does wrong then. rule: the broken rule, with the document that has it, if one does.
     fails_with: the start of the failure's message, where the test fails by an error and not by an assertion.
     also: further replacements that belong to the same bug.
     """
@@ -67,7 +68,7 @@ class Mutant:
 
 
 def mutants() -> list[Mutant]:
-    """All planted bugs, by name."""
+    """Return all planted bugs, sorted by name."""
     files = sorted((ROOT / "tests").rglob("mutants.py"))
     modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     found: list[Mutant] = [mutant for module in modules for mutant in import_module(module).MUTANTS]

@@ -28,22 +28,22 @@ def test_the_kernel_and_every_context_have_some(settings):
 GOOD = Mutant(
     name="relay_takes_no_pauses",
     what="the relay does not pause between batches",
-    rule="hand-overs are repeated with backoff",
+    rule="deliveries are repeated with backoff",
     module="shop.relay",
     replace="PAUSE = 2.0",
     by="PAUSE = 0.0",
-    caught_by="tests/shop/test_relay_example.py::test_hand_overs_back_off",
+    caught_by="tests/shop/test_relay_example.py::test_deliveries_back_off",
 )
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """A tree with one module, twice the same line in another, and one test."""
+    """Create a tree with a module, another one that has the same line twice, and a test."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "relay.py").write_text("BATCH = 50\nPAUSE = 2.0\n")
     (tmp_path / "shop" / "inbox.py").write_text("PAUSE = 2.0\nPAUSE = 2.0\n")
     (tmp_path / "tests" / "shop").mkdir(parents=True)
-    (tmp_path / "tests" / "shop" / "test_relay_example.py").write_text("\ndef test_hand_overs_back_off():\n    pass\n")
+    (tmp_path / "tests" / "shop" / "test_relay_example.py").write_text("\ndef test_deliveries_back_off():\n    pass\n")
     return tmp_path
 
 
@@ -60,13 +60,13 @@ def test_a_good_mutant_has_no_problem(tree):
         ({"module": "shop.rely"}, "there is no shop/rely.py"),
         ({"by": "PAUSE ="}, "invalid syntax (<unknown>, line 2)"),
         ({"by": "PAUSE = 2.0"}, "changes nothing"),
-        ({"caught_by": "tests/shop/test_relay_example.py::test_had"},
-         "there is no test tests/shop/test_relay_example.py::test_had"),
+        ({"caught_by": "tests/shop/test_relay_example.py::test_deliv"},
+         "there is no test tests/shop/test_relay_example.py::test_deliv"),
         ({"module": "tests.shop.test_relay_example", "replace": "pass", "by": "return"},
          "changes tests.shop.test_relay_example, which is not part of the product"),
     ],
 )  # fmt: skip
-def test_a_mutant_that_has_gone_stale_is_reported(tree, changed, problem):
+def test_an_outdated_mutant_is_reported(tree, changed, problem):
     assert problems([replace(GOOD, **changed)], tree) == [f"relay_takes_no_pauses: {problem}"]
 
 

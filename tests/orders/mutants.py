@@ -122,7 +122,7 @@ MUTANTS = (
         module="contexts.orders.service.lookup",
         replace="order_id = order.id if order and is_match else None",
         by="order_id = order.id if order else None",
-        caught_by="tests/orders/test_lookup.py::test_a_lookup_that_matches_nothing_is_answered_the_same_and_sends_nothing",
+        caught_by="tests/orders/test_lookup.py::test_a_lookup_that_matches_no_order_gets_the_same_response_and_sends_no_mail",
     ),
     Mutant(
         name="lookup_reveals_by_its_work",
@@ -137,7 +137,7 @@ MUTANTS = (
         return
     with transaction("orders"):
 """,
-        caught_by="tests/orders/test_lookup.py::test_a_lookup_that_matches_nothing_does_the_same_work",
+        caught_by="tests/orders/test_lookup.py::test_a_lookup_that_matches_no_order_executes_the_same_statements",
     ),
     Mutant(
         name="order_key_purged",
@@ -210,7 +210,7 @@ cancel(
     Mutant(
         name="saga_confirms_despite_cancel",
         what="an order is confirmed though its cancel was requested before",
-        rule="protocol 3.4: confirm says AND cancel_requested_at IS NULL",
+        rule="protocol 3.4: the confirm step has AND cancel_requested_at IS NULL",
         module="contexts.orders.checkout.steps.confirm",
         replace='if not save_if(order, event, changes, condition="cancel_requested_at IS NULL"):',
         by="if not save_if(order, event, changes):",
@@ -269,7 +269,7 @@ cancel(
     Mutant(
         name="saga_is_not_fenced",
         what="a worker that lost its lease writes its old state over the order",
-        rule="protocol 3.1: every write of saga and order says WHERE attempt = mine",
+        rule="protocol 3.1: every write of saga and order has WHERE attempt = mine",
         module="contexts.orders.checkout.persistence",
         replace='sql = f"UPDATE orders_order SET {names} WHERE id = %s AND attempt = %s AND {only_if}"',
         by='sql = f"UPDATE orders_order SET {names} WHERE id = %s AND attempt >= %s AND {only_if}"',
@@ -436,7 +436,7 @@ cancel(
     Mutant(
         name="cart_forgets_its_currency",
         what="a cart takes offers in any currency",
-        rule="API 4: the currency of a cart is fixed when it is made",
+        rule="docs/deploy.md: a cart keeps its currency",
         module="contexts.orders.service.carts",
         replace="AND (%(currency)s::text IS NULL OR currency IN ('', %(currency)s)) AND NOT EXISTS (",
         by="AND NOT EXISTS (",

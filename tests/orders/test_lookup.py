@@ -1,4 +1,4 @@
-"""Guests who come back: the link in their e-mails, and POST orders/lookup, which sends it again."""
+"""A guest's access to an order: the link in the e-mails, and POST orders/lookup, which sends the link again."""
 
 import re
 import uuid
@@ -85,7 +85,7 @@ def test_each_lookup_sends_a_fresh_mail(shopper, mail_server):
     assert len({mail["Message-ID"] for mail in mails}) == 3
 
 
-def test_lookups_while_the_mail_waits_are_answered_by_one_mail(shopper, mail_server):
+def test_lookups_while_the_mail_waits_send_one_mail(shopper, mail_server):
     email = unique_email()
     order = shopper.order(create_sku(1), email=email).body
     await_mails(mail_server, email, 1)
@@ -95,7 +95,7 @@ def test_lookups_while_the_mail_waits_are_answered_by_one_mail(shopper, mail_ser
     await_mails(mail_server, email, 2)
 
 
-def test_a_lookup_that_matches_nothing_is_answered_the_same_and_sends_nothing(shopper, mail_server):
+def test_a_lookup_that_matches_no_order_gets_the_same_response_and_sends_no_mail(shopper, mail_server):
     email, other = unique_email(), unique_email()
     order = shopper.order(create_sku(1), email=email).body
     answers = [look_up(shopper, order["number"], other), look_up(shopper, "ZZZZZZZZZZ", email)]
@@ -106,7 +106,7 @@ def test_a_lookup_that_matches_nothing_is_answered_the_same_and_sends_nothing(sh
     assert mail_server.mails_to(other) == []
 
 
-def test_a_lookup_that_matches_nothing_does_the_same_work(shopper):
+def test_a_lookup_that_matches_no_order_executes_the_same_statements(shopper):
     order = shopper.order(create_sku(1), email=(email := unique_email())).body
     with single_process():
         matching, missing, unknown = (

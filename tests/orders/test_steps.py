@@ -1,4 +1,4 @@
-"""The table of the checkout: the order of its steps, and what is undone in which order."""
+"""The table of checkout steps: the order in which they are done, and in which they are undone."""
 
 from contexts.orders.checkout import runner
 from contexts.orders.models import Step

@@ -1,4 +1,4 @@
-"""Providers that misbehave: they pause, do not answer, or refuse. All keep the sandbox's state."""
+"""Providers with faults: they pause, do not respond, or refuse. All keep the state of the sandbox."""
 
 import threading
 from collections.abc import Callable
@@ -35,7 +35,10 @@ class PausedSandbox(Sandbox):
 
 
 class SilentSandbox(Sandbox):
-    """A sandbox that executes every call, but does not answer the first ones of some kinds."""
+    """A sandbox that executes every call, but does not respond to the first ones of some kinds.
+
+    silent_calls: how many calls of each kind get no response.
+    """
 
     def __init__(self, **silent_calls: int) -> None:
         self.silent_calls = silent_calls

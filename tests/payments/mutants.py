@@ -202,7 +202,7 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         module="contexts.payments.service.movements",
         replace="found = min(amounts.refunded - (refunded - elsewhere), captured - refunded)",
         by="found = min(amounts.refunded, captured - refunded)",
-        caught_by="tests/payments/test_money_moved.py::test_a_refund_at_the_provider_is_learned_booked_and_published",
+        caught_by="tests/payments/test_money_moved.py::test_a_refund_at_the_provider_is_detected_booked_and_published",
     ),
     Mutant(
         name="sandbox_page_decides_on_get",

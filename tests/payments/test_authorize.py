@@ -78,7 +78,7 @@ def test_an_unknown_provider_is_declined_without_a_call():
     assert read_sandbox_intent(payment) == {}
 
 
-def test_customer_is_sent_to_the_providers_page():
+def test_the_customer_gets_the_address_of_the_providers_page():
     payment = authorize("tok_requires_action")
     assert payment.status == "requires_action"
     assert payment.action.url.endswith(f"/api/v1/payments/sandbox/sb_{payment.id.hex}/approve")

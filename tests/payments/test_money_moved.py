@@ -1,4 +1,4 @@
-"""Money that moves at the provider without a request of the shop: it is learned, booked and published once."""
+"""Money that moves at the provider without a request of the shop: it is detected, booked and published once."""
 
 import json
 
@@ -44,7 +44,7 @@ def audit_actions(payment):
     return [action for (action,) in rows]
 
 
-def test_a_refund_at_the_provider_is_learned_booked_and_published():
+def test_a_refund_at_the_provider_is_detected_booked_and_published():
     payment = authorize_and_capture()
     move_money(payment, "refund", 500)
     check_now(payment)
@@ -81,7 +81,7 @@ def test_a_cancel_after_a_full_refund_at_the_provider_ends():
     assert read_provider_refunds(payment) == [2000]
 
 
-def test_a_refund_of_staff_counts_what_the_provider_refunded_before():
+def test_a_refund_by_staff_includes_earlier_refunds_at_the_provider_in_its_limit():
     payment = authorize_and_capture()
     move_money(payment, "refund", 1500)
     with pytest.raises(refunds.RefundRefused):
@@ -89,7 +89,7 @@ def test_a_refund_of_staff_counts_what_the_provider_refunded_before():
     assert (get_payment(payment.order_id).refunded.amount, read_column(payment, "pending")) == (1500, 0)
 
 
-def test_a_capture_at_the_provider_is_learned():
+def test_a_capture_at_the_provider_is_detected():
     payment = authorize()
     move_money(payment, "capture")
     check_now(payment)
@@ -140,7 +140,7 @@ def test_a_cancelled_order_whose_money_is_disputed_is_refunded_when_the_dispute_
     assert (get_payment(payment.order_id).status, read_provider_refunds(payment)) == ("refunded", [2000])
 
 
-def test_a_check_without_news_publishes_nothing_and_the_next_one_is_later():
+def test_a_check_without_changes_publishes_nothing_and_the_next_one_is_later():
     payment = authorize_and_capture()
     check_now(payment)
     assert published_events(payment.order_id) == ["payment_authorized", "payment_captured"]
@@ -165,7 +165,7 @@ def test_a_payment_is_not_checked_after_the_window():
     assert read_column(payment, "check_at") is None
 
 
-def test_concurrent_checks_learn_a_refund_once():
+def test_concurrent_checks_record_a_refund_once():
     payment = authorize_and_capture()
     move_money(payment, "refund", 500)
     execute("payments", "UPDATE payments_payment SET check_at = now() WHERE id = %s", [payment.id])

@@ -59,7 +59,7 @@ print(json.dumps([one.status for one in first + again]))
 
 
 @pytest.mark.parametrize("caller", ["old", "new"])
-def test_both_releases_answer_either_caller_and_a_repeat_alike(caller, new_tree, balanced_url):
+def test_both_releases_respond_alike_to_either_caller_and_to_repeats(caller, new_tree, balanced_url):
     sku, orders = create_sku(9), ids(5)  # an odd number: each repeat goes to the other release
     tree = new_tree if caller == "new" else OLD_TREE
     assert run_script(tree, RESERVE, balanced_url, sku=sku, orders=orders) == ["held"] * 10

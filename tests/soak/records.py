@@ -57,7 +57,7 @@ class Records:
         return [exchange for exchange in self.answers if exchange.sent["purpose"] in purposes]
 
     def wanted(self, key: str) -> dict[str, int]:
-        """Return the units of each SKU that an order request asked for."""
+        """Return the requested quantity of each SKU of an order request, by its idempotency key."""
         body = self.requests[key]["body"]
         if "cart_id" in body:
             return self.carts[body["cart_id"]]

@@ -2,7 +2,7 @@
 
     python -m granian … tests.topologies.application:server
 
-In production the first two are separate servers, and there are no commands: tests/journeys/split.py starts it like that.
+In production the first two are separate servers, and there are no commands: tests/journeys/split.py starts them so.
 """
 
 import hmac

@@ -25,7 +25,7 @@ EUR_1 = Money(100, "EUR")
 
 
 class UnreliableSandbox(Sandbox):
-    """A provider that confirms payments and fails otherwise."""
+    """A provider that responds to `confirm` with a decline, and to nothing else."""
 
     def confirm(self, **arguments):
         return ProviderResponse("declined", f"{arguments['amount'].amount} for {arguments['token']}")
@@ -63,7 +63,7 @@ def test_a_fake_provider_cannot_be_called_inside_a_transaction(provider_name):
 
 
 def test_an_unknown_provider_is_none(provider_name):
-    assert ProviderRegistry().get("test-nobody") is None
+    assert ProviderRegistry().get("test-unknown") is None
     assert ProviderRegistry(sandbox="ours").get("sandbox") == "ours"
 
 

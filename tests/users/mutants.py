@@ -18,7 +18,7 @@ MUTANTS = (
     Mutant(
         name="admin_shows_outage_as_wrong_password",
         what="a sign-in that could not be checked because of an outage is shown as a wrong password",
-        rule="reliability 28: an outage is a declared 503",
+        rule="docs/outages.md: a sign-in during an outage is a 503",
         module="config.admin_site",
         replace="""\
                 self.is_users_available = False
@@ -29,7 +29,7 @@ MUTANTS = (
     Mutant(
         name="admin_fails_during_outage",
         what="an admin page fails with 500 while users is unavailable and cannot renew the session",
-        rule="reliability 28: no 5xx other than declared 503 during outages",
+        rule="docs/outages.md: the only 5xx during an outage is a 503",
         module="config.admin_site",
         replace="""\
         try:
@@ -188,7 +188,7 @@ MUTANTS = (
     fetch_rows("users", _LOCK_SQL)
 """,
         by="",
-        caught_by="tests/users/test_permissions.py::test_of_superusers_who_disable_each_other_at_once_one_stays",
+        caught_by="tests/users/test_permissions.py::test_one_superuser_remains_when_several_disable_each_other_at_once",
     ),
     Mutant(
         name="create_staff_grants_everything_silently",

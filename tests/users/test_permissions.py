@@ -1,4 +1,4 @@
-"""Staff grant, take, disable and enable what they may do themselves. Permissions are those that something checks."""
+"""Staff manage accounts and permissions only as far as their own permissions go. Unknown permissions are refused."""
 
 import re
 import uuid
@@ -89,7 +89,7 @@ def test_staff_grant_and_take_only_permissions_that_they_have():
     assert [action for _, action, _ in audit_entries(person)] == ["set permissions"] * 2
 
 
-def test_what_counts_are_the_present_permissions_of_the_actor_not_those_of_the_token():
+def test_the_present_permissions_of_the_actor_count_not_those_of_the_token():
     demoted, disabled, person = staff_member(), staff_member(), register_person()
     staff.set_permissions(demoted.id, permissions=["users.view"], actor=staff.as_operator("test"))
     staff.disable(disabled.id, actor=staff.as_operator("test"))
@@ -115,7 +115,7 @@ def test_a_misspelt_permission_is_refused_with_the_known_ones():
         create_staff(email=unique_email(), password=PASSWORD, permissions="orders.view,orders.veiw")
 
 
-def test_a_misspelt_permission_of_former_times_does_not_hinder_other_changes():
+def test_a_misspelt_permission_that_is_stored_already_does_not_prevent_other_changes():
     person = register_person()
     execute("users", "UPDATE users_user SET permissions = '{orders.veiw}' WHERE id = %s", [person.id])
     staff.set_permissions(person.id, permissions=["orders.veiw", "orders.view"], actor=staff.as_operator("test"))
@@ -153,7 +153,7 @@ def test_a_disabled_superuser_does_not_count_as_another():
         staff.disable(superuser.id, actor=staff.as_operator("test"))
 
 
-def test_of_superusers_who_disable_each_other_at_once_one_stays():
+def test_one_superuser_remains_when_several_disable_each_other_at_once():
     for _ in range(5):
         people = [staff_member() for _ in range(4)]
         leave_only_superusers(*people)

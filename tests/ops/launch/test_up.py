@@ -1,4 +1,4 @@
-"""`make up` starts a shop that sells from an empty folder, and leaves nothing running when it stops."""
+"""`make up` starts a working shop from an empty folder, and leaves no process running when it stops."""
 
 import os
 import re

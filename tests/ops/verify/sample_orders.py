@@ -41,7 +41,7 @@ def create_sample_orders() -> dict[str, str]:
 
 
 def _postpone_due_work(orders: list[str]) -> None:
-    """Move all timers an hour ahead: the tests run none, and none may become overdue."""
+    """Postpone all due times by an hour: the tests run no timers, so nothing may become overdue."""
     for context, table, key in (
         ("orders", "orders_order", "id"),
         ("payments", "payments_payment", "order_id"),

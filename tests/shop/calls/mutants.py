@@ -26,7 +26,7 @@ MUTANTS = (
     Mutant(
         name="remote_executes_expired_call",
         what="the server executes a call whose caller has stopped waiting",
-        rule="design 3: the deadline is passed along the call chain",
+        rule="ADR 16: the deadline is passed along the call chain",
         module="shop.calls.remote.server",
         replace="""\
     if seconds <= 0:
@@ -38,7 +38,7 @@ MUTANTS = (
     Mutant(
         name="remote_retries_unrepeatable_call",
         what="a call that may not be repeated is sent again after its reply was lost",
-        rule="design 3: the transport never repeats @once",
+        rule="ADR 16: the transport never repeats @once",
         module="shop.calls.remote.client",
         replace="""\
                 if method.retry_policy == "once":
@@ -50,7 +50,7 @@ MUTANTS = (
     Mutant(
         name="remote_accepts_expired_signature",
         what="a signature never expires",
-        rule="reliability S21: the signature of an internal call is valid for a short time",
+        rule="ADR 16: the signature of an internal call is valid for a short time",
         module="shop.calls.remote.signature",
         replace="is_fresh = abs(time.time() - int(at)) <= SIGNATURE_WINDOW_SECONDS",
         by="is_fresh = bool(int(at))",
@@ -59,7 +59,7 @@ MUTANTS = (
     Mutant(
         name="remote_ignores_caller_deadline",
         what="the callee's own calls may take longer than the caller waits",
-        rule="design 3: the deadline is passed along the call chain",
+        rule="ADR 16: the deadline is passed along the call chain",
         module="shop.calls.remote.server",
         replace="with tracing.use_trace(_trace_decoder.decode(trace)), deadline(seconds):",
         by="with tracing.use_trace(_trace_decoder.decode(trace)):",
@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant(
         name="remote_accepts_replayed_request",
         what="a recorded request can be replayed",
-        rule="protocol 1, reliability S21: an internal call cannot be replayed",
+        rule="protocol 1, ADR 16: an internal call cannot be replayed",
         module="shop.calls.remote.signature",
         replace="""\
     if not _nonce_store.add(nonce):
@@ -80,7 +80,7 @@ MUTANTS = (
     Mutant(
         name="remote_signature_omits_body",
         what="the signature does not cover the request body",
-        rule="reliability S21: a forged internal call is refused",
+        rule="ADR 16: a forged internal call is refused",
         module="shop.calls.remote.signature",
         replace="(path.encode(), signed_fields.encode(), trace.encode(), body)",
         by="(path.encode(), signed_fields.encode(), trace.encode())",
@@ -89,7 +89,7 @@ MUTANTS = (
     Mutant(
         name="remote_has_no_concurrency_limit",
         what="one slow context occupies every thread of its callers",
-        rule="design 3: the number of concurrent calls to one callee is limited",
+        rule="ADR 16: the number of concurrent calls to one callee is limited",
         module="shop.calls.remote.client",
         replace="self.slots = threading.BoundedSemaphore(MAX_CONCURRENT_CALLS)",
         by="self.slots = threading.BoundedSemaphore(1_000)",
@@ -98,7 +98,7 @@ MUTANTS = (
     Mutant(
         name="call_metrics_overwrite_other_processes",
         what="the counts of one process overwrite those of another",
-        rule="design 1: one process or five, the same figures: the database adds up the counts",
+        rule="one process or five, the same figures: the database adds up the counts",
         module="shop.calls.call_metrics",
         replace='''\
     """Return the caller's name for a module: `contexts.orders.checkout` is orders, `config.admin_site` is admin."""

@@ -33,7 +33,7 @@ MUTANTS = (
     Mutant(
         name="commit_drops_deferred_statements",
         what="statements that were deferred until COMMIT are not sent",
-        rule="design 5: a transaction happens as a whole or not at all",
+        rule="a transaction happens as a whole or not at all",
         module="shop.db.postgres.base",
         replace='self.connection.execute(b";".join([*unsent, b"COMMIT"]))',
         by='self.connection.execute(b"COMMIT")',
@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant(
         name="transaction_begins_after_first_executemany",
         what="rows that executemany writes first in a transaction are committed before it begins",
-        rule="design 5: a transaction happens as a whole or not at all",
+        rule="a transaction happens as a whole or not at all",
         module="shop.db.postgres.cursor",
         replace="""\
         self.send_pending_statements()
@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant(
         name="rollback_keeps_deferred_statements",
         what="deferred statements of a failed transaction are sent with the next one",
-        rule="design 5: a transaction happens as a whole or not at all",
+        rule="a transaction happens as a whole or not at all",
         module="shop.db.postgres.base",
         replace="""\
     def _rollback(self) -> None:
@@ -86,7 +86,7 @@ MUTANTS = (
     Mutant(
         name="lease_renewed_after_loss",
         what="a worker that lost its lease renews the lease of its successor",
-        rule="protocol 3.1: every write of a holder says WHERE attempt = mine",
+        rule="protocol 3.1: every write of a holder has WHERE attempt = mine",
         module="shop.db.leases",
         replace="ON {name}.{key} = mine.key AND {name}.attempt = mine.attempt",
         by="ON {name}.{key} = mine.key AND {name}.attempt >= mine.attempt",

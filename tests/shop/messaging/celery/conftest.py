@@ -34,7 +34,7 @@ LAYOUT = (tuple(context for context in settings.ALL_CONTEXTS if context not in S
 
 @pytest.fixture(scope="package", params=BROKERS, ids=lambda kind: kind.__name__.lower())
 def server(request, tmp_path_factory):
-    """The broker."""
+    """Run a broker for all tests of this folder."""
     server = request.param(tmp_path_factory.mktemp("broker"))
     try:
         server.start()
@@ -130,7 +130,7 @@ class Worker:
 
 @pytest.fixture(scope="package")
 def web(server, tmp_path_factory):
-    """A web process that wakes the workers."""
+    """Run a web process, which sends wake-ups to the workers."""
     with (
         (tmp_path_factory.mktemp("web") / "log").open("ab") as log,
         closing(RunningShop(output=log, ENGINE="celery", BROKER_URL=server.url, LOG_LEVEL="INFO")) as shop,
