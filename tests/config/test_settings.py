@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from django.conf import settings
 
 from ops.launch import keys
+from tests.preloaded_python import PreloadedPython
 
 P384 = "-----BEGIN PRIVATE KEY-----\\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAi\\n-----END PRIVATE KEY-----\\n"
 ELSEWHERE = {f"{context.upper()}_URL": "http://127.0.0.1:9" for context in settings.ALL_CONTEXTS}
@@ -111,27 +113,51 @@ WRONG = {
 }
 
 
-def check(**changes):
-    """Run `manage.py check` with a changed environment; None removes a variable."""
-    environment = {name: value for name, value in (dict(os.environ) | changes).items() if value is not None}
-    command = [sys.executable, "manage.py", "check"]
-    return subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
+def build_environment(**changes):
+    """Return the environment of the test run with these changes; None removes a variable."""
+    return {name: value for name, value in (dict(os.environ) | changes).items() if value is not None}
+
+
+@pytest.fixture(scope="module")
+def python():
+    """A Python with the libraries, which reads the settings anew for each command."""
+    with closing(PreloadedPython()) as python:
+        yield python
+
+
+@pytest.fixture
+def check(python):
+    """Return a function that runs `manage.py check` with a changed environment."""
+    return lambda **changes: python.run("manage.py", "check", environment=build_environment(**changes))
+
+
+@pytest.fixture
+def read_settings(python):
+    """Return a function that evaluates an expression on the settings `s`, read from a changed environment."""
+
+    def read(expression, **changes):
+        script = f"import json; from config import settings as s; print(json.dumps({expression}))"
+        done = python.run("-c", script, environment=build_environment(**changes))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return read
 
 
 @pytest.mark.parametrize(("sentence", "changes"), WRONG.items(), ids=WRONG)
-def test_an_invalid_value_stops_the_start_with_a_message(sentence, changes):
+def test_an_invalid_value_stops_the_start_with_a_message(sentence, changes, check):
     done = check(**changes)
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_valid_configuration_starts():
+def test_a_valid_configuration_starts(check):
     done = check()
     assert (done.returncode, "no issues" in done.stdout) == (0, True), done.stderr
 
 
-def test_a_context_may_be_hosted_alone():
+def test_a_context_may_be_hosted_alone(check):
     done = check(CONTEXTS="orders", **ELSEWHERE)
     assert done.returncode == 0, done.stderr
 
@@ -182,53 +208,35 @@ def test_secrets_that_cannot_be_stored_are_reported():
 SITES = {"https://shop.example": "shop.example", "http://[::1]:8000": "[::1]", "http://10.0.0.7:81": "10.0.0.7"}
 
 
-def allowed_hosts(**environment):
-    show = [sys.executable, "-c", "from config import settings as s; print(*s.ALLOWED_HOSTS)"]
-    environment = os.environ | environment
-    return subprocess.run(
-        show, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=True
-    ).stdout.split()
-
-
 @pytest.mark.parametrize("site", SITES)
-def test_the_host_of_the_site_is_allowed(site):
-    assert allowed_hosts(SITE_URL=site) == [SITES[site], "localhost", "127.0.0.1", "[::1]"]
+def test_the_host_of_the_site_is_allowed(site, read_settings):
+    assert read_settings("s.ALLOWED_HOSTS", SITE_URL=site) == [SITES[site], "localhost", "127.0.0.1", "[::1]"]
 
 
-def test_only_the_configured_hosts_are_allowed():
-    assert allowed_hosts(SITE_URL="https://shop.example", ALLOWED_HOSTS="a.example,b.example") == [
+def test_only_the_configured_hosts_are_allowed(read_settings):
+    assert read_settings("s.ALLOWED_HOSTS", SITE_URL="https://shop.example", ALLOWED_HOSTS="a.example,b.example") == [
         "a.example",
         "b.example",
     ]
 
 
-def read_settings(expression, **environment):
-    """Evaluate an expression on the settings `s` in a process with this environment."""
-    script = f"import json; from config import settings as s; print(json.dumps({expression}))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=settings.BASE_DIR, env=os.environ | environment,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(done.stdout)
-
-
 @pytest.mark.parametrize("password", ["$x", "$HOME", "${x}", "a#b", "#", "%41", "back\\slash", "it's", 'a"b', "a b"])
-def test_a_password_is_read_literally(password):
+def test_a_password_is_read_literally(password, read_settings):
     assert read_settings("s.EMAIL_HOST_PASSWORD", EMAIL_HOST_PASSWORD=password, x="expanded") == password
 
 
-def test_a_password_in_a_file_may_contain_quotes_and_comments(tmp_path):
+def test_a_password_in_a_file_may_contain_quotes_and_comments(tmp_path, read_settings):
     (tmp_path / "password").write_text('"it\'s # $x"\n')
     assert read_settings("s.EMAIL_HOST_PASSWORD", EMAIL_HOST_PASSWORD_FILE=str(tmp_path / "password")) == '"it\'s # $x"'
 
 
-def test_a_retired_key_is_read_as_json():
+def test_a_retired_key_is_read_as_json(read_settings):
     keys = [{"kid": "1", "kty": "EC", "crv": "P-256", "x": "a", "y": "b"}, {"kid": "2", "kty": "EC"}]
     for text in (json.dumps(keys), ",".join(map(json.dumps, keys))):
         assert read_settings("s.JWT_RETIRED_KEYS", JWT_RETIRED_KEYS=text) == keys
 
 
-def test_a_password_in_a_database_url_is_percent_decoded_once():
+def test_a_password_in_a_database_url_is_percent_decoded_once(read_settings):
     url = "postgres://shop:p%2540%23%2F@db.example:6432/name?sslmode=require"
     found = read_settings("s.DATABASES['orders']", ORDERS_DATABASE_URL=url)
     assert [found[name] for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")] == [
@@ -241,7 +249,7 @@ HTTPS = {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "ALL
 HSTS = "[s.SECURE_HSTS_SECONDS, s.SECURE_HSTS_INCLUDE_SUBDOMAINS, s.SECURE_HSTS_PRELOAD]"
 
 
-def test_hsts_covers_only_the_host_unless_the_operator_chooses_more():
+def test_hsts_covers_only_the_host_unless_the_operator_chooses_more(read_settings):
     assert read_settings(HSTS, **HTTPS) == [31536000, False, False]
     assert read_settings(HSTS, **HTTPS, SECURE_HSTS_SECONDS="0") == [0, False, False]
     more = {"SECURE_HSTS_INCLUDE_SUBDOMAINS": "true", "SECURE_HSTS_PRELOAD": "true", "SECURE_HSTS_SECONDS": "63072000"}
@@ -274,7 +282,9 @@ def other_provider(tmp_path):
 
 @pytest.mark.parametrize("environment", SANDBOX)
 def test_the_sandbox_is_refused_in_production(other_provider, environment):
-    done = check(TRUSTED_PROXIES="10.0.0.7", **other_provider, **environment)
+    environment = build_environment(TRUSTED_PROXIES="10.0.0.7", **other_provider, **environment)
+    command = [sys.executable, "manage.py", "check"]
+    done = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "config.E009" in done.stderr
     assert "ALLOW_SANDBOX_PAYMENTS=true" in done.stderr
@@ -302,7 +312,7 @@ def test_no_process_starts_with_the_sandbox_in_production(start):
     assert "PAYMENT_PROVIDERS contains sandbox" in done.stderr
 
 
-def test_the_sandbox_is_allowed_for_a_demonstration_and_without_https():
+def test_the_sandbox_is_allowed_for_a_demonstration_and_without_https(check):
     assert check(**HTTPS).returncode == 0
     assert check(SITE_URL="http://shop.example").returncode == 0
 
@@ -314,14 +324,14 @@ MISSPELT = {
 }  # fmt: skip
 
 
-def test_misspelt_names_are_warned_of_with_the_probable_one():
+def test_misspelt_names_are_warned_of_with_the_probable_one(check):
     done = check(**dict.fromkeys(MISSPELT, "1"))
     assert done.returncode == 0
     for name, meant in MISSPELT.items():
         assert f"{name} is set, but there is no such setting: did you mean {meant}?" in done.stderr
 
 
-def test_only_unknown_variables_that_are_named_like_settings_cause_a_warning():
+def test_only_unknown_variables_that_are_named_like_settings_cause_a_warning(check):
     foreign = (
         "POSTGRES_PASSWORD",
         "PYTHON_VERSION",
