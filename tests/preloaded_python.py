@@ -14,7 +14,9 @@ import traceback
 from typing import Any
 
 OURS = ("config", "contexts", "ops", "shop", "tests")
-MAIN = "from django.core import management; from config import settings; from tests.preloaded_python import serve; serve()"
+MAIN = (
+    "from django.core import management; from config import settings; from tests.preloaded_python import serve; serve()"
+)
 
 
 class PreloadedPython:
