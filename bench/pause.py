@@ -63,7 +63,7 @@ class Writers:
     def longest_gap(self) -> float:
         """Return the longest time between two commits, in seconds. Raises Failed if a writer has died."""
         if not all(thread.is_alive() for thread in self.threads):
-            raise Failed("A writer has died; its traceback above says why.")
+            raise Failed("A writer has died; see its traceback above.")
         return max(later - one for one, later in itertools.pairwise([*sorted(self.commits), time.monotonic()]))
 
 

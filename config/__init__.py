@@ -1,1 +1,1 @@
-"""The composition root: the only code that knows every context."""
+"""The composition root: the only code below `ops` that imports every context."""

@@ -101,7 +101,7 @@ class Site(admin.AdminSite):
     def password_change(  # type: ignore[override]  # Django declares the class of the response too narrowly
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Change the own password. The session goes on with a new token."""
+        """Change the password of the signed-in member of staff. The session continues with a new token."""
         caller = cast(Caller, request.user)
         form = PasswordForm(caller.id, request.META.get("REMOTE_ADDR", ""), data=request.POST or None)
         if request.method == "POST" and form.is_valid():
@@ -177,7 +177,7 @@ class StaffMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer 503 on a page of the admin if a database or a context is unavailable."""
+        """Respond with 503 on a page of the admin if a database or a context is unavailable."""
         is_outage = request.path.startswith("/admin") and isinstance(error, OUTAGE_ERRORS)
         return _build_unavailable_response() if is_outage else None
 

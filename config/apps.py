@@ -1,3 +1,5 @@
+"""The apps of the composition root: the admin, and the checks at start."""
+
 from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig

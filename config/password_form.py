@@ -17,7 +17,7 @@ def _build_field(label: str, autocomplete: str) -> forms.CharField:
 
 
 class PasswordForm(forms.Form):
-    """The current password and the new one, twice. Users checks and changes them."""
+    """The current password, and the new one twice. The users context checks and changes the password."""
 
     old_password = _build_field("Current password", "current-password")
     new_password1 = _build_field("New password", "new-password")

@@ -1,1 +1,1 @@
-"""The kernel: what every context stands on. It knows no context."""
+"""The kernel: the shared library of all contexts. It imports none of them."""

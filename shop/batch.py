@@ -52,7 +52,7 @@ class _Action:
 
 
 class BatchObject(NamedTuple):
-    """An object that a job is to process: its primary key, its name for people, and what its function needs besides."""
+    """An object that a job has to process: its primary key, its label, and a further argument for the function."""
 
     key: str
     label: str

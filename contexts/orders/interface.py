@@ -38,7 +38,7 @@ class OrderRefund(DTO):
 
 
 class OrderSummary(DTO):
-    """An order as its customer knows it."""
+    """An order as its customer sees it."""
 
     id: UUID
     number: str

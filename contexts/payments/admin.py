@@ -44,7 +44,7 @@ class ReadOnlyMoneyAdmin(ContextAdmin):
 
 
 class PaymentActionForm(ActionForm):
-    """The choice of an action, with the reason that some of them ask for."""
+    """The choice of an action, with the reason that some actions require."""
 
     reason = forms.CharField(
         required=False,

@@ -1,4 +1,4 @@
-"""HTTP API of users: registration, sign-in, the own profile, public keys."""
+"""REST API of users: registration, sign-in, the caller's profile, public keys."""
 
 from typing import Annotated, cast
 from uuid import UUID

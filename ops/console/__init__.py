@@ -1,1 +1,1 @@
-"""Show what all contexts know about one order."""
+"""Show the data of one order from all contexts."""

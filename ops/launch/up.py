@@ -34,7 +34,7 @@ ServeFunction = Callable[[dict[str, str], int, dict[str, str]], int]
 
 @contextmanager
 def report_step(text: str) -> Iterator[None]:
-    """Print what is being done, and how long it took."""
+    """Print the step that begins, and how long it took."""
     print(f"  {text} ... ", end="", flush=True)
     started_at = time.monotonic()
     try:
@@ -166,7 +166,7 @@ def await_ready(server: subprocess.Popen[bytes], port: int) -> None:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
     raise LaunchError(
-        f"The server was not ready within {START_TIMEOUT_SECONDS:.0f} s; GET http://{HOST}:{port}/ready says why."
+        f"The server was not ready within {START_TIMEOUT_SECONDS:.0f} s; GET http://{HOST}:{port}/ready shows the reason."
     )
 
 

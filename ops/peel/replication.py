@@ -88,7 +88,7 @@ class Replication:
         )
         self.initial_errors = errors if self.initial_errors is None else self.initial_errors
         if errors > self.initial_errors:
-            raise ReplicationStalled("The receiving server cannot apply the changes; its log says why")
+            raise ReplicationStalled("The receiving server cannot apply the changes; see its log for the reason")
 
     def await_catch_up(self, timeout_seconds: float) -> float:
         """Wait until the target has everything that was committed before. Returns the seconds that it took.

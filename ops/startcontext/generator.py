@@ -92,7 +92,7 @@ def _derive_singular(context: str) -> str:
         return f"{context[:-3]}y"
     if context.endswith("s") and not context.endswith("ss"):
         return context[:-1]
-    raise InvalidName(f"{context} is no plural in s: name one of them with --noun")
+    raise InvalidName(f"{context} is not a plural that ends in s: give the singular with --noun")
 
 
 def write_files(names: ContextNames, invariant_number: int, root: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Settings for commands that generate files from the code: no database is asked, so none has to exist."""
+"""Settings for commands that generate files from the code: they need no database."""
 
 from config.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""Money in the admin: shown and typed as people write it, with its currency, never in minor units.
+"""Money in the admin: shown and entered as people write it, with its currency, never in minor units.
 
     class PriceForm(ConfirmedAmountForm):
         amount_field = "price"
@@ -112,7 +112,7 @@ class AmountField(forms.Field):
 
 
 class ConfirmationInput(forms.CheckboxInput):
-    """A tick box that sends the value which it confirms. It is never ticked beforehand."""
+    """A checkbox that sends the value which it confirms. It is never checked initially."""
 
     def __init__(self, confirmed: str) -> None:
         super().__init__(check_test=lambda _: False)
@@ -123,7 +123,7 @@ class ConfirmationInput(forms.CheckboxInput):
 
 
 class ConfirmationField(forms.BooleanField):
-    """A tick box that appears only when there is something to confirm, and only confirms the value that was shown."""
+    """A checkbox that appears only when there is something to confirm, and only confirms the value that was shown."""
 
     widget = forms.HiddenInput
 
@@ -131,16 +131,16 @@ class ConfirmationField(forms.BooleanField):
         super().__init__(required=False, label="")
 
     def to_python(self, value: Any) -> Any:
-        """Return what the tick box sent: the confirmed value."""
+        """Return what the checkbox sent: the confirmed value."""
         return value or ""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return False: a tick is not a change of the object."""
+        """Return False: a confirmation is not a change of the object."""
         return False
 
 
 class ConfirmedAmountForm(ModelForm):
-    """A form whose amount needs a tick where it becomes 0 or changes by more than half. Nothing is saved before."""
+    """A form whose amount has to be confirmed if it becomes 0 or changes by more than half. Nothing is saved before."""
 
     amount_field = "price"
     confirm_amount = ConfirmationField()
@@ -165,7 +165,7 @@ class ConfirmedAmountForm(ModelForm):
             self.fields["confirm_amount"].widget = ConfirmationInput(str(amount))
             self["confirm_amount"].label = question
             self.add_error(
-                self.amount_field, ValidationError(f"{question} Tick the box to confirm.", code="unconfirmed")
+                self.amount_field, ValidationError(f"{question} Check the box to confirm.", code="unconfirmed")
             )
         return cleaned
 
@@ -174,7 +174,7 @@ class ConfirmedAmountForm(ModelForm):
         currency = self.get_currency()
         new = Money(amount, currency)
         if amount == 0:
-            return f"Is {new} right? It is free of charge then."
+            return f"Set it to {new}? It will be free of charge."
         if before is not None and abs(amount - before) * 100 > before * MAX_UNCONFIRMED_CHANGE_PERCENT:
             return (
                 f"Change it from {Money(before, currency)} to {new}, by more than {MAX_UNCONFIRMED_CHANGE_PERCENT} %?"

@@ -26,11 +26,12 @@ def _mark_retry_policy(policy: RetryPolicy) -> Callable[[F], F]:
     return mark
 
 
-read = _mark_retry_policy("read")  # changes nothing: may be repeated
-idempotent = _mark_retry_policy(
-    "idempotent"
-)  # has a business key: may be repeated, a repeat returns the recorded outcome
-once = _mark_retry_policy("once")  # may not be repeated: no transport sends it again, and no saga calls it
+# The method changes nothing: it may be repeated.
+read = _mark_retry_policy("read")
+# The method has a business key: it may be repeated, and a repeat returns the recorded outcome.
+idempotent = _mark_retry_policy("idempotent")
+# The method must not be repeated: no transport sends it again, and no saga calls it.
+once = _mark_retry_policy("once")
 
 
 class InvalidArguments(ValueError):

@@ -37,9 +37,8 @@ def transaction(alias: str) -> Iterator[None]:
     InTransaction inside any other, whose rollback would undo this work unexpectedly.
     """
     if transaction_state.open_aliases and transaction_state.joinable_alias == alias:
-        with django_transaction.atomic(
-            using=alias, savepoint=False
-        ):  # an error that the caller catches still rolls back all
+        # Without a savepoint, an error that the caller catches still rolls back the whole transaction.
+        with django_transaction.atomic(using=alias, savepoint=False):
             yield
         return
     assert_no_open_transaction(f"a transaction on {alias} was begun")

@@ -1,4 +1,4 @@
-"""The database router: each app has its tables in the alias of its name."""
+"""The database router: the tables of an app are in the database whose alias is the name of the app."""
 
 from django.conf import settings
 from django.db.models import Model

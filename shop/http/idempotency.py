@@ -58,7 +58,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The final outcome of a request: its status, and its body to the byte."""
+    """The final outcome of a request: its status, and the exact bytes of its body."""
 
     status: int
     body: bytes
@@ -147,7 +147,7 @@ def record(alias: str, key: Key, resource: UUID | None = None) -> None:
 
 
 def encode_result(result: msgspec.Struct) -> Outcome:
-    """Encode what a request has created as its final outcome."""
+    """Encode the object that a request has created as its final outcome."""
     return Outcome(201, msgspec.json.encode(result))
 
 

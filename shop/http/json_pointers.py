@@ -14,6 +14,6 @@ def quote_name(name: str) -> str:
 
 
 def shorten(name: str) -> str:
-    """Cut a name that is too long to be repeated, and replace what is no character."""
+    """Shorten a name that is too long to be quoted, and replace surrogates, which are not characters."""
     printable = name.encode("utf-8", "replace").decode()
     return printable if len(printable) <= MAX_NAME_LENGTH else f"{printable[:MAX_NAME_LENGTH]}…"

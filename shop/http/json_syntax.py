@@ -1,4 +1,4 @@
-"""Parse a JSON text strictly, and say in plain words what is wrong with it.
+"""Parse a JSON text strictly, and describe in plain words what is wrong with it.
 
 msgspec decodes requests. This slower parser is used after it has failed, and to find members that occur twice: msgspec
 keeps the last one, and a client whose first value is ignored silently would not learn of it.

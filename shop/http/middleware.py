@@ -61,7 +61,7 @@ BODY_ERRORS = {
 
 
 class IncompleteBodyMiddleware:
-    """Answer 408, 411 or 413 to a request whose body the server has not received (shop/request_buffer.py)."""
+    """Respond with 408, 411 or 413 to a request whose body the server has not received (shop/request_buffer.py)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

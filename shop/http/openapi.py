@@ -17,7 +17,7 @@ from shop.http.openapi_errors import build_responses, list_access_errors
 
 
 class Schema(AutoSchema):
-    """Describe what `shop.http.rest` reads and answers: JSON bodies, optional authentication, and errors."""
+    """Describe the endpoints of `shop.http.rest`: JSON bodies, optional authentication, and errors."""
 
     def get_operation(self, *arguments: Any) -> dict[str, Any] | None:
         """Describe the method of a view, with `security` and errors, which depend on the view as well."""
@@ -27,8 +27,7 @@ class Schema(AutoSchema):
             return operation
         schemes = self.get_auth()
         optional: list[dict[str, Any]] = [{}] if schemes and not method.access.requires_sign_in else []
-        names_something = "{" in self.path
-        errors = list_access_errors(may_sign_in=bool(schemes), has_path_parameters=names_something)
+        errors = list_access_errors(may_sign_in=bool(schemes), has_path_parameters="{" in self.path)
         responses = operation.pop("responses")
         general = {"default": responses.pop("default")}
         return operation | {
@@ -51,7 +50,7 @@ class NestedComponent:
 
 
 class Html:
-    """Stands for an HTML page in the responses of an endpoint. The method returns the HttpResponse itself."""
+    """The type of an HTML page in the responses of an endpoint. The method returns the HttpResponse itself."""
 
 
 KEY_DESCRIPTION = (
@@ -59,8 +58,8 @@ KEY_DESCRIPTION = (
     "For guests at least 16 characters. {lifetime}"
 )
 KEY_LIFETIMES = {  # by whether the key is required
-    True: "The key holds as long as what the request created exists.",
-    False: "The key holds for 72 hours.",
+    True: "The key is valid as long as the object that the request created.",
+    False: "The key is valid for 72 hours.",
 }
 KEY_SCHEMA = {"type": "string", "pattern": "^[!-~]{1,255}$"}
 
@@ -90,7 +89,7 @@ class StructSchema(OpenApiSerializerExtension):
 
 
 class BearerSchema(OpenApiAuthenticationExtension):
-    """The access token of POST auth/token."""
+    """Describe the bearer token: the access token of POST auth/token."""
 
     target_class = "shop.http.rest.BearerAuthentication"
     name = "bearer"

@@ -53,7 +53,7 @@ def read_body(request: Request, type_: type[T]) -> T:
 def refuse_body(request: Request) -> None:
     """Refuse members in the JSON body of a request that takes no body. Raises BadBody, TooLarge.
 
-    A form is no JSON: the button of an HTML page sends one.
+    A form is accepted, because the button of an HTML page sends one.
     """
     if request.META.get("CONTENT_LENGTH") in (None, "", "0") or request._request.content_type in FORM_TYPES:
         return

@@ -42,7 +42,7 @@ def parse_id(text: str) -> ParkedId:
     """Parse the id of a parked event. Raises ValueError."""
     number = text.removeprefix(DELIVERY_PREFIX)
     if not (number.isascii() and number.isdecimal() and len(number) < 19):
-        raise ValueError(f"{text!r} is no id of a parked event")
+        raise ValueError(f"{text!r} is not the id of a parked event")
     return ParkedId(int(number), number != text)
 
 

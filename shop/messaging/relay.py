@@ -147,7 +147,7 @@ def _record_refusals(publisher: str, subscriber: str, refused: dict[str, str]) -
 
 
 def _record_outage(publisher: str, deliveries: Iterable[int], reason: str) -> None:
-    """Store the reason on deliveries that the subscriber did not answer. An outage is no refusal."""
+    """Store the reason on deliveries that the subscriber did not respond to. An outage is not a refusal."""
     sql = "UPDATE shop_delivery SET error = %s WHERE id = ANY(%s) AND acknowledged_at IS NULL"
     execute(publisher, sql, [reason, list(deliveries)])
 

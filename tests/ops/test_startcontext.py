@@ -214,7 +214,7 @@ REFUSED = {
     "parcels": "parcels is taken: tests/parcels exists",
     "gateway": "gateway is taken: deployments use this name",
     "broker": "broker is taken: BROKER_URL is another setting",
-    "loyalty": "loyalty is no plural in s: name one of them with --noun",
+    "loyalty": "loyalty is not a plural that ends in s: give the singular with --noun",
     "users": "users is taken",
     "texts": "--noun cannot be text",
 }

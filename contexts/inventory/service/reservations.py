@@ -180,7 +180,7 @@ RETURNING sequence"""
 
 
 def commit(order_id: UUID) -> None:
-    """Sell the held units of a confirmed order. A released or refused reservation stays as it is.
+    """Sell the held units of a confirmed order. A released or refused reservation does not change.
 
     Raises LookupError if the order has no reservation. This is an inconsistency; the event is parked.
     """

@@ -37,7 +37,7 @@ _TIMEOUT_SETTINGS = {
 
 
 class SmtpClient(smtplib.SMTP):
-    """An SMTP client that knows whether the server may have accepted the last message."""
+    """An SMTP client that records whether the server may have accepted the last message."""
 
     phase = Phase.GREETING
     may_have_accepted = False

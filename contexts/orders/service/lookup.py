@@ -1,7 +1,7 @@
-"""Guests who come back: they are sent the link to their order again.
+"""Order lookup: send guests the link to their order again.
 
-The answer, the statements and their time are the same whether or not an order matches. An order is claimed by an account
-when its address is verified: that belongs here as soon as addresses can be verified.
+The response, the statements and their time are the same whether or not an order matches. Not built yet: an account
+takes over the orders of its e-mail address once the address is verified.
 """
 
 from contexts.orders.events import OrderLinkRequested

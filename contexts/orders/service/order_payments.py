@@ -1,4 +1,4 @@
-"""Learn what happens to the payment of an order after its checkout: refunds, disputes and tasks for staff.
+"""Record in an order what happens to its payment after the checkout: refunds, disputes and tasks for staff.
 
 An event brings no data: the payment is read again. Nothing here needs the lease of the order, because the row that is
 written is not the order's own.
@@ -30,7 +30,7 @@ _DISPUTE_TEXTS = {
 
 
 def refresh(order_id: UUID) -> None:
-    """Read the payment of an order, and record what is new. Does nothing for an unknown order."""
+    """Read the payment of an order, and record what has changed. Does nothing for an unknown order."""
     _refresh_batch((order_id,))
 
 

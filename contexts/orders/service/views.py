@@ -1,4 +1,4 @@
-"""Build what others see of an order's row: the API's view, the summary for other contexts, the outcome of placing it."""
+"""Build the representations of an order: the API's view, the summary for other contexts, the outcome of placing it."""
 
 from datetime import datetime
 from typing import Any, Literal, cast

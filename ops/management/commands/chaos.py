@@ -45,7 +45,7 @@ class Command(BaseCommand):
             )
         done = subprocess.run([sys.executable, "-m", "tests.soak", *arguments], cwd=settings.BASE_DIR, check=False)
         if done.returncode:
-            raise CommandError("The soak test failed; its report above says why.", returncode=done.returncode)
+            raise CommandError("The soak test failed; see its report above.", returncode=done.returncode)
 
     def _print_history(self, order: str, request_log: Path | None) -> None:
         lines = order_history.describe_order(order, self._read_request_log(request_log))

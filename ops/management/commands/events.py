@@ -1,4 +1,4 @@
-"""manage.py events: list the events that no handler processes any more (parked events), and replay or discard them."""
+"""manage.py events: list the events that are no longer retried (parked events), and replay or discard them."""
 
 from collections.abc import Sequence
 

@@ -45,12 +45,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("context", choices=settings.CONTEXTS)
         parser.add_argument(
-            "--to", required=True, help="new database, with its administrator: postgres://user:password@host/name"
+            "--to", required=True, help="new database, with a superuser: postgres://user:password@host/name"
         )
         parser.add_argument(
             "--from",
             dest="source",
-            help="current server, with its administrator and a host that the new server can reach (default: DATABASE_URL)",
+            help="current server, with a superuser and a host that the new server can reach (default: DATABASE_URL)",
         )
         parser.add_argument(
             "--at", metavar="HOST:PORT", help="address of the context's own process (default: <context>:8000)"
@@ -60,7 +60,10 @@ class Command(BaseCommand):
             help="address of the processes of the other contexts (default: %(default)s)",
         )  # fmt: skip
         parser.add_argument(
-            "--write", type=Path, metavar="FOLDER", help="write the configuration of both kinds of processes"
+            "--write",
+            type=Path,
+            metavar="FOLDER",
+            help="write the configuration of the context's process and of the others",
         )
         action = parser.add_mutually_exclusive_group()
         action.add_argument(

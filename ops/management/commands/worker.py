@@ -43,7 +43,7 @@ class Command(BaseCommand):
 
 
 def _run_worker(contexts: tuple[str, ...]) -> int:
-    """Run engine, watchdog and consumer until the process is asked to stop. Returns the exit status."""
+    """Run engine, watchdog and consumer until SIGTERM, or until the consumer has stopped. Returns the exit status."""
     from shop.messaging.celery import tasks
     from shop.messaging.celery.wake_up import WakeUpSender
     from shop.messaging.celery.watchdog import Watchdog

@@ -40,7 +40,7 @@ class RequestNotSent(Exception):
 
 
 class ReplyLost(Exception):
-    """The request may have been executed, but no answer arrived."""
+    """The request may have been executed, but no reply arrived."""
 
 
 class Callee:

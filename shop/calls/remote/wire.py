@@ -1,6 +1,6 @@
 """The parts of the HTTP exchange that client and server have in common."""
 
-# The header of every response that is not an answer, and its values: the request was refused before anything was done,
+# The header of every response that is not a reply, and its values: the request was refused before anything was done,
 # or the implementation raised an unexpected exception.
 OUTCOME_HEADER = "Satsuma-Outcome"
 OUTCOME_REFUSED = "refused"

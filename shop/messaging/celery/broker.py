@@ -1,4 +1,4 @@
-"""Send messages through the broker, quickly or not at all: whatever is not sent is done without it."""
+"""Send messages through the broker, quickly or not at all. Polling finds the work that no message announces."""
 
 import threading
 import time
@@ -63,7 +63,7 @@ class Broker:
                 argsrepr="",
                 kwargsrepr="",
             )
-        except Exception as error:  # no problem of a broker may stop the shop
+        except Exception as error:  # a faulty broker must not stop the shop
             self._close_connection()
             self.paused_until = time.monotonic() + RETRY_COOLDOWN_SECONDS
             log.warning("broker_unavailable", task=task, context=context, error=repr(error))

@@ -38,7 +38,7 @@ def on_refused(order: Order, refusal: DomainError, undo_step: str) -> None:
 
 
 def on_expired(order: Order, next_step: str, undo_step: str) -> None:
-    """Ask the provider now. Go on if the payment was authorized, else reject the order.
+    """Ask the provider now. Continue if the payment was authorized, otherwise reject the order.
 
     Do not start a new authorization. Raises Unavailable if the provider cannot be asked: then the order waits.
     """

@@ -10,7 +10,7 @@ from contexts.orders.service import order_payments
 
 
 class Command(BaseCommand):
-    """Record refunds, disputes and payment tasks of orders that orders does not know yet."""
+    """Record refunds, disputes and payment tasks that are missing in their orders."""
 
     help = (
         "Record what payments knows about refunds and disputes of orders. Run it once after the upgrade to the release "
