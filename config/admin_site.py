@@ -1,10 +1,11 @@
 """The admin site. Staff sign in through the interface of users; the session has a short-lived staff token."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -17,12 +18,12 @@ from django.views.decorators.cache import never_cache
 from config.password_form import PasswordForm
 from contexts.users.interface import SignInFailed, users
 from shop import audit
+from shop.admin.parked_events import show_parked_events
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
 from shop.errors import DomainError, Unauthenticated, Unavailable
 from shop.http import tokens
 from shop.http.rest import AnonymousCaller
 from shop.http.tokens import Caller
-from shop.messaging import parking
 
 SESSION_TOKEN_KEY = "staff_token"
 UNAVAILABLE_MESSAGE = "A part of the shop is unavailable. Try again in a few seconds."
@@ -67,7 +68,10 @@ class Site(admin.AdminSite):
     enable_nav_sidebar = False
 
     def get_urls(self) -> list[Any]:  # as Django declares it
-        return [path("events/", self.admin_view(self.parked_events), name="parked_events"), *super().get_urls()]
+        return [
+            path("events/", self.admin_view(partial(show_parked_events, self)), name="parked_events"),
+            *super().get_urls(),
+        ]
 
     def has_permission(self, request: HttpRequest) -> bool:
         return get_caller(request).is_staff
@@ -117,49 +121,6 @@ class Site(admin.AdminSite):
         entries = [entry for context in visible for entry in audit.list_latest(context)]
         recent = sorted(entries, key=lambda entry: entry.at, reverse=True)[:MAX_RECENT_CHANGES]
         return super().index(request, {"recent": recent})
-
-    def parked_events(self, request: HttpRequest) -> HttpResponse:
-        """List the parked events of every hosted context, and replay or discard one."""
-        if request.method == "POST":
-            self._replay_or_discard(request)
-            return redirect("admin:parked_events")
-        caller = get_caller(request)
-        seen = [context for context in hosted_contexts() if caller.has_perm(f"{context}.view")]
-        shown = {
-            **self.each_context(request),
-            "title": "Parked events",
-            "parked": [(context, row) for context in seen for row in parking.list_parked(context)],
-            "deliveries": [(context, one) for context in seen for one in parking.list_parked_deliveries(context)],
-        }
-        return TemplateResponse(request, "shop/admin_parked.html", shown)
-
-    def _replay_or_discard(self, request: HttpRequest) -> None:
-        caller = get_caller(request)
-        context, row, what = (request.POST.get(name, "") for name in ("context", "row", "what"))
-        reason = request.POST.get("reason", "").replace("\0", "").strip()
-        try:
-            parked = parking.parse_id(row)
-        except ValueError:
-            parked = None
-        if context not in hosted_contexts() or not caller.has_perm(f"{context}.change") or parked is None:
-            messages.error(request, "You have no permission to change this event.")
-        elif what == "discard" and not reason:
-            messages.error(request, "Enter a reason to discard an event.")
-        else:
-            self._change_parked_event(request, context, parked, reason if what == "discard" else "")
-
-    def _change_parked_event(self, request: HttpRequest, context: str, parked: parking.ParkedId, reason: str) -> None:
-        """Discard an event for a reason, or replay it without one, and say whether it was still parked."""
-        actor = cast(Caller, get_caller(request)).get_username()
-        try:
-            if reason:
-                parking.discard_for_staff(context, parked, actor=actor, reason=reason)
-            elif not parking.replay_for_staff(context, [parked], actor=actor):
-                raise parking.NotParked
-        except parking.NotParked:
-            messages.error(request, "This event is no longer parked, or is too old to be replayed.")
-        else:
-            messages.success(request, "The event was discarded." if reason else "The event will be processed again.")
 
 
 class StaffMiddleware:

@@ -1,25 +1,27 @@
 """Checks at start. A process with a wrong configuration does not serve; the message names what to change."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Any, cast
 
 import psycopg
 from django.conf import settings
+from django.contrib.auth.hashers import get_hashers
+from django.core import mail
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from config.process_variables import PROCESS_VARIABLES
-from config.setting_names import find_misspelt_names
 from shop.calls import services
 from shop.chaos import faults
 from shop.db.database import hosted_contexts
 from shop.db.postgres.base import DatabaseWrapper
 from shop.db.postgres.sessions import SessionRefused
 from shop.messaging import events
+from shop.setting_names import find_misspelt_names
 from shop.settings import find_known_names
 
 DatabaseIdentity = tuple[str, str]  # identifier of the server, name of the database
@@ -100,6 +102,28 @@ def check_sandbox_payments(**_: Any) -> list[Error]:
 
 
 @register()
+def check_named_classes(**_: Any) -> list[Error]:
+    """Check that the classes that settings name exist and can be used: at start, not at the first e-mail or sign-in."""
+    users_of_classes = (
+        ("EMAIL_BACKEND", "notifications", mail.get_connection),
+        ("PASSWORD_HASHERS", "users", get_hashers),
+    )
+    return [
+        Error(f"{name} is not usable: {problem}", id="config.E011")
+        for name, context, use in users_of_classes
+        if context in hosted_contexts() and (problem := _find_problem(use))
+    ]
+
+
+def _find_problem(use: Callable[[], object]) -> str:
+    try:
+        use()
+    except (ImproperlyConfigured, ImportError, AttributeError, TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+@register()
 def check_variable_names(**_: Any) -> list[CheckMessage]:
     """Warn of variables that nothing reads, but whose names are close to those of settings."""
     known = {*find_known_names(), *PROCESS_VARIABLES}
@@ -164,7 +188,7 @@ def _find_shared_databases(identities: Sequence[tuple[str, DatabaseIdentity]]) -
 
 CHECKS_AT_START = (
     check_bindings, check_absent_context_addresses, check_broker_url, check_conflicting_broker_variables, check_tls_proxy,
-    check_sandbox_payments, check_faults_on_test_databases,
+    check_sandbox_payments, check_named_classes, check_faults_on_test_databases,
 )  # fmt: skip
 
 

@@ -9,14 +9,13 @@ import math
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
-MAX_NUMBER = 10**9
 BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "y", "on"), True),
     **dict.fromkeys(("false", "0", "no", "n", "off"), False),
@@ -129,18 +128,20 @@ env = LiteralEnv()
 class Setting:
     """A setting that was read: what `manage.py settings` documents.
 
-    family: the name for all contexts (`<CONTEXT>_URL`) if each context has one. file, line: where it is read.
+    family: the name for all contexts (`<CONTEXT>_URL`) if each context has one. limits: the range of a number, in words.
+    file, line: where it is read.
     """
 
     name: str
     kind: str
     default: str | None
     description: str
-    allowed: tuple[str, ...]
-    family: str
     module: str
     file: str
     line: int
+    allowed: tuple[str, ...] = ()
+    family: str = ""
+    limits: str = ""
 
 
 KINDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "list": "list"}
@@ -156,13 +157,24 @@ def read_setting(
     description: str = "",
     shown_default: str | None = None,
     family: str = "",
+    limits: str = "",
 ) -> Any:
     """Return one value of the environment. Raises ImproperlyConfigured if it is missing, unreadable or not allowed.
 
     description: for docs/settings.md and .env.example; by default the comment beside or above the call. shown_default:
-    how to document a default that depends on other settings. family: see Setting.
+    how to document a default that depends on other settings. family, limits: see Setting.
+    Raises TypeError for a number without limits: read it with read_whole_number or read_number, which check them.
     """
-    _record(name, read, default, allowed, description, shown_default, family)
+    if read in (env.int, env.float) and not limits:
+        raise TypeError(f"{name} is a number without limits")
+    setting = _describe(name, read, default, description)
+    registry[name] = replace(
+        setting,
+        default=setting.default if shown_default is None else shown_default,
+        allowed=tuple(map(str, allowed)),
+        family=family,
+        limits=limits,
+    )
     try:
         value = read(name, default=default)
     except ImproperlyConfigured:
@@ -174,54 +186,40 @@ def read_setting(
     return value
 
 
-def read_count(name: str, default: int, *, most: int) -> int:
-    """Return a whole number from 1 to `most`. Raises ImproperlyConfigured for any other value."""
-    value: int = read_setting(name, env.int, default)
-    if not 1 <= value <= most:
-        raise ImproperlyConfigured(f"{name} is {value}; it has to be from 1 to {most}")
+def read_whole_number(name: str, default: int, *, most: int, least: int = 1, description: str = "") -> int:
+    """Return a whole number from `least` to `most`. Raises ImproperlyConfigured for any other value."""
+    limits = f"from {least} to {most}"
+    value: int = read_setting(name, env.int, default, description=description, limits=limits)
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} is {value}; it has to be {limits}")
     return value
 
 
-def read_positive_number(
-    name: str, default: float, read: Callable[..., Any] = env.float, *, description: str = ""
-) -> Any:
-    """Return a number above zero. Raises ImproperlyConfigured for any other value."""
-    value = read_setting(name, read, default, description=description)
-    if not 0 < value < MAX_NUMBER:
-        raise ImproperlyConfigured(f"{name} is {value}; it has to be above 0")
+def read_number(name: str, default: float, *, most: float, least: float | None = None, description: str = "") -> float:
+    """Return a number from `least` to `most`; by default above 0. Raises ImproperlyConfigured for any other value.
+
+    A time limit of a socket may be 24 days at most (poll(2)), and a `timedelta` overflows later; choose a limit in which the
+    value still makes sense.
+    """
+    limits = f"above 0 and at most {most}" if least is None else f"from {least} to {most}"
+    value: float = read_setting(name, env.float, default, description=description, limits=limits)
+    if not (value > 0 if least is None else least <= value) or value > most:
+        raise ImproperlyConfigured(f"{name} is {value}; it has to be {limits}")
     return value
 
 
-def read_number(name: str, default: float, read: Callable[..., Any] = env.float, *, description: str = "") -> Any:
-    """Return zero or a number above it. Raises ImproperlyConfigured for any other value."""
-    value = read_setting(name, read, default, description=description)
-    if not 0 <= value < MAX_NUMBER:
-        raise ImproperlyConfigured(f"{name} is {value}; it has to be 0 or above")
-    return value
-
-
-def _record(
-    name: str,
-    read: Callable[..., Any],
-    default: Any,
-    allowed: Collection[object],
-    description: str,
-    shown_default: str | None,
-    family: str,
-) -> None:
-    frame = sys._getframe(1)
+def _describe(name: str, read: Callable[..., Any], default: Any, description: str) -> Setting:
+    frame = sys._getframe(2)
     while frame.f_back and not _SETTINGS_MODULE.match(
         str(frame.f_globals.get("__name__"))
     ):  # its readers may be elsewhere
         frame = frame.f_back
-    registry[name] = Setting(
+    return Setting(
         name=name,
         kind=KINDS.get(read.__name__)
         or ("list" if str(_get_result_type(read)).startswith(("list", "tuple")) else "text"),
-        default=shown_default if shown_default is not None else _format_default(default),
+        default=_format_default(default),
         description=description,
-        allowed=tuple(map(str, allowed)),
-        family=family,
         module=str(frame.f_globals.get("__name__", "")),
         file=frame.f_code.co_filename,
         line=frame.f_lineno,

@@ -6,25 +6,23 @@ from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from config.contexts import ALL_CONTEXTS
 from config.settings.security import BASE_DIR, MIN_SECRET_CHARACTERS, derive_secret
-from shop.settings import env, read_positive_number, read_setting
+from shop.setting_types import read_broker_url, read_internal_url, read_names
+from shop.settings import env, read_number, read_setting
 
 CONTEXTS: tuple[str, ...] = tuple(
     read_setting(
         "CONTEXTS",
-        env.list,
+        read_names,
         list(ALL_CONTEXTS),
         shown_default="all",
         description="The contexts that this process hosts, separated by commas.",
     )
 )
-if not CONTEXTS:
-    raise ImproperlyConfigured(f"CONTEXTS is empty. Valid contexts: {', '.join(ALL_CONTEXTS)}.")
 if unknown := set(CONTEXTS) - set(ALL_CONTEXTS):
     message = (
         f"CONTEXTS contains unknown contexts: {', '.join(sorted(unknown))}. Valid contexts: {', '.join(ALL_CONTEXTS)}."
@@ -46,14 +44,14 @@ def resolve_binding(context: str) -> str:
     A process ignores the URL of a context that it hosts, so that all processes can have the same settings.
     """
     local = f"contexts.{context}.service.Local{context.capitalize()}"
-    binding = read_setting(
+    binding: str = read_setting(
         f"{context.upper()}_URL",
-        env.str,
+        read_internal_url,
         local,
         family="<CONTEXT>_URL",
         shown_default="",
         description="Internal address of a context that this process does not host, as in http://orders:8001.",
-    ).rstrip("/")
+    )
     return local if context in CONTEXTS and "://" in binding else binding
 
 
@@ -72,14 +70,6 @@ def read_call_keys(context: str) -> list[str]:
         message = f"{context.upper()}_CALL_KEYS has a key shorter than {MIN_SECRET_CHARACTERS} characters"
         raise ImproperlyConfigured(message)
     return keys
-
-
-def read_broker_url(name: str, default: str) -> str:
-    """Return the URL of Redis, Valkey or RabbitMQ."""
-    value = env.str(name, default=default)
-    if value and urlsplit(value).scheme not in ("redis", "rediss", "amqp", "amqps"):
-        raise ValueError("must be a redis://, rediss://, amqp:// or amqps:// URL")
-    return value
 
 
 def collect_context_settings(taken: Collection[str], package: str = "contexts") -> dict[str, Any]:
@@ -116,12 +106,9 @@ BROKER_URL = read_setting(
     description="Broker of ENGINE=celery: redis://…, rediss://…, amqp://… or amqps://…",
 )
 # How often a worker polls for work that no message announced. At most 2, or events are late.
-POLL_SECONDS = read_positive_number("POLL_SECONDS", 1)
+POLL_SECONDS = read_number("POLL_SECONDS", 1, most=3600)
 # A worker that receives no message for this long restarts, if the broker is reachable.
-WATCHDOG_SECONDS = read_positive_number("WATCHDOG_SECONDS", 20)
+WATCHDOG_SECONDS = read_number("WATCHDOG_SECONDS", 20, most=86_400)
 MAX_PARK_HOURS = 27 * 24  # events can be replayed until day 28, so at least a day has to be left
 # After this time an event that its subscriber refuses, or that no release has handled, is parked for staff.
-_park_hours = read_positive_number("PARK_REFUSED_EVENTS_AFTER_HOURS", 24)
-if _park_hours > MAX_PARK_HOURS:
-    raise ImproperlyConfigured(f"PARK_REFUSED_EVENTS_AFTER_HOURS is {_park_hours}; it can be at most {MAX_PARK_HOURS}")
-PARK_REFUSED_EVENTS_AFTER = timedelta(hours=_park_hours)
+PARK_REFUSED_EVENTS_AFTER = timedelta(hours=read_number("PARK_REFUSED_EVENTS_AFTER_HOURS", 24, most=MAX_PARK_HOURS))

@@ -8,12 +8,13 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config.settings.contexts import CONTEXTS
 from config.settings.security import derive_secret
-from shop.settings import env, read_positive_number, read_setting
+from shop.setting_types import MAX_PORT, read_database_prefix
+from shop.settings import env, read_setting, read_whole_number
 
 # Databases and roles are called `<prefix>_<context>`.
-DATABASE_PREFIX = read_setting("DATABASE_PREFIX", env.str, "satsuma")
+DATABASE_PREFIX = read_setting("DATABASE_PREFIX", read_database_prefix, "satsuma")
 # Connections per database and process; at least the number of threads.
-POOL_SIZE = read_positive_number("DATABASE_POOL_SIZE", 16, env.int)
+POOL_SIZE = read_whole_number("DATABASE_POOL_SIZE", 16, most=1_000)
 
 # Limits for how long one session can block others. A process that is stopped or cut off in the middle of a transaction
 # loses it; sessions that wait for its locks get an outage error and retry.
@@ -35,10 +36,13 @@ def parse_postgres_url(name: str, url: str) -> dict[str, Any]:
         options: dict[str, Any] = conninfo_to_dict(url)
         port = options.pop("port", None)
         numbers = [int(part) for part in str(port).split(",")] if port else []
+        if not all(0 < number <= MAX_PORT for number in numbers):
+            raise ValueError("the port is out of range")
     except (psycopg.Error, ValueError):  # its message may contain the password
         raise ImproperlyConfigured(
-            f"{name} is not a valid postgres:// address: check it for a port that is no number, an unknown option, and "
-            "characters of a user name or password that have to be percent-encoded (# is %23, / is %2F, ? is %3F, @ is %40)"
+            f"{name} is not a valid postgres:// address: check it for a port that is not from 1 to 65535, an unknown "
+            "option, and characters of a user name or password that have to be percent-encoded (# is %23, / is %2F, ? is %3F, "
+            "@ is %40)"
         ) from None
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -65,6 +69,8 @@ def build_database(context: str) -> dict[str, Any]:
         if override
         else {**DATABASE_SERVER, **derive_role(context)}
     )
+    if not parsed["NAME"]:
+        raise ImproperlyConfigured(f"{context.upper()}_DATABASE_URL names no database, as in postgres://…/name")
     return {
         **parsed,
         "ENGINE": "shop.db.postgres",

@@ -2,8 +2,8 @@
 
 from config.contexts import ALL_CONTEXTS
 from shop.logs import build_logging_config
-from shop.money import is_currency
-from shop.settings import env, read_positive_number, read_setting
+from shop.setting_types import read_currency
+from shop.settings import env, read_number, read_setting, read_whole_number
 
 INSTALLED_APPS = [
     "config.apps.AdminConfig",
@@ -55,16 +55,6 @@ TEMPLATES = [
         },
     }
 ]
-
-
-def read_currency(name: str, default: str) -> str:
-    """Return a currency code of ISO 4217, in upper case."""
-    value = str(env.str(name, default=default))
-    if not is_currency(value):
-        raise ValueError(f"{value!r} is not a currency code of ISO 4217, such as EUR or JPY")
-    return value
-
-
 CURRENCY: str = read_setting(
     "CURRENCY",
     read_currency,
@@ -81,12 +71,12 @@ USE_I18N = False
 # orders.commit.after:3:kill (shop/chaos/faults.py).
 CHAOS = read_setting("CHAOS", env.str, "")
 # For tests only: the seed of faults that happen with a probability.
-CHAOS_SEED = read_setting("CHAOS_SEED", env.int, 0)
+CHAOS_SEED = read_whole_number("CHAOS_SEED", 0, least=0, most=2**63 - 1)
 # For tests only: a file to which each fault point that is reached is appended.
 CHAOS_RECORD = read_setting("CHAOS_RECORD", env.str, "")
 
 # How long a bulk action of the admin runs within its request. The engine does the rest of it.
-ADMIN_BULK_SECONDS = read_positive_number("ADMIN_BULK_SECONDS", 2)
+ADMIN_BULK_SECONDS = read_number("ADMIN_BULK_SECONDS", 2, most=300)
 
 STATIC_URL = "/static/"
 # Folder of collected static files. The image sets it; without it, each app serves its own files.

@@ -4,8 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,64 +12,21 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ImproperlyConfigured
 from jwt.algorithms import ECAlgorithm
 
-from shop.settings import env, read_setting
+from shop.setting_types import (
+    build_origin,
+    read_allowed_hosts,
+    read_networks,
+    read_origins,
+    read_redis_url,
+    read_site_url,
+    read_text,
+)  # fmt: skip
+from shop.settings import env, read_setting, read_whole_number
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 MIN_SECRET_CHARACTERS = 32
-DEFAULT_PORTS = {"http": 80, "https": 443}
-ORIGIN_RULES = "scheme, host in lower case, and a port unless it is the default; no path, no wildcard"
 LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?\Z"
-_HOST = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]+")
 YEAR_SECONDS = 365 * 24 * 3600
-
-
-def read_site_url(name: str, default: str) -> str:
-    """Return the public address of the site, with its scheme and host in lower case and without a slash at the end."""
-    value = env.str(name, default=default)
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{value!r} must be an http:// or https:// URL")
-    if parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"{value!r} must have no user name, query or fragment")
-    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
-
-
-def read_networks(name: str, default: list[str]) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Parse comma-separated addresses and networks (10.0.0.0/8). A network of all addresses is refused."""
-    networks = tuple(ip_network(address) for address in env.list(name, default=default))
-    if any(network.prefixlen == 0 for network in networks):
-        raise ValueError("a network of all addresses cannot be trusted")
-    return networks
-
-
-def read_redis_url(name: str, default: str) -> str:
-    """Return the URL of Redis or Valkey."""
-    value = str(env.str(name, default=default))
-    if value and urlsplit(value).scheme not in ("redis", "rediss"):
-        raise ValueError("must be a redis:// or rediss:// URL")
-    return value
-
-
-def read_origins(name: str, default: list[str]) -> list[str]:
-    """Parse comma-separated web origins (RFC 6454) as browsers send them: https://shop.example, http://localhost:3000."""
-    origins: list[str] = env.list(name, default=default)
-    for origin in origins:
-        if origin != _build_origin(origin):
-            raise ValueError(
-                f"{origin!r} is not an exact origin such as https://shop.example or http://localhost:3000: {ORIGIN_RULES}"
-            )
-    return origins
-
-
-def _build_origin(url: str) -> str:
-    """Return the origin of a URL, or an empty string if it has none. Raises ValueError for an invalid port."""
-    parts = urlsplit(url)
-    if parts.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(parts.hostname or ""):
-        return ""
-    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
-    return f"{parts.scheme}://{host}" + (
-        f":{parts.port}" if parts.port not in (None, DEFAULT_PORTS[parts.scheme]) else ""
-    )
 
 
 def read_retired_keys(name: str, default: list[Any]) -> list[dict[str, Any]]:
@@ -119,7 +74,7 @@ SITE_HOST = str(urlsplit(SITE_URL).hostname)
 DEFAULT_HOSTS = [f"[{SITE_HOST}]" if ":" in SITE_HOST else SITE_HOST, "localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = read_setting(
     "ALLOWED_HOSTS",
-    env.list,
+    read_allowed_hosts,
     DEFAULT_HOSTS,
     shown_default="the host of SITE_URL, and localhost",
     description="Host names that requests may name.",
@@ -150,8 +105,8 @@ CORS_ALLOW_HEADERS = [
 CORS_EXPOSE_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "RateLimit", "RateLimit-Policy"]
 
 # Tokens. The users context signs them with the private key; every context verifies them with the public keys.
-JWT_ISSUER = read_setting("JWT_ISSUER", env.str, "satsuma", description="The `iss` claim of access tokens.")
-JWT_AUDIENCE = read_setting("JWT_AUDIENCE", env.str, "satsuma", description="The `aud` claim of access tokens.")
+JWT_ISSUER = read_setting("JWT_ISSUER", read_text, "satsuma", description="The `iss` claim of access tokens.")
+JWT_AUDIENCE = read_setting("JWT_AUDIENCE", read_text, "satsuma", description="The `aud` claim of access tokens.")
 JWT_SIGNING_KEY: str = read_setting(
     "JWT_SIGNING_KEY",
     env.str,
@@ -173,13 +128,11 @@ LOGIN_URL = "/admin/login/"
 HTTPS = SITE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 # How long browsers may use only https for this host. 0 sends no Strict-Transport-Security; without https it is never sent.
-SECURE_HSTS_SECONDS = read_setting("SECURE_HSTS_SECONDS", env.int, YEAR_SECONDS)
+SECURE_HSTS_SECONDS = read_whole_number("SECURE_HSTS_SECONDS", YEAR_SECONDS, least=0, most=10 * YEAR_SECONDS)
 # Also for all its subdomains: each of them has to serve https then, also those that are not the shop's.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = read_setting("SECURE_HSTS_INCLUDE_SUBDOMAINS", env.bool, False)
 # Ask for the list that browsers are shipped with. Hard to undo; needs the subdomains and a year or more.
 SECURE_HSTS_PRELOAD = read_setting("SECURE_HSTS_PRELOAD", env.bool, False)
-if SECURE_HSTS_SECONDS < 0:
-    raise ImproperlyConfigured(f"SECURE_HSTS_SECONDS is {SECURE_HSTS_SECONDS}; it cannot be negative")
 if SECURE_HSTS_PRELOAD and not (SECURE_HSTS_INCLUDE_SUBDOMAINS and SECURE_HSTS_SECONDS >= YEAR_SECONDS):
     raise ImproperlyConfigured(
         "SECURE_HSTS_PRELOAD needs SECURE_HSTS_INCLUDE_SUBDOMAINS=true and a SECURE_HSTS_SECONDS of a year or more "
@@ -188,6 +141,6 @@ if SECURE_HSTS_PRELOAD and not (SECURE_HSTS_INCLUDE_SUBDOMAINS and SECURE_HSTS_S
 SECURE_HSTS_SECONDS = SECURE_HSTS_SECONDS if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$"]
-CSRF_TRUSTED_ORIGINS = [SITE_URL]
+CSRF_TRUSTED_ORIGINS = [build_origin(SITE_URL)]
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000

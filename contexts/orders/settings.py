@@ -5,30 +5,32 @@ from string import Formatter
 from django.core.exceptions import ImproperlyConfigured
 
 from shop.http.quotas import read_rate_limit
-from shop.settings import env, read_count, read_number, read_positive_number, read_setting
+from shop.setting_types import parse_url
+from shop.settings import env, read_number, read_setting, read_whole_number
 
-LINK_PLACEHOLDERS = {"site", "id", "number", "token"}
+LINK_EXAMPLE = {"site": "https://shop.example", "id": "1", "number": "1", "token": "1"}
 
 
 def read_link_template(name: str, default: str) -> str:
     """Return the template of links to an order. Raises ValueError if it is not a URL with a token."""
-    template = env.str(name, default=default)
+    template = str(env.str(name, default=default))
     fields = {field for _, field, *_ in Formatter().parse(template) if field is not None}
-    if unknown := fields - LINK_PLACEHOLDERS:
+    if unknown := fields - set(LINK_EXAMPLE):
         raise ValueError(f"it has unknown placeholders: {', '.join(sorted(unknown))}")
     if "token" not in fields or not fields & {"id", "number"}:
         raise ValueError("it needs the placeholders {token} and {id} or {number}")
     if not template.startswith(("http://", "https://", "{site}/")):
         raise ValueError("it has to begin with http://, https:// or {site}/")
+    parse_url(template.format(**LINK_EXAMPLE), ("http", "https"))
     return template
 
 
 # How long a checkout may wait for its payment.
-RESERVATION_HOLD_SECONDS = read_positive_number("RESERVATION_HOLD_SECONDS", 900)
+RESERVATION_HOLD_SECONDS = read_number("RESERVATION_HOLD_SECONDS", 900, most=365 * 86_400)
 # How long an order whose capture was refused keeps its stock.
-ON_HOLD_SECONDS = read_positive_number("ON_HOLD_SECONDS", 72 * 3600)
+ON_HOLD_SECONDS = read_number("ON_HOLD_SECONDS", 72 * 3600, most=365 * 86_400)
 # Seconds after placing in which a customer can cancel a confirmed order; 0: never. Staff can later, too.
-CANCEL_WINDOW = read_number("CANCEL_WINDOW", 3600)
+CANCEL_WINDOW = read_number("CANCEL_WINDOW", 3600, least=0, most=3_650 * 86_400)
 # Link to an order in its e-mails: the page of a storefront, as in https://shop.example/orders/{number}#token={token}. {site} is
 # SITE_URL; the default shows the order as JSON.
 ORDER_LINK_TEMPLATE = read_setting("ORDER_LINK_TEMPLATE", read_link_template, "{site}/api/v1/orders/{id}?token={token}")
@@ -47,11 +49,11 @@ RATE_LIMIT_LOOKUP = read_rate_limit("RATE_LIMIT_LOOKUP", "address:30/minute,emai
 # Limits of carts and orders. The OpenAPI document shows them.
 
 # The highest quantity of one SKU in a cart or an order.
-MAX_ITEM_QUANTITY = read_count("MAX_ITEM_QUANTITY", 10_000, most=1_000_000)
+MAX_ITEM_QUANTITY = read_whole_number("MAX_ITEM_QUANTITY", 10_000, most=1_000_000)
 # The highest number of SKUs in a cart; at most MAX_ORDER_LINES, because a full cart could not be ordered.
-MAX_CART_ITEMS = read_count("MAX_CART_ITEMS", 200, most=10_000)
+MAX_CART_ITEMS = read_whole_number("MAX_CART_ITEMS", 200, most=10_000)
 # The highest number of lines of an order.
-MAX_ORDER_LINES = read_count("MAX_ORDER_LINES", 1_000, most=10_000)
+MAX_ORDER_LINES = read_whole_number("MAX_ORDER_LINES", 1_000, most=10_000)
 if MAX_CART_ITEMS > MAX_ORDER_LINES:
     limits = f"MAX_CART_ITEMS is {MAX_CART_ITEMS} and MAX_ORDER_LINES is {MAX_ORDER_LINES}"
     raise ImproperlyConfigured(f"{limits}: a full cart could not be ordered")

@@ -2,32 +2,27 @@
 
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-
 from shop.http.quotas import read_rate_limit
-from shop.settings import env, read_positive_number, read_setting
+from shop.setting_types import read_names
+from shop.settings import read_number, read_setting, read_whole_number
 
 COUNTER_SECONDS = 3600  # after which an attempt to sign in is forgotten
 MAX_REFRESH_GRACE_SECONDS = 60  # a thief could use a copied token for this long unnoticed
 
 AUTH_USER_MODEL = "users.User"
 # Django's password hashers; the first one hashes new passwords.
-PASSWORD_HASHERS = read_setting("PASSWORD_HASHERS", env.list, ["django.contrib.auth.hashers.Argon2PasswordHasher"])
+PASSWORD_HASHERS = read_setting("PASSWORD_HASHERS", read_names, ["django.contrib.auth.hashers.Argon2PasswordHasher"])
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
 # How long an access token is valid.
-ACCESS_TOKEN_SECONDS = read_positive_number("ACCESS_TOKEN_SECONDS", 300, env.int)
+ACCESS_TOKEN_SECONDS = read_whole_number("ACCESS_TOKEN_SECONDS", 300, most=86_400)
 # How long a session lasts without a request.
-REFRESH_TOKEN_DAYS = read_positive_number("REFRESH_TOKEN_DAYS", 30)
+REFRESH_TOKEN_DAYS = read_number("REFRESH_TOKEN_DAYS", 30, most=3_650)
 # How long a refresh token that was used returns the same successor once more. 0: never.
-REFRESH_GRACE_SECONDS: float = read_setting("REFRESH_GRACE_SECONDS", env.float, 10)
-if not 0 <= REFRESH_GRACE_SECONDS <= MAX_REFRESH_GRACE_SECONDS:
-    raise ImproperlyConfigured(
-        f"REFRESH_GRACE_SECONDS is {REFRESH_GRACE_SECONDS}; it can be 0 to {MAX_REFRESH_GRACE_SECONDS}"
-    )
+REFRESH_GRACE_SECONDS = read_number("REFRESH_GRACE_SECONDS", 10, least=0, most=MAX_REFRESH_GRACE_SECONDS)
 
 # Rate limit of new accounts (docs/rate-limits.md).
 RATE_LIMIT_REGISTER = read_rate_limit("RATE_LIMIT_REGISTER", "address:120/minute,email:10/hour")
@@ -36,10 +31,6 @@ RATE_LIMIT_REFRESH = read_rate_limit("RATE_LIMIT_REFRESH", "address:600/minute")
 # Rate limit of failed sign-ins of one address over all accounts, for customers and staff apart.
 RATE_LIMIT_SIGN_IN = read_rate_limit("RATE_LIMIT_SIGN_IN", "address:300/5minutes")
 # Wrong passwords for one account from one address that cost no time. After them each one doubles the delay.
-SIGN_IN_FREE_ATTEMPTS = read_positive_number("SIGN_IN_FREE_ATTEMPTS", 10, env.int)
+SIGN_IN_FREE_ATTEMPTS = read_whole_number("SIGN_IN_FREE_ATTEMPTS", 10, most=10_000)
 # The longest delay after wrong passwords; below an hour.
-SIGN_IN_MAX_DELAY_SECONDS = read_positive_number("SIGN_IN_MAX_DELAY_SECONDS", 300)
-if SIGN_IN_MAX_DELAY_SECONDS >= COUNTER_SECONDS:
-    raise ImproperlyConfigured(
-        f"SIGN_IN_MAX_DELAY_SECONDS is {SIGN_IN_MAX_DELAY_SECONDS}; it has to be below {COUNTER_SECONDS}"
-    )
+SIGN_IN_MAX_DELAY_SECONDS = read_number("SIGN_IN_MAX_DELAY_SECONDS", 300, most=COUNTER_SECONDS - 1)

@@ -66,7 +66,7 @@ def list_entries() -> list[Entry]:
             continue
         name = setting.family or setting.name
         example = name.replace("<CONTEXT>", "ORDERS")
-        kind = setting.kind if not setting.allowed else " or ".join(setting.allowed)
+        kind = " or ".join(setting.allowed) or f"{setting.kind}{setting.limits and ' '}{setting.limits}"
         title = _build_title(setting.module)
         entries[name] = Entry(title, name, example, kind, setting.default, find_description(setting))
     for name, variable in PROCESS_VARIABLES.items():

@@ -5,14 +5,20 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
+import shop.settings
 from ops.launch import keys
+from shop.setting_types import parse_url
+from shop.settings import env, read_number, read_setting, read_whole_number, registry
 from tests.preloaded_python import PreloadedPython
 
 P384 = "-----BEGIN PRIVATE KEY-----\\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAi\\n-----END PRIVATE KEY-----\\n"
+FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 ELSEWHERE = {f"{context.upper()}_URL": "http://127.0.0.1:9" for context in settings.ALL_CONTEXTS}
 
 WRONG = {
@@ -39,7 +45,11 @@ WRONG = {
     "LOG_LEVEL is 'LOUD'": {"LOG_LEVEL": "LOUD"},
     "LOG_FORMAT is 'xml'; it can be json, text": {"LOG_FORMAT": "xml"},
     "CONTEXTS leaves out inventory: set INVENTORY_URL to the address": {"CONTEXTS": "orders"},
-    "http://: must be an http:// or https:// URL": {"CONTEXTS": "orders", **ELSEWHERE, "PAYMENTS_URL": "http://:"},
+    "PAYMENTS_URL cannot be read: must be an http:// or https:// URL": {
+        "CONTEXTS": "orders",
+        **ELSEWHERE,
+        "PAYMENTS_URL": "http://:",
+    },
     "ORDERS_CALL_KEYS has a key shorter than 32 characters": {"ORDERS_CALL_KEYS": "x" * 32 + ",short"},
     "EMAIL_PORT cannot be read: 'smtp' is not a whole number": {"EMAIL_PORT": "smtp"},
     "EMAIL_USE_TLS cannot be read: 'ture' is neither true nor false": {"EMAIL_USE_TLS": "ture"},
@@ -53,27 +63,27 @@ WRONG = {
     "EMAIL_TIMEOUT_SECONDS cannot be read: '5 minutes' is not a number": {"EMAIL_TIMEOUT_SECONDS": "5 minutes"},
     "PROVIDER_TIMEOUT_SECONDS cannot be read: 'nan' is not a number": {"PROVIDER_TIMEOUT_SECONDS": "nan"},
     "PAYMENT_PROVIDERS cannot be read: 'sandbox,' has an empty entry": {"PAYMENT_PROVIDERS": "sandbox,"},
-    "WEB_THREADS cannot be read: 0 is not a number from 1 to 256": {"WEB_THREADS": "0"},
+    "WEB_THREADS is 0; it has to be from 1 to 256": {"WEB_THREADS": "0"},
     "BODY_TIMEOUT_SECONDS is 0.0; it has to be above 0": {"BODY_TIMEOUT_SECONDS": "0"},
-    "MAX_BODY_BYTES is 0; it has to be above 0": {"MAX_BODY_BYTES": "0"},
+    "MAX_BODY_BYTES is 0; it has to be from 1000 to 100000000": {"MAX_BODY_BYTES": "0"},
     "JWT_RETIRED_KEYS cannot be read": {"JWT_RETIRED_KEYS": '{"kty": "EC"'},
     "JWT_RETIRED_KEYS cannot be read: each key has to be a public JWK": {
         "JWT_RETIRED_KEYS": '[{"kid": "1", "d": "private"}]'
     },
-    "SECURE_HSTS_SECONDS is -1; it cannot be negative": {"SECURE_HSTS_SECONDS": "-1"},
+    "SECURE_HSTS_SECONDS is -1; it has to be from 0": {"SECURE_HSTS_SECONDS": "-1"},
     "SECURE_HSTS_PRELOAD needs SECURE_HSTS_INCLUDE_SUBDOMAINS=true": {"SECURE_HSTS_PRELOAD": "true"},
     "SECURE_HSTS_PRELOAD needs SECURE_HSTS_INCLUDE_SUBDOMAINS=true and a SECURE_HSTS_SECONDS of a year": {
         "SECURE_HSTS_PRELOAD": "true",
         "SECURE_HSTS_INCLUDE_SUBDOMAINS": "true",
         "SECURE_HSTS_SECONDS": "3600",
     },
-    "DATABASE_POOL_SIZE is 0; it has to be above 0": {"DATABASE_POOL_SIZE": "0"},
+    "DATABASE_POOL_SIZE is 0; it has to be from 1 to 1000": {"DATABASE_POOL_SIZE": "0"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
     "MAX_ITEM_QUANTITY is 0; it has to be from 1 to 1000000": {"MAX_ITEM_QUANTITY": "0"},
     "MAX_ORDER_LINES is 40000; it has to be from 1 to 10000": {"MAX_ORDER_LINES": "40000"},
     "MAX_CART_ITEMS is 200 and MAX_ORDER_LINES is 50: a full cart could not be ordered": {"MAX_ORDER_LINES": "50"},
     "ON_HOLD_SECONDS cannot be read": {"ON_HOLD_SECONDS": "a while"},
-    "CANCEL_WINDOW is -1.0; it has to be 0 or above": {"CANCEL_WINDOW": "-1"},
+    "CANCEL_WINDOW is -1.0; it has to be from 0 to 315360000": {"CANCEL_WINDOW": "-1"},
     "ORDER_LINK_TEMPLATE cannot be read: it needs the placeholders": {"ORDER_LINK_TEMPLATE": "https://a.example/{id}"},
     "ORDER_LINK_TEMPLATE cannot be read: it has unknown placeholders: order": {
         "ORDER_LINK_TEMPLATE": "https://a.example/{order}?token={token}"
@@ -96,11 +106,57 @@ WRONG = {
     "'ABC' is not a currency code": {"CURRENCY": "ABC"},
     "'XAU' is not a currency code": {"CURRENCY": "XAU"},
     "DEFAULT_FROM_EMAIL cannot be read: 'Satsuma' is not an e-mail address": {"DEFAULT_FROM_EMAIL": "Satsuma"},
-    "EMAIL_PORT is 0; it has to be above 0": {"EMAIL_PORT": "0"},
+    "EMAIL_PORT is 0; it has to be from 1 to 65535": {"EMAIL_PORT": "0"},
+    "EMAIL_PORT is 99999; it has to be from 1 to 65535": {"EMAIL_PORT": "99999"},
+    "EMAIL_TIMEOUT_SECONDS is 3000000.0; it has to be above 0 and at most 3600": {"EMAIL_TIMEOUT_SECONDS": "3000000"},
+    "CANCEL_WINDOW is 2000000000.0; it has to be from 0 to 315360000": {"CANCEL_WINDOW": "2000000000"},
+    "EMAIL_HOST cannot be read: 'mail.example:587' is not a host": {"EMAIL_HOST": "mail.example:587"},
+    "EMAIL_HOST cannot be read: 'smtp://mail.example' is not a host": {"EMAIL_HOST": "smtp://mail.example"},
+    "EMAIL_HOST cannot be read: '' is not a host": {"EMAIL_HOST": ""},
+    "EMAIL_BACKEND cannot be read: 'smtp' is not the dotted name of a class": {"EMAIL_BACKEND": "smtp"},
+    "EMAIL_BACKEND is not usable: No module named": {"EMAIL_BACKEND": "no.such.Backend"},
+    "EMAIL_BACKEND is not usable: ": {"EMAIL_BACKEND": FILE_BACKEND},
+    "EMAIL_BACKEND is not usable: Could not create directory": {
+        "EMAIL_BACKEND": FILE_BACKEND,
+        "EMAIL_FILE_PATH": "/proc/nowhere",
+    },
+    "PASSWORD_HASHERS is not usable: No module named": {"PASSWORD_HASHERS": "no.such.Hasher"},
+    "PASSWORD_HASHERS cannot be read: '' is empty": {"PASSWORD_HASHERS": ""},
+    "PAYMENT_PROVIDERS cannot be read: '' is empty": {"PAYMENT_PROVIDERS": ""},
+    "PAYMENT_PROVIDERS cannot be read: 'sandbox,sandbox' is empty or has a name twice": {
+        "PAYMENT_PROVIDERS": "sandbox,sandbox"
+    },
+    "CONTEXTS cannot be read: '' is empty": {"CONTEXTS": ""},
+    "CONTEXTS cannot be read: 'orders,orders' is empty or has a name twice": {"CONTEXTS": "orders,orders"},
+    "JWT_ISSUER cannot be read: it is empty": {"JWT_ISSUER": ""},
+    "ALLOWED_HOSTS cannot be read: it is empty": {"ALLOWED_HOSTS": ""},
+    "ALLOWED_HOSTS cannot be read: 'https://shop.example' is not a host": {"ALLOWED_HOSTS": "https://shop.example"},
+    "ALLOWED_HOSTS cannot be read: 'shop.example:443' is not a host": {"ALLOWED_HOSTS": "shop.example:443"},
+    "SITE_URL cannot be read: must be a URL with a valid host and a port": {"SITE_URL": "https://shop.example:99999"},
+    "SITE_URL cannot be read: must be a URL with a valid host": {"SITE_URL": "https://shop example"},
+    "REDIS_URL cannot be read: must be a redis:// or rediss:// URL with a host": {"REDIS_URL": "redis://:secret@"},
+    "REDIS_URL cannot be read: must be a URL with a valid host and a port": {"REDIS_URL": "redis://:secret@db:0/1"},
+    "BROKER_URL cannot be read: must be a URL with a valid host and a port": {"BROKER_URL": "amqp://u:secret@b:99999"},
+    "ORDERS_URL cannot be read: must be a URL with a valid host and a port": {"ORDERS_URL": "http://orders:99999"},
+    "ORDERS_URL cannot be read: must have no path": {"ORDERS_URL": "http://orders:8001/internal"},
+    "DATABASE_URL is not a valid postgres:// address: check it for a port that is not from 1 to 65535": {
+        "DATABASE_URL": "postgres://shop:secret@db.example:99999/postgres"
+    },
+    "ORDERS_DATABASE_URL names no database": {"ORDERS_DATABASE_URL": "postgres://shop:secret@db.example:5432"},
+    "DATABASE_PREFIX cannot be read: '' is not a name": {"DATABASE_PREFIX": ""},
+    "DATABASE_PREFIX cannot be read: 'a.b' is not a name": {"DATABASE_PREFIX": "a.b"},
+    "ORDER_LINK_TEMPLATE cannot be read: must be an http:// or https:// URL with a host": {
+        "ORDER_LINK_TEMPLATE": "https:///orders/{id}?token={token}"
+    },
+    "ORDER_LINK_TEMPLATE cannot be read: Unknown format code 'd'": {
+        "ORDER_LINK_TEMPLATE": "{site}/orders/{id:d}?token={token}"
+    },
     "EMAIL_TIMEOUT_SECONDS is -1.0": {"EMAIL_TIMEOUT_SECONDS": "-1"},
     "EMAIL_DATA_TIMEOUT_SECONDS is 0.0; it has to be above 0": {"EMAIL_DATA_TIMEOUT_SECONDS": "0"},
-    "EMAIL_MAX_UNKNOWN_OUTCOMES is 0; it has to be above 0": {"EMAIL_MAX_UNKNOWN_OUTCOMES": "0"},
-    "PARK_REFUSED_EVENTS_AFTER_HOURS is 649.0; it can be at most 648": {"PARK_REFUSED_EVENTS_AFTER_HOURS": "649"},
+    "EMAIL_MAX_UNKNOWN_OUTCOMES is 0; it has to be from 1 to 100": {"EMAIL_MAX_UNKNOWN_OUTCOMES": "0"},
+    "PARK_REFUSED_EVENTS_AFTER_HOURS is 649.0; it has to be above 0 and at most 648": {
+        "PARK_REFUSED_EVENTS_AFTER_HOURS": "649"
+    },
     "SITE_URL cannot be read: 'shop.example' must be an http:// or https:// URL": {"SITE_URL": "shop.example"},
     "SITE_URL cannot be read: 'https://shop.example?x=1' must have no user name": {
         "SITE_URL": "https://shop.example?x=1"
@@ -150,6 +206,46 @@ def test_an_invalid_value_stops_the_start_with_a_message(sentence, changes, chec
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+    assert "secret@" not in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(one.name for one in registry.values() if "number" in one.kind))
+def test_every_number_has_limits_that_are_documented(name):
+    assert registry[name].limits, "read it with read_number or read_whole_number"
+
+
+def test_a_number_cannot_be_read_without_limits():
+    for read in (env.int, env.float):
+        with pytest.raises(TypeError, match="PLANTED is a number without limits"):
+            read_setting("PLANTED", read, 1)
+    assert "PLANTED" not in registry
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "0.0001", "1e9", "1000000001", "9" * 400, "", " 5", "0x10", "٣"])
+def test_a_number_outside_of_its_limits_is_refused_with_them(monkeypatch, value):
+    monkeypatch.setattr(shop.settings, "registry", {})
+    monkeypatch.setenv("CANCEL_WINDOW", value)
+    for read in (partial(read_whole_number, most=10), partial(read_number, least=1, most=10)):
+        with pytest.raises(
+            ImproperlyConfigured, match=r"CANCEL_WINDOW (is .*; it has to be from 1 to 10|cannot be read)"
+        ):
+            read("CANCEL_WINDOW", 5)
+
+
+@pytest.mark.parametrize(
+    "end", ["", "/0", ":6379", ":secret@", "u:secret@:1", "h:0", "h:65536", "h:x", "-h", "h h", "h\\x", "[::", "h..h"]
+)
+def test_a_url_needs_a_host_and_a_valid_port(end):
+    with pytest.raises(ValueError, match="must be a") as caught:
+        parse_url(f"redis://{end}", ("redis",))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "end", ["h", "h/0", "h:65535", "u:p%40@h.example:1/0", "10.0.0.7", "[::1]:6379", "my_redis", ":p@h"]
+)
+def test_a_url_with_a_host_is_accepted(end):
+    assert parse_url(f"redis://{end}", ("redis",)).geturl() == f"redis://{end}"
 
 
 def test_a_valid_configuration_starts(check):

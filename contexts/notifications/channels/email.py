@@ -108,6 +108,8 @@ def deliver(smtp: BaseEmailBackend, outgoing: OutgoingEmail) -> None:
     except smtplib.SMTPRecipientsRefused as error:
         raise _to_delivery_error(*next(iter(error.recipients.values()))) from None
     except smtplib.SMTPDataError as error:
+        if _may_have_accepted(smtp):  # the reply is neither positive nor negative
+            raise OutcomeUnknown(_describe_error(error)) from None
         raise _to_delivery_error(error.smtp_code, error.smtp_error) from None
     except smtplib.SMTPSenderRefused as error:  # the shop's own address, so the message itself is not at fault
         raise Deferred(_describe_error(error)) from None

@@ -10,11 +10,11 @@ import pytest
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
-from config.settings.security import read_redis_url
 from ops.launch import valkey
 from shop.errors import TooManyRequests
 from shop.http.rate_limits import Limiter
 from shop.http.redis_counters import PREFIX
+from shop.setting_types import read_redis_url
 from shop.settings import read_setting
 from tests.concurrency import eventually, repeat_concurrently
 from tests.ports import reserve_port

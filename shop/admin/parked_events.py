@@ -1,0 +1,61 @@
+"""The page of the admin on which staff list, replay and discard the parked events of every hosted context."""
+
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+
+from shop.db.database import hosted_contexts
+from shop.http.rest import AnonymousCaller
+from shop.http.tokens import Caller
+from shop.messaging import parking
+
+
+def show_parked_events(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """List the parked events of every context that the caller may see; replay or discard one on POST."""
+    caller = cast(Caller | AnonymousCaller, request.user)
+    if request.method == "POST":
+        _replay_or_discard(request, caller)
+        return redirect("admin:parked_events")
+    seen = [context for context in hosted_contexts() if caller.has_perm(f"{context}.view")]
+    shown = {
+        **site.each_context(request),
+        "title": "Parked events",
+        "parked": [(context, row) for context in seen for row in parking.list_parked(context)],
+        "deliveries": [(context, one) for context in seen for one in parking.list_parked_deliveries(context)],
+    }
+    return TemplateResponse(request, "shop/admin_parked.html", shown)
+
+
+def _replay_or_discard(request: HttpRequest, caller: Caller | AnonymousCaller) -> None:
+    context, row, what = (request.POST.get(name, "") for name in ("context", "row", "what"))
+    reason = request.POST.get("reason", "").replace("\0", "").strip()
+    try:
+        parked = parking.parse_id(row)
+    except ValueError:
+        parked = None
+    if context not in hosted_contexts() or not caller.has_perm(f"{context}.change") or parked is None:
+        messages.error(request, "You have no permission to change this event.")
+    elif what not in ("replay", "discard"):
+        messages.error(request, "Choose whether to replay or to discard the event.")
+    elif what == "discard" and not reason:
+        messages.error(request, "Enter a reason to discard an event.")
+    else:
+        actor = cast(Caller, caller).get_username()
+        _change(request, context, parked, actor, reason if what == "discard" else "")
+
+
+def _change(request: HttpRequest, context: str, parked: parking.ParkedId, actor: str, reason: str) -> None:
+    """Discard an event for a reason, or replay it without one, and say whether it was still parked."""
+    try:
+        if reason:
+            parking.discard_for_staff(context, parked, actor=actor, reason=reason)
+        elif not parking.replay_for_staff(context, [parked], actor=actor):
+            raise parking.NotParked
+    except parking.NotParked:
+        messages.error(request, "This event is no longer parked, or is too old to be replayed.")
+    else:
+        messages.success(request, "The event was discarded." if reason else "The event will be processed again.")
