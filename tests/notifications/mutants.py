@@ -4,6 +4,35 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="mail_server_that_hangs_at_quit_holds_the_sender",
+        what="QUIT has the time limit of other commands, a minute, although all messages are sent",
+        rule="a message is sent once its content is accepted; QUIT has a short time limit of its own",
+        module="contexts.notifications.channels.smtp",
+        replace="self.phase = Phase.QUIT",
+        by="self.phase = Phase.COMMAND",
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_a_message_is_sent_once_its_content_is_accepted_whatever_becomes_of_quit",
+    ),
+    Mutant(
+        name="mail_server_that_drips_holds_the_sender",
+        what="the time limit of a phase starts again with each line of the reply",
+        rule="the timeout of a phase is for its whole reply",
+        module="contexts.notifications.channels.smtp",
+        replace="if (remaining := self.deadline - time.monotonic()) <= 0:",
+        by="if (remaining := 10.0) <= 0:",
+        caught_by="tests/notifications/test_slow_mail_server.py"
+        "::test_a_server_that_sends_its_reply_line_by_line_holds_no_worker",
+    ),
+    Mutant(
+        name="unexpected_reply_to_the_content_is_a_refusal",
+        what="a message is sent again without limit if the reply to its content is neither positive nor negative",
+        rule="a bounded number of unknown outcomes",
+        module="contexts.notifications.channels.smtp",
+        replace="self.may_have_accepted = code not in _NEGATIVE",
+        by="self.may_have_accepted = code == _ACCEPTED",
+        caught_by="tests/notifications/test_slow_mail_server.py::test_an_unexpected_reply_to_the_content_is_no_refusal",
+    ),
+    Mutant(
         name="order_link_sent_once",
         what="a guest who asks for the link a second time gets no e-mail",
         rule="API: orders/lookup mails a fresh link",

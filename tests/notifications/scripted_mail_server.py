@@ -2,8 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 REPLIES = {
     "greeting": b"220 ready\r\n",
@@ -16,11 +16,16 @@ REPLIES = {
 
 
 @contextmanager
-def run_silent_mail_server(silent_at: str) -> Iterator[tuple[int, list[str]]]:
-    """Run a server that does not reply at this phase. Yields its port and the commands that it received."""
+def run_silent_mail_server(
+    silent_at: str, *, drips: bool = False, replies: Mapping[str, bytes] = REPLIES
+) -> Iterator[tuple[int, list[str]]]:
+    """Run a server that does not reply at this phase. Yields its port and the commands that it received.
+
+    drips: it sends lines of a reply that never ends.
+    """
     received: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=_serve, args=(server, silent_at, received))
+        thread = threading.Thread(target=_serve, args=(server, silent_at, received, drips, replies))
         thread.start()
         try:
             yield server.getsockname()[1], received
@@ -29,20 +34,39 @@ def run_silent_mail_server(silent_at: str) -> Iterator[tuple[int, list[str]]]:
             thread.join()
 
 
-def _serve(server: socket.socket, silent_at: str, received: list[str]) -> None:
+def _serve(
+    server: socket.socket, silent_at: str, received: list[str], drips: bool, replies: Mapping[str, bytes]
+) -> None:
     while True:
         try:
             connection, _ = server.accept()
         except OSError:  # the test has ended
             return
         with connection, connection.makefile("rb") as lines:
-            _converse(connection, lines, silent_at, received)
+            _converse(connection, lines, silent_at, received, replies)
+            if drips:
+                _drip(connection)
+            for _ in lines:  # until the client closes the connection
+                pass
 
 
-def _converse(connection: socket.socket, lines: Iterator[bytes], silent_at: str, received: list[str]) -> None:
+def _drip(connection: socket.socket) -> None:
+    """Send a line of a reply each tenth of a second, until the client closes the connection."""
+    connection.settimeout(0.1)
+    with suppress(ConnectionError):
+        while True:
+            connection.sendall(b"250-wait\r\n")
+            with suppress(TimeoutError):
+                if not connection.recv(1000):
+                    return
+
+
+def _converse(
+    connection: socket.socket, lines: Iterator[bytes], silent_at: str, received: list[str], replies: Mapping[str, bytes]
+) -> None:
     phase = "greeting"
     while phase != silent_at:
-        connection.sendall(REPLIES.get(phase, b"250 OK\r\n"))
+        connection.sendall(replies.get(phase, b"250 OK\r\n"))
         line = next(lines, b"")
         if not line:
             return
@@ -53,5 +77,3 @@ def _converse(connection: socket.socket, lines: Iterator[bytes], silent_at: str,
         else:
             phase = line.decode()[:4].upper().strip()
         received.append(phase)
-    for _ in lines:  # until the client closes the connection
-        pass

@@ -1,6 +1,9 @@
 """A slow mail server gets one copy, and one that never replies gets a bounded number of them; then staff decide."""
 
+import time
+
 import pytest
+from structlog.testing import capture_logs
 
 from contexts.notifications import handlers
 from ops.verify import check
@@ -8,7 +11,7 @@ from shop.db.database import execute, fetch_rows
 from shop.db.leases import LEASE_DURATION
 from shop.ids import uuid7
 from tests.concurrency import eventually, run_concurrently
-from tests.notifications import example_orders
+from tests.notifications import example_orders, scripted_mail_server
 from tests.notifications.clients import staff_client
 from tests.notifications.messages import end_pause, publish_order_confirmed, read_email_of, send_until
 from tests.notifications.scripted_mail_server import run_silent_mail_server
@@ -65,6 +68,61 @@ def test_each_phase_has_its_timeout_and_only_the_last_leaves_the_outcome_open(se
     mail = read_email_of(order)
     assert (mail["status"], mail["unknown_outcomes"]) == ("waiting", 1 if phase == "content" else 0)
     assert "timed out" in mail["reason"]
+
+
+@pytest.mark.parametrize("drips", [False, True])
+def test_a_message_is_sent_once_its_content_is_accepted_whatever_becomes_of_quit(settings, mail_server, drips):
+    settings.EMAIL_QUIT_TIMEOUT = 0.2
+    orders = [add_confirmed_order(), add_confirmed_order()]
+    with run_silent_mail_server("QUIT", drips=drips) as (settings.EMAIL_PORT, received), capture_logs() as logs:
+        started = time.monotonic()
+        handlers.send_waiting_messages()
+        assert time.monotonic() - started < settings.EMAIL_COMMAND_TIMEOUT
+        handlers.send_waiting_messages()
+    assert received.count("content") == 2 and received[-1] == "QUIT"
+    for order in orders:
+        mail = read_email_of(order)
+        assert (mail["status"], mail["unknown_outcomes"], mail["reason"]) == ("sent", 0, "")
+    [entry] = [entry for entry in logs if entry["event"] == "mail_session_not_closed"]
+    assert (entry["log_level"], "timed out" in entry["error"]) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("phase", "timeout"),
+    [
+        ("greeting", "EMAIL_GREETING_TIMEOUT"),
+        ("RCPT", "EMAIL_COMMAND_TIMEOUT"),
+        ("content", "EMAIL_DATA_TIMEOUT"),
+    ],
+)
+def test_a_server_that_sends_its_reply_line_by_line_holds_no_worker(settings, mail_server, phase, timeout):
+    order = add_confirmed_order()
+    setattr(settings, timeout, 0.5)
+    with run_silent_mail_server(phase, drips=True) as (settings.EMAIL_PORT, _):
+        handlers.send_waiting_messages()
+    mail = read_email_of(order)
+    assert (mail["status"], mail["unknown_outcomes"]) == ("waiting", 1 if phase == "content" else 0)
+    assert "timed out" in mail["reason"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (b"251 forwarded\r\n", ("sent", 0)),
+        (b"OK\r\n", ("waiting", 1)),
+        (b"150 perhaps\r\n", ("waiting", 1)),
+        (b"354 go on\r\n", ("waiting", 1)),
+        (b"550 no\r\n", ("failed", 0)),
+    ],
+)
+@pytest.mark.breaks("message_goes_out")
+def test_an_unexpected_reply_to_the_content_is_no_refusal(settings, mail_server, reply, expected):
+    order = add_confirmed_order()
+    replies = scripted_mail_server.REPLIES | {"content": reply}
+    with run_silent_mail_server("never", replies=replies) as (settings.EMAIL_PORT, _):
+        handlers.send_waiting_messages()
+    mail = read_email_of(order)
+    assert (mail["status"], mail["unknown_outcomes"]) == expected
 
 
 def test_a_message_is_counted_while_it_is_sent_so_that_the_death_of_a_worker_counts(mail_server):

@@ -133,7 +133,8 @@ def parked(letter):
 
 
 def test_parked_events_are_listed_with_their_reason(parked):
-    line = f"orders {parked.pk} orders.choke {parked.stream}#1 ValueError('cannot read this')"
+    event = f"{parked.name} version {parked.envelope['version']} {parked.stream}#1"
+    line = f"orders {parked.pk} orders.choke {event} ValueError('cannot read this')"
     assert line in run("events", "parked").splitlines()
 
 

@@ -43,9 +43,10 @@ class Command(BaseCommand):
     def _list_parked(self) -> None:
         for context in hosted_contexts():
             for row in parking.list_parked(context):
-                self.stdout.write(f"{context} {row.pk} {row.handler} {row.stream}#{row.sequence} {row.error}")
+                event = f"{row.name} version {row.envelope['version']} {row.stream}#{row.sequence}"
+                self.stdout.write(f"{context} {row.pk} {row.handler} {event} {row.error}")
             for delivery in parking.list_parked_deliveries(context):
-                event = f"{delivery.event.name} {delivery.stream}#{delivery.sequence}"
+                event = f"{delivery.event.name} version {delivery.event.version} {delivery.stream}#{delivery.sequence}"
                 parked_id = ParkedId(delivery.pk, is_delivery=True)
                 self.stdout.write(f"{context} {parked_id} {event} to {delivery.subscriber} {delivery.error}")
 
