@@ -4,6 +4,7 @@
 server needs a proxy in front that buffers requests.
 """
 
+import gc
 import os
 import signal
 import threading
@@ -17,6 +18,8 @@ if current_process().name == "granian-worker":
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+gc.disable()  # what is loaded now stays until the process ends: without collections this takes a fifth less time
+
 from django.core.wsgi import get_wsgi_application
 
 application = get_wsgi_application()
@@ -29,6 +32,8 @@ from shop.http import health
 from shop.request_buffer import RequestBuffer
 
 refuse_wrong_configuration()
+gc.freeze()  # later collections pass over it
+gc.enable()
 server = RequestBuffer(
     application,
     threads=settings.WEB_THREADS,

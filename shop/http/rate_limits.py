@@ -21,7 +21,7 @@ from django.http import HttpRequest
 
 from shop.db.database import OUTAGE_ERRORS
 from shop.errors import TooManyRequests, Unavailable
-from shop.http import rate_counters, redis_counters
+from shop.http import rate_counters
 from shop.http.idempotency import compute_keyed_hash
 from shop.http.proxies import get_client_network
 from shop.http.quotas import Quota, parse_quotas
@@ -93,6 +93,8 @@ class Limiter:
 
     def _count(self, quotas: dict[str, Quota]) -> Answer:
         if settings.RATE_LIMIT_STORE == "redis":
+            from shop.http import redis_counters  # only here: its library is slow to import, and few shops use it
+
             try:
                 answer = redis_counters.count(settings.REDIS_URL, quotas)
             except Unavailable as error:
@@ -122,6 +124,8 @@ class Limiter:
 
     def _remove(self, subjects: Iterable[str]) -> None:
         if self.redis_url:
+            from shop.http import redis_counters
+
             redis_counters.remove(self.redis_url, self.hits, subjects)
         else:
             rate_counters.remove(self.context, self.hits, subjects)

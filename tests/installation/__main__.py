@@ -17,8 +17,8 @@ from pathlib import Path
 from ops.launch import keys, valkey
 from ops.launch.postgres import PostgresServer
 from tests.concurrency import eventually
+from tests.http_shopper import Shopper
 from tests.ports import reserve_port
-from tests.shopper import Shopper
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_SECONDS = 180.0
@@ -145,11 +145,34 @@ class Deployment:
                 broker.wait()
 
 
-def launch(installation: Installation, module: str, folder: Path) -> None:
-    """Run `make up` or `make split` with its data in a folder."""
+def launch(installation: Installation, module: str, folder: Path, check: Callable[[int], None]) -> None:
+    """Run `make up` or `make split` with its data in a folder, and check the shop on its port."""
     port = reserve_port()
     with installation.running("-m", module, DATA_DIR=str(folder), PORT=str(port)):
-        buy(port)
+        check(port)
+
+
+def check_gateway(port: int) -> None:
+    """Buy as a browser does, from another origin, and read the errors of the gateway itself."""
+    buy(port)
+    shopper, origin = Shopper(f"http://127.0.0.1:{port}"), "http://localhost:3000"
+    for path in ("orders", "products", "users/me", "payments/x", "notifications"):
+        preflight = shopper.send("OPTIONS", path, Origin=origin, Access_Control_Request_Method="POST")
+        assert preflight.headers["access-control-allow-origin"] == origin, path
+        assert "access-control-allow-origin" in shopper.get(f"{path}/x/y", Origin=origin).headers, path
+    errors = {
+        413: shopper.post("orders", b"x" * 2_000_000, Origin=origin),
+        414: shopper.get("products?search=" + "x" * 20_000, Origin=origin),
+        405: shopper.send("TRACE", "orders", Origin=origin),
+        400: shopper.get("orders/%00", Origin=origin),
+        404: shopper.get("/gateway-errors/502"),
+    }
+    for status, answer in errors.items():
+        assert (answer.status, answer.body["status"]) == (status, status), answer
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.body["request_id"] == answer.headers["x-request-id"]
+    kept = shopper.get("orders", X_Request_ID="mine-1")
+    assert (kept.status, kept.headers["x-request-id"]) == (401, "mine-1")
 
 
 def main() -> int:
@@ -162,8 +185,8 @@ def main() -> int:
         for way, run in deployment.list_ways().items():
             try_way(way, run)
         local = Installation(folder, "up")
-        try_way("make up", lambda: launch(local, "ops.launch.up", folder / "one"))
-        try_way("make split", lambda: launch(local, "ops.launch.split", folder / "five"))
+        try_way("make up", lambda: launch(local, "ops.launch.up", folder / "one", buy))
+        try_way("make split", lambda: launch(local, "ops.launch.split", folder / "five", check_gateway))
     return 0
 
 

@@ -72,3 +72,19 @@ def test_a_package_that_a_library_does_not_require_is_found(tmp_path):
 def test_the_lock_of_make_up_and_of_the_tests_contains_that_of_the_image():
     for name in ("up", "dev"):
         assert read_locked_names(LOCK) <= read_locked_names(LOCK.with_name(f"{name}.txt"))
+
+
+def test_the_check_of_all_ways_starts_without_any_setting():
+    """`make test-install` runs outside of the test environment, as an operator would."""
+    environment = {"PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", "import tests.installation.__main__"]
+    done = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_process_loads_the_library_of_redis_only_if_it_uses_redis():
+    code = (
+        "import django, sys; django.setup(); import config.urls; assert 'redis' not in sys.modules, 'redis is loaded'"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
