@@ -9,10 +9,12 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
 from shop.contexts import get_context_config
 from shop.http import error_page, health
+from shop.http.openapi_view import ApiDocument
+from shop.http.read_only import read_only
 
 
 def build_api_urlpatterns(contexts: Iterable[str]) -> list[URLPattern | URLResolver]:
@@ -20,10 +22,10 @@ def build_api_urlpatterns(contexts: Iterable[str]) -> list[URLPattern | URLResol
     return [pattern for context in contexts for pattern in get_context_config(context).build_urlpatterns()]
 
 
-show_api_document = SpectacularJSONAPIView.as_view(urlconf=build_api_urlpatterns(settings.ALL_CONTEXTS))
+show_api_document = ApiDocument.as_view(patterns=tuple(build_api_urlpatterns(settings.ALL_CONTEXTS)))
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="docs")),
+    path("", read_only(RedirectView.as_view(pattern_name="docs"))),
     path("health", health.health),
     path("ready", health.ready),
     path("admin/", admin.site.urls),

@@ -8,10 +8,12 @@ from django.shortcuts import render
 
 from shop.errors import DomainError, list_error_classes
 from shop.http.field_errors import FIELD_ERROR_CODES
+from shop.http.read_only import read_only
 
 PRODUCT_PACKAGES = ("shop", "contexts", "config", "ops")
 
 
+@read_only
 def show_errors(request: HttpRequest) -> HttpResponse:
     """Show every error of the API with its meaning and with what a client can do."""
     classes = [cls for cls in list_error_classes() if cls.__module__.split(".")[0] in PRODUCT_PACKAGES]

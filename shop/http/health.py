@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 
 from shop.db.database import OUTAGE_ERRORS, fetch_rows, hosted_contexts
+from shop.http.read_only import read_only
 from shop.http.rest import respond
 from shop.messaging import inbox, relay
 
@@ -15,13 +15,13 @@ MAX_LAG_SECONDS = 30.0  # more is reported, but the process stays ready: a resta
 draining = threading.Event()  # set before a stop: the process still serves, but gateways stop sending requests
 
 
-@require_safe
+@read_only
 def health(request: HttpRequest) -> HttpResponse:
     """Respond 200 while the process runs."""
     return respond({"status": "ok"})
 
 
-@require_safe
+@read_only
 def ready(request: HttpRequest) -> HttpResponse:
     """Check the database of each hosted context and report the lag of its engine in seconds.
 

@@ -4,7 +4,7 @@ msgspec decodes, as fast as it can. Only a request that it refuses is read a sec
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -92,16 +92,20 @@ def read_query(request: Request, type_: type[T]) -> T:
     """Decode the query string. Empty values count as absent. Raises BadQuery with every fault."""
     given = {name: values for name, values in read_parameters(request).lists() if not _is_ignored(name)}
     values = {name: last for name, [*_, last] in given.items() if last != ""}
+    faults = tuple(_find_query_faults(given, values, type_)) if _needs_check(given, values) else ()
     try:
-        if not any(len(all_values) > 1 for all_values in given.values()) and not any(
-            "\0" in v for v in values.values()
-        ):
+        if not faults:
             return msgspec.convert(values, type=type_, strict=False)
     except msgspec.ValidationError:
-        pass
-    faults = tuple(_find_query_faults(given, values, type_))
+        faults = tuple(_find_query_faults(given, values, type_))
     faults = faults or (FieldError(parameter=", ".join(values), code="invalid", detail="Is not valid."),)
     raise BadQuery(why=_summarize(faults)).with_field_errors(faults)
+
+
+def _needs_check(given: Mapping[str, list[str]], values: Mapping[str, str]) -> bool:
+    """Return whether msgspec would accept what may be a fault: repeated parameters, NUL, and `null` for no value."""
+    is_repeated = any(len(all_values) > 1 for all_values in given.values())
+    return is_repeated or any("\0" in value or value.lower() == "null" for value in values.values())
 
 
 def _is_ignored(name: str) -> bool:

@@ -205,13 +205,20 @@ def test_a_form_without_a_return_url_ends_on_a_page():
     assert (answer.status_code, b"authorized" in answer.content) == (200, True)
 
 
-@pytest.mark.parametrize("url", ["https://evil.example/", "javascript:alert(1)", "//evil.example", "https://[", "/x"])
+STRANGERS = (
+    "https://evil.example/", "javascript:alert(1)", "//evil.example", "https://[", "/x", "ftp://localhost/",
+    r"http://evil.example\@localhost/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", STRANGERS)
 def test_a_return_url_of_a_stranger_is_refused_and_decides_nothing(url):
     payment = authorize("tok_requires_action")
     path = f"{page_of(payment)}?return_url={quote(url, safe='')}"
     for answer in (Client().get(path), Client().post(path, "decision=x", content_type=FORM)):
         assert answer.status_code == 400
         assert answer.json()["code"] == "payments.return_url_not_allowed"
+        assert [fault["parameter"] for fault in answer.json()["errors"]] == ["return_url"]
     assert get_payment(payment.order_id).status == "requires_action"
 
 

@@ -8,13 +8,14 @@ import msgspec
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template import Context, Engine
+from django.utils.http import url_has_allowed_host_and_scheme
 from rest_framework.request import Request
 
 from contexts.payments import providers
 from contexts.payments.interface import PaymentStatus
 from contexts.payments.providers import sandbox
 from contexts.payments.service import operations
-from shop.errors import Invalid, NotFound
+from shop.errors import FieldError, Invalid, NotFound
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, Html, Staff, View, endpoint
 from shop.money import MAX_AMOUNT, Money
@@ -171,14 +172,21 @@ def _render(template: str, **values: object) -> HttpResponse:
 
 def _check_return_url(query: PageQuery) -> None:
     """Refuse to redirect to strangers, who could abuse the shop's name. Raises ReturnUrlNotAllowed."""
-    if not query.return_url:
-        return
+    if query.return_url and not _is_allowed(query.return_url):
+        refusal = ReturnUrlNotAllowed()
+        fault = FieldError(parameter="return_url", code=refusal.code, detail=str(refusal))
+        raise refusal.with_field_errors([fault])
+
+
+def _is_allowed(return_url: str) -> bool:
+    """Return whether an address is absolute, and its host one of this shop, of a storefront, or of this computer."""
     try:
-        url = urlsplit(query.return_url)
+        url = urlsplit(return_url)
         host = url.hostname
     except ValueError:
-        raise ReturnUrlNotAllowed from None
+        return False
     known = (settings.SITE_URL, *getattr(settings, "CORS_ALLOWED_ORIGINS", ()))
     is_known = f"{url.scheme}://{url.netloc}" in {f"{a.scheme}://{a.netloc}" for a in map(urlsplit, known)}
-    if url.scheme not in ("http", "https") or not (is_known or host in _LOOPBACK_HOSTS):
-        raise ReturnUrlNotAllowed
+    # A browser reads a backslash as a slash, so that another host may follow from it.
+    reads_alike = url_has_allowed_host_and_scheme(return_url, {url.netloc})
+    return bool(url.scheme) and reads_alike and (is_known or host in _LOOPBACK_HOSTS)

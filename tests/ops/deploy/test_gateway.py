@@ -1,5 +1,6 @@
 """The gateway routes each path of the API to its context, and to no other."""
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from django.urls import URLPattern
 
 from config.urls import build_api_urlpatterns
 from ops.deploy import gateway
+from shop.errors import list_error_classes
 
 
 def hosts(path):
@@ -62,3 +64,35 @@ def test_the_forwarded_scheme_is_passed_on_and_nothing_else():
     configuration = gateway.render_nginx({context: f"{context}:8000" for context in settings.ALL_CONTEXTS}, "8080")
     assert "map $http_x_forwarded_proto $forwarded_scheme { default $scheme; https https; }" in configuration
     assert "proxy_set_header X-Forwarded-Proto $forwarded_scheme;" in configuration
+
+
+def list_own_errors():
+    """Return the problem that nginx sends for each of its own errors, by the status that it has for it."""
+    configuration = gateway.render_nginx({context: f"{context}:8000" for context in settings.ALL_CONTEXTS}, "8080")
+    found = re.findall(
+        r"error_page (\d+) (\S+);\n    location = (\S+) \{.*?return (\d+) '(.*?)';", configuration, re.DOTALL
+    )
+    assert all(page == location for _, page, location, _, _ in found)
+    return {int(status): (int(sent), json.loads(body.replace("\\'", "'"))) for status, _, _, sent, body in found}
+
+
+def test_the_gateway_answers_its_own_errors_with_problems():
+    errors = list_own_errors()
+    assert errors.keys() >= {400, 405, 408, 413, 414, 494, 502, 504}
+    codes = {cls.code for cls in list_error_classes()}
+    for status, (sent, problem) in errors.items():
+        assert problem["status"] == sent == (400 if status == 494 else status)
+        assert problem["code"] in codes and problem["type"] == f"/api/docs/errors#{problem['code']}"
+    assert errors[413][1]["code"] == "shop.too_large"
+    assert errors[502][1]["code"] == "shop.unavailable"
+
+
+def test_a_storefront_can_read_the_errors_of_the_gateway():
+    configuration = gateway.render_nginx({context: f"{context}:8000" for context in settings.ALL_CONTEXTS}, "8080")
+    assert configuration.count("add_header Access-Control-Allow-Origin * always;") == len(list_own_errors())
+    assert configuration.count("add_header Retry-After 1 always;") == 2
+
+
+def test_the_gateway_accepts_as_large_a_body_as_the_shop(settings):
+    settings.MAX_BODY_BYTES = 5_000_000
+    assert "client_max_body_size 5000000;" in gateway.render_nginx({c: c for c in settings.ALL_CONTEXTS}, "8080")

@@ -52,3 +52,12 @@ def test_the_type_of_a_problem_leads_to_its_entry(page, settings):
 
 def test_the_page_loads_nothing_from_other_hosts(page):
     assert "http://" not in page and "https://" not in page
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready", "/api/docs/errors", "/api/docs/", "/api/openapi.json"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_page_that_can_only_be_read_refuses_other_methods_with_a_problem(path, method):
+    response = Client(enforce_csrf_checks=True).generic(method, path, b"{}", "application/json")
+    assert (response.status_code, response.headers["Content-Type"]) == (405, "application/problem+json")
+    assert response.json()["code"] == "shop.method_not_allowed"
+    assert response.headers["Allow"].startswith("GET, HEAD")

@@ -168,6 +168,17 @@ def test_a_parameter_of_another_type_is_named(query):
     assert fault["parameter"] == "limit" and fault["code"] in ("wrong_type", "repeated")
 
 
+def test_null_in_a_query_is_no_number():
+    """msgspec reads the text null as no value, so the filter would be ignored silently."""
+    for text in ("null", "Null", "NULL"):
+        response = Client().get(f"/executions?maximum={text}")
+        assert response.status_code == 400, text
+        assert [(fault["parameter"], fault["code"]) for fault in response.json()["errors"]] == [
+            ("maximum", "wrong_type")
+        ]
+        assert Client().get(f"/executions?name={text}").status_code == 200
+
+
 def test_staff_endpoints_refuse_a_query_that_they_do_not_read():
     headers = {"Authorization": f"Bearer {sign_token(permissions=['*'])}"}
     assert Client().get("/staff?utm_source=mail&_=1", headers=headers).status_code == 200

@@ -41,6 +41,8 @@ class ListQuery(RequestBody):
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
     search: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    maximum: int | None = None
+    name: str | None = None
 
 
 class Api(View):
