@@ -5,7 +5,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from shop.request_buffer import BODY_PROBLEM
-from tests.config.test_settings import check
+from tests.config.test_settings import check, python  # noqa: F401  fixtures
 
 SHOP, OTHER = "https://front.example", "https://evil.example"
 EXPOSED = "ETag, Location, Retry-After, X-Request-ID, RateLimit, RateLimit-Policy"
@@ -124,14 +124,14 @@ WRONG = [
 
 
 @pytest.mark.parametrize("origin", WRONG)
-def test_what_is_no_exact_origin_is_refused_at_start(origin):
+def test_what_is_no_exact_origin_is_refused_at_start(origin, check):  # noqa: F811
     done = check(CORS_ALLOWED_ORIGINS=origin)
     assert done.returncode != 0
     assert "CORS_ALLOWED_ORIGINS cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_exact_origins_are_accepted():
+def test_exact_origins_are_accepted(check):  # noqa: F811
     done = check(
         CORS_ALLOWED_ORIGINS="https://shop.example,http://localhost:3000, http://[::1]:8080,https://xn--bcher-kva.example"
     )

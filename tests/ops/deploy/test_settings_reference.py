@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from ops.deploy import settings_reference
 from shop.settings import registry
-from tests.config.test_settings import check
+from tests.config.test_settings import check, python  # noqa: F401  fixtures
 
 
 def test_the_committed_files_are_up_to_date_and_every_setting_is_described():
@@ -38,7 +38,7 @@ def test_an_outdated_file_is_refused_and_written(monkeypatch, tmp_path, name):
         call_command("settings", check=True)
 
 
-def test_the_shop_starts_with_every_value_of_the_example():
+def test_the_shop_starts_with_every_value_of_the_example(check):  # noqa: F811
     lines = settings_reference.EXAMPLE_PATH.read_text().splitlines()
     values = dict(
         re.findall(r"^#?([A-Z][A-Z_]+)=(.+)$", line)[0] for line in lines if re.match(r"^#?[A-Z][A-Z_]+=.", line)
