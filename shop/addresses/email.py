@@ -46,6 +46,21 @@ def parse_customer_address(text: str) -> Address:
     return address
 
 
+def normalize_address(text: str) -> str:
+    """Return one spelling for all that name the same address: stripped, in lower case, NFKC, and the domain in Unicode.
+
+    `JÖRG@xn--mnchen-3ya.example` is `jörg@münchen.example`. A text that is no address is returned without that last step.
+    """
+    spelled = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).strip().lower())
+    local, at, domain = spelled.rpartition("@")
+    if domain.isascii() and "xn--" not in domain:
+        return spelled
+    try:
+        return f"{local}{at}{idna.decode(_encode_domain(domain))}"
+    except (InvalidAddress, UnicodeError):  # includes idna's errors
+        return spelled
+
+
 def parse_mailbox(text: str) -> Address:
     """Parse an address that may have a display name, such as `Satsuma <shop@example.com>`. Raises InvalidAddress."""
     display_name, address = parseaddr(text)

@@ -13,12 +13,12 @@ RATE_LIMIT_STORE=redis the counters are in Redis or Valkey instead; while that i
 import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
-from unicodedata import normalize
 
 import structlog
 from django.conf import settings
 from django.http import HttpRequest
 
+from shop.addresses.email import normalize_address
 from shop.db.database import OUTAGE_ERRORS
 from shop.errors import TooManyRequests, Unavailable
 from shop.http import rate_counters
@@ -49,7 +49,7 @@ class Counter(NamedTuple):
 
 def normalize_email(email: str) -> str:
     """Return one spelling for all addresses that reach the same mailbox by a tag (name+tag@example.com) or by case."""
-    local, _, domain = normalize("NFKC", email).strip().lower().rpartition("@")
+    local, _, domain = normalize_address(email).rpartition("@")
     return f"{local.partition('+')[0]}@{domain}"
 
 

@@ -53,6 +53,18 @@ def look_up(shopper: InProcessShopper, number: str, email: str):
     return shopper.post("orders/lookup", {"number": number, "email": email})
 
 
+@pytest.mark.parametrize("spelling", ["jörg", "jo\u0308rg", "JÖRG"])
+@pytest.mark.parametrize("domain", ["münchen.example", "MU\u0308NCHEN.example", "xn--mnchen-3ya.example"])
+def test_every_spelling_of_an_international_address_finds_the_order(shopper, mail_server, spelling, domain):
+    tag = uuid.uuid4().hex
+    order = shopper.order(create_sku(1), email=f"jörg{tag}@münchen.example").body
+    run_until_idle()
+    look_up(shopper, order["number"], f"{spelling}{tag}@{domain}")
+    sql = """SELECT count(*) FROM shop_outboxevent
+             WHERE name = 'orders.order_link_requested' AND payload::json ->> 'order_id' = %s"""
+    assert fetch_rows("orders", sql, [order["id"]]) == [(1,)]
+
+
 def test_the_receipt_has_a_link_that_shows_the_order_to_a_guest(shopper, mail_server):
     email = unique_email()
     order = shopper.order(create_sku(1), email=email).body

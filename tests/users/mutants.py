@@ -4,6 +4,15 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="international_domain_has_two_accounts",
+        what="the spellings of an international domain, in Unicode and encoded, are two accounts and two rate limits",
+        rule="one address is one account",
+        module="shop.addresses.email",
+        replace='if domain.isascii() and "xn--" not in domain:',
+        by="if domain:",
+        caught_by="tests/users/test_accounts.py::test_spellings_of_an_international_domain_are_one_account",
+    ),
+    Mutant(
         name="international_address_cannot_register",
         what="a customer with the address jörg@example.com can order as a guest, but not register",
         rule="RFC 6531: a local part may have any letters",

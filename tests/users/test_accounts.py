@@ -2,9 +2,11 @@
 
 import secrets
 import uuid
+from importlib import import_module
 
 import pytest
-from django.db import IntegrityError
+from django.apps import apps
+from django.db import IntegrityError, connections
 
 from contexts.users.interface import Profile, users
 from shop.db.database import execute, fetch_rows
@@ -64,6 +66,33 @@ def test_a_registration_is_published_once():
     person = register_person(email=email)
     register(email=email)
     assert published_events(person.id) == [("users.user_registered", 1)]
+
+
+def test_spellings_of_an_international_domain_are_one_account():
+    tag = uuid.uuid4().hex
+    domains = ("münchen.example", "MU\u0308NCHEN。example", "xn--mnchen-3ya.example", "XN--MNCHEN-3YA.example")
+    spellings = [f"{tag}@{domain}" for domain in domains]
+    assert register(email=spellings[2]).json()["email"] == spellings[0]
+    for spelling in spellings:
+        assert problem_of(register(email=spelling)) == (409, "users.email_taken"), spelling
+        assert post("auth/token", {"email": spelling, "password": PASSWORD}).status_code == 200, spelling
+
+
+def test_accounts_with_an_encoded_domain_are_respelled_unless_the_other_spelling_is_taken():
+    tag = uuid.uuid4().hex
+    old = [register_person(), register_person(), register_person()]
+    emails = [f"{tag}a@xn--mnchen-3ya.example", f"{tag}b@xn--mnchen-3ya.example", f"{tag}b@münchen.example"]
+    for person, email in zip(old, emails, strict=True):
+        execute("users", "UPDATE users_user SET email = %s WHERE id = %s", [email, person.id])
+    migration = import_module("contexts.users.migrations.0004_international_addresses")
+    with connections["users"].schema_editor() as editor:
+        migration.normalize_domains(apps, editor)
+    sql = "SELECT email FROM users_user WHERE id = %s"
+    assert [fetch_rows("users", sql, [person.id]) for person in old] == [
+        [(f"{tag}a@münchen.example",)],
+        [(emails[1],)],
+        [(emails[2],)],
+    ]
 
 
 def test_a_taken_address_is_refused_in_every_spelling():

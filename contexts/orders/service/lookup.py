@@ -6,6 +6,7 @@ takes over the orders of its e-mail address once the address is verified.
 
 from contexts.orders.events import OrderLinkRequested
 from contexts.orders.models import Order
+from shop.addresses.email import normalize_address
 from shop.db.database import transaction
 from shop.http import idempotency
 from shop.ids import uuid7
@@ -15,10 +16,10 @@ from shop.messaging.outbox import Revision, publish
 def request_link(number: str, email: str) -> None:
     """Send the link to an order to its e-mail address, if this is the address of the order with this number.
 
-    The number may have a `#`, spaces and lower-case letters. Case of the address does not matter.
+    The number may have a `#`, spaces and lower-case letters. Case, and the spelling of an international address, do not matter.
     """
     order = Order.objects.filter(number=_normalize_number(number)).only("id", "email").first()
-    is_match = idempotency.is_same_hash(email.strip().casefold(), order.email.casefold() if order else "")
+    is_match = idempotency.is_same_hash(normalize_address(email), normalize_address(order.email) if order else "")
     order_id = order.id if order and is_match else None
     with transaction("orders"):
         publish(OrderLinkRequested(request_id=uuid7(), order_id=order_id), row=Revision())

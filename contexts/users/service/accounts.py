@@ -1,6 +1,5 @@
 """Accounts: registration, profile, canonical e-mail addresses."""
 
-from unicodedata import normalize
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -10,7 +9,7 @@ from django.core.exceptions import ValidationError
 from contexts.users.events import UserRegistered
 from contexts.users.interface import Profile, WeakPassword
 from contexts.users.models import User
-from shop.addresses.email import InvalidAddress, parse_customer_address
+from shop.addresses.email import InvalidAddress, normalize_address, parse_customer_address
 from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.messaging.outbox import Revision, publish
@@ -32,8 +31,8 @@ class EmailTaken(Conflict):
 
 
 def normalize_email(email: str) -> str:
-    """Return the canonical spelling of an e-mail address: stripped, lower case, NFKC."""
-    return normalize("NFKC", normalize("NFKC", email).strip().lower())
+    """Return the canonical spelling of an e-mail address."""
+    return normalize_address(email)
 
 
 def clean_email(email: str) -> str:
