@@ -21,7 +21,7 @@ def run_silent_mail_server(
 ) -> Iterator[tuple[int, list[str]]]:
     """Run a server that does not reply at this phase. Yields its port and the commands that it received.
 
-    drips: it sends lines of a reply that never ends.
+    drips: it sends lines of a reply that has no end.
     """
     received: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -46,15 +46,16 @@ def _serve(
             _converse(connection, lines, silent_at, received, replies)
             if drips:
                 _drip(connection)
+                continue
             for _ in lines:  # until the client closes the connection
                 pass
 
 
 def _drip(connection: socket.socket) -> None:
-    """Send a line of a reply each tenth of a second, until the client closes the connection."""
+    """Send a line of a reply each tenth of a second for three seconds, or until the client closes the connection."""
     connection.settimeout(0.1)
     with suppress(ConnectionError):
-        while True:
+        for _ in range(30):
             connection.sendall(b"250-wait\r\n")
             with suppress(TimeoutError):
                 if not connection.recv(1000):
