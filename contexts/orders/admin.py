@@ -23,6 +23,8 @@ from shop.money import Money
 
 ADDRESS_FIELDS = ("name", "company", "line1", "line2", "postal_code", "city", "region", "country", "phone")
 
+HAS_FAILED_REFUND = Q(payment_summary__refunds__contains=[{"failed": True}])
+
 
 class PaymentFilter(admin.SimpleListFilter):
     """Filter orders by what happened to their payment after the checkout."""
@@ -34,7 +36,10 @@ class PaymentFilter(admin.SimpleListFilter):
             "partially refunded",
             Q(payment_summary__refunded__gt=0) & ~Q(payment_summary__status="refunded") & ~Q(payment_status="refunded"),
         ),
-        "refunded": ("refunded", Q(payment_summary__status="refunded") | Q(payment_status="refunded")),
+        "refunded": (
+            "refunded",
+            Q(payment_summary__status="refunded") | (Q(payment_status="refunded") & ~HAS_FAILED_REFUND),
+        ),
         "disputed": ("disputed", Q(payment_summary__dispute="open")),
         "attention": ("needs a decision", Q(payment_summary__attention__gt="")),
     }

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 from contexts.inventory.events import ReservationDue
 from contexts.inventory.interface import inventory
-from contexts.orders.service import order_payments, orders
+from contexts.orders.service import order_payments, orders, payment_numbers
 from contexts.payments.events import (
     PaymentDisputed,
     PaymentNeedsAttention,
     PaymentRefunded,
+    PaymentRefundFailed,
     PaymentResolved,
     PaymentTaskClosed,
 )
@@ -30,6 +31,12 @@ def record_refund(event: PaymentRefunded) -> None:
     order_payments.refresh(event.order_id)
 
 
+@on(PaymentRefundFailed, atomic=False, ordered=False)
+def record_failed_refund(event: PaymentRefundFailed) -> None:
+    """Record with the order that the customer's bank returned a refund."""
+    order_payments.refresh(event.order_id)
+
+
 @on(PaymentDisputed, atomic=False, ordered=False)
 def record_dispute(event: PaymentDisputed) -> None:
     """Record a dispute, or its decision, with the order."""
@@ -48,7 +55,7 @@ def record_payment_task(event: PaymentNeedsAttention) -> None:
 
 @on(PaymentTaskClosed, atomic=False, ordered=False)
 def record_payment_decision(event: PaymentTaskClosed) -> None:
-    """Record with the order that staff have decided about its payment."""
+    """Record with the order that its payment does not wait for staff any more."""
     order_payments.refresh(event.order_id)
 
 
@@ -65,3 +72,9 @@ def decide_on_due_reservation(event: ReservationDue) -> None:
 def carry_on_due_checkouts() -> None:
     """Resume checkouts that are due, among them those of a process that died."""
     orders.resume_due()
+
+
+@every(timedelta(seconds=30))
+def send_numbers_of_older_orders() -> None:
+    """Tell payments the order numbers that it lacks: those of older releases, whose payments staff search by number."""
+    payment_numbers.send_missing()

@@ -149,7 +149,8 @@ LEFT JOIN (SELECT order_id, string_agg(concat(quantity, ' × ', sku), ', ' ORDER
            GROUP BY order_id) ordered ON order_id = id
 LEFT JOIN orders_orderpayment payment ON payment.order_id = placed.id
 LEFT JOIN LATERAL (SELECT string_agg(concat(refund ->> 'id', ' ', refund ->> 'amount'), ', '
-                                     ORDER BY (refund ->> 'id') COLLATE "C") AS made,
+                                     ORDER BY (refund ->> 'id') COLLATE "C")
+                             FILTER (WHERE (refund -> 'failed') IS DISTINCT FROM 'true') AS made,
                           coalesce(sum((refund ->> 'cause' <> 'cancellation')::int), 0) AS refunds_told
                    FROM jsonb_array_elements(payment.refunds) AS item (refund)) refund ON true"""
 
@@ -161,7 +162,8 @@ SELECT order_id AS subject,
             WHEN number <> entries THEN concat(number, ' refunds, but ', entries, ' entries in the timeline')
        END AS problem
 FROM orders_orderpayment
-CROSS JOIN LATERAL (SELECT coalesce(sum((refund ->> 'amount')::bigint), 0) AS sum, count(*) AS number,
+CROSS JOIN LATERAL (SELECT coalesce(sum((refund ->> 'amount')::bigint)
+                               FILTER (WHERE (refund -> 'failed') IS DISTINCT FROM 'true'), 0) AS sum, count(*) AS number,
                            count(DISTINCT refund ->> 'id') AS distinct_refunds
                     FROM jsonb_array_elements(refunds) AS item (refund)) made
 CROSS JOIN LATERAL (SELECT count(*) AS entries FROM jsonb_array_elements(timeline) AS item (entry)
@@ -227,7 +229,8 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=56,
             name="order_refunds_add_up",
-            description="The refunded amount of an order is the sum of its refunds, and each of them is in its timeline once.",
+            description="The refunded amount of an order is the sum of its refunds that did not fail, and each refund is in "
+            "its timeline once.",
             sql=_PAYMENT_SQL,
             holds_always=False,
         ),

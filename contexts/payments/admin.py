@@ -10,8 +10,8 @@ from django.contrib.admin.helpers import ActionForm
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from contexts.payments.interface import Attention, PaymentStatus
-from contexts.payments.models import LedgerEntry, Payment, Refund
+from contexts.payments.interface import PaymentStatus
+from contexts.payments.models import LedgerEntry, Payment, Refund, StaffTask
 from contexts.payments.service import captures, refunds, tasks
 from shop.admin.bulk_actions import Confirmation, bulk_action
 from shop.admin.context_admin import ContextAdmin
@@ -61,7 +61,7 @@ class AttentionFilter(admin.SimpleListFilter):
     parameter_name = "task"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("open", "yes"), *((reason.value, reason.value.replace("_", " ")) for reason in Attention)]
+        return [("open", "yes"), *((reason.value, reason.value.replace("_", " ")) for reason in StaffTask)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
         if self.value() == "open":

@@ -48,6 +48,14 @@ class PaymentRefunded(PaymentEvent, name="payments.payment_refunded", version=1)
     refund_id: UUID | None = None
 
 
+class PaymentRefundFailed(PaymentEvent, name="payments.payment_refund_failed", version=1):
+    """The customer's bank returned a refund that was made before: `amount` is back at the shop."""
+
+    amount: Money
+    refund_id: UUID | None = None
+    reason: str = ""
+
+
 class PaymentDisputed(PaymentEvent, name="payments.payment_disputed", version=1):
     """A dispute has taken money from the shop, or was decided: `disputed` is what it has taken now."""
 
@@ -62,7 +70,7 @@ class PaymentNeedsAttention(PaymentEvent, name="payments.payment_needs_attention
 
 
 class PaymentTaskClosed(PaymentEvent, name="payments.payment_task_closed", version=1):
-    """Staff have decided about the payment, without moving money."""
+    """The payment does not wait for staff any more: they have decided, or the provider has resolved it."""
 
 
 class PaymentResolved(PaymentEvent, name="payments.payment_resolved", version=1):

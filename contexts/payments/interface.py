@@ -45,7 +45,7 @@ class DisputeState(StrEnum):
 
 
 class Attention(StrEnum):
-    """The decision about a payment that staff have to make."""
+    """The decision about a payment that staff have to make, as every release knows it. See `Payment.task`."""
 
     REFUND_REFUSED = "refund_refused"
     DISPUTED = "disputed"
@@ -73,6 +73,7 @@ class Refund(DTO):
     order_id: UUID
     amount: Money
     cause: RefundCause
+    is_failed: bool = False  # the customer's bank returned it later: the customer does not have the money
 
 
 class Payment(DTO):
@@ -90,7 +91,15 @@ class Payment(DTO):
     disputed: Money | None = None  # what a dispute has taken from the shop
     dispute: DisputeState = DisputeState.NONE
     attention: Attention | None = None  # what staff have to decide about the payment
+    task: str = ""  # like `attention`, with later kinds: refund_failed counts as refund_refused there
     is_undone: bool = False  # cancelled, and nothing is left to undo but what staff decide
+
+
+class OrderNumber(DTO):
+    """The number that people know an order by."""
+
+    order_id: UUID
+    number: str
 
 
 class Declined(Conflict):
@@ -160,12 +169,20 @@ class Payments(Protocol):
         """
 
     @read
+    def without_number(self, *, after: UUID | None = None) -> tuple[UUID, ...]:
+        """Return the orders, by id, whose payments do not have the order's number yet: up to 200 after this order id."""
+
+    @idempotent
+    def set_numbers(self, *, numbers: tuple[OrderNumber, ...]) -> int:
+        """Store the numbers of orders with their payments, where they are missing. Returns how many were."""
+
+    @read
     def of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
         """Return the payments of these orders. Orders without a payment are omitted."""
 
     @read
     def refunds_of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Refund, ...]:
-        """Return the refunds that were made of the payments of these orders, the oldest first."""
+        """Return the refunds that were made of the payments of these orders, the oldest first; failed ones, too."""
 
 
 payments: Payments = service("payments", Payments)

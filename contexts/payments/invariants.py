@@ -9,16 +9,23 @@ _AMOUNTS_SQL = """
 SELECT order_id AS subject,
        CASE WHEN NOT (0 <= refunded AND 0 <= pending AND 0 <= waived AND 0 <= disputed
                       AND refunded + pending + waived <= captured AND refunded_elsewhere BETWEEN 0 AND refunded
+                      AND owed BETWEEN 0 AND refunds_failed AND capturing BETWEEN 0 AND amount
                       AND captured <= authorized AND authorized <= amount) THEN
                 concat(status, ': refunded ', refunded, ' (', refunded_elsewhere, ' by other means) and ', pending,
                        ' pending, ', waived, ' waived, ', disputed, ' disputed, captured ', captured,
-                       ', authorized ', authorized, ', amount ', amount)
+                       ', authorized ', authorized, ', amount ', amount, ', ', refunds_failed, ' failed, ', owed, ' owed')
             WHEN status IN ('authorized', 'capturing', 'capture_refused') AND authorized <> amount THEN
                 concat(status, ', but ', authorized, ' of ', amount, ' authorized')
-            WHEN (captured > 0) <> (status IN ('captured', 'refunding', 'refunded')) AND amount > 0 THEN
+            WHEN (captured > 0) <> (status IN ('captured', 'refunding', 'refunded')) AND amount > 0
+                 AND NOT (status = 'capturing' AND captured + capturing <= amount) THEN
                 concat(status, ', but ', captured, ' of ', amount, ' captured')
             WHEN attention = 'refund_refused' AND (status <> 'captured' OR NOT cancel_wanted) THEN
                 concat(status, ', but its refund is a task for staff')
+            WHEN attention = 'refund_failed' AND (owed = 0 OR status NOT IN ('captured', 'refunding', 'capturing')) THEN
+                concat(status, ' with ', owed, ' owed, but a failed refund is a task for staff')
+            WHEN owed > 0 AND status = 'captured' AND NOT cancel_wanted
+                 AND attention NOT IN ('refund_failed', 'refund_refused') THEN
+                concat(owed, ' owed after a failed refund, but it is no task for staff')
             WHEN status = 'refunded' AND refunded <> captured THEN
                 concat('refunded, but only ', refunded, ' of ', captured)
        END AS problem
@@ -28,6 +35,8 @@ _REFUND_SUMS_SQL = """
 SELECT order_id AS subject,
        CASE WHEN refunded <> coalesce(done, 0) THEN
                 concat(refunded, ' refunded, but refunds of ', coalesce(done, 0), ' are done')
+            WHEN refunds_failed <> coalesce(failed, 0) THEN
+                concat(refunds_failed, ' failed, but refunds of ', coalesce(failed, 0), ' have failed')
             WHEN pending <> coalesce(running, 0) OR refund_id IS DISTINCT FROM running_id THEN
                 concat(pending, ' pending, but refunds of ', coalesce(running, 0), ' are running')
             WHEN (status = 'refunding') <> (refund_id IS NOT NULL) THEN
@@ -35,6 +44,7 @@ SELECT order_id AS subject,
        END AS problem
 FROM payments_payment payment
 LEFT JOIN (SELECT payment_id, sum(amount) FILTER (WHERE status = 'done') AS done,
+                  sum(amount) FILTER (WHERE status = 'failed') AS failed,
                   sum(amount) FILTER (WHERE status = 'pending') AS running,
                   min(id::text) FILTER (WHERE status = 'pending')::uuid AS running_id
            FROM payments_refund GROUP BY payment_id) refund ON payment_id = payment.id"""
@@ -78,15 +88,18 @@ SELECT coalesce(order_id::text, intent.reference) AS subject,
                        intent.amount, ' ', intent.currency)
             WHEN intent.moved_at > coalesce(payment.checked_at, payment.created_at) - %(grace)s THEN NULL
             WHEN intent.captured <> payment.captured
-                 AND NOT (payment.status IN ('capturing', 'voiding') AND intent.captured = payment.amount) THEN
+                 AND NOT (payment.status IN ('capturing', 'voiding') AND intent.captured = payment.amount)
+                 AND NOT (payment.status = 'capturing' AND intent.captured = payment.captured + payment.capturing) THEN
                 concat(payment.status, ' with ', payment.captured, ' captured, by the provider ', intent.captured)
             WHEN intent.refunded NOT IN (payment.refunded, payment.refunded + payment.pending) THEN
                 concat(payment.status, ' with ', payment.refunded, ' refunded, by the provider ', intent.refunded)
+            WHEN intent.refunds_failed <> payment.refunds_failed THEN
+                concat(payment.refunds_failed, ' of the refunds failed, by the provider ', intent.refunds_failed)
             WHEN (intent.disputed, intent.dispute) <> (payment.disputed, payment.dispute) THEN
                 concat(payment.status, ' with ', payment.disputed, ' disputed, by the provider ', intent.disputed)
        END AS problem
-FROM (SELECT id, order_id, status, amount, currency, authorized, captured, pending, disputed, dispute, reference,
-             checked_at, created_at, refunded - refunded_elsewhere AS refunded
+FROM (SELECT id, order_id, status, amount, currency, authorized, captured, capturing, pending, disputed, dispute, reference,
+             checked_at, created_at, refunds_failed, refunded - refunded_elsewhere AS refunded
       FROM payments_payment WHERE starts_with(reference, 'sb_')) payment
 FULL JOIN payments_sandboxintent intent ON intent.reference = payment.reference"""
 
@@ -104,12 +117,17 @@ SELECT coalesce(ours.order_id::text, theirs.key) AS subject,
                 concat('the provider refunded ', theirs.amount, ' without a refund of ours')
             WHEN theirs.key IS NULL AND ours.status = 'done' THEN
                 concat(ours.amount, ' refunded, but the provider has no such refund')
+            WHEN ours.status = 'failed' AND theirs.has_failed IS NOT TRUE THEN
+                concat(ours.amount, ' failed, but not according to the provider')
+            WHEN ours.status = 'done' AND theirs.has_failed AND moved_at <= checked_at - %(grace)s THEN
+                concat(ours.amount, ' refunded, but the customer''s bank returned it')
             WHEN ours.status = 'refused' AND theirs.key IS NOT NULL THEN 'refused, but the provider made the refund'
             WHEN theirs.amount <> ours.amount THEN concat(ours.amount, ' requested, ', theirs.amount, ' refunded')
        END AS problem
-FROM (SELECT order_id, refund.* FROM payments_refund refund JOIN payments_payment payment ON payment.id = payment_id
+FROM (SELECT order_id, checked_at, refund.* FROM payments_refund refund JOIN payments_payment payment ON payment.id = payment_id
       WHERE starts_with(reference, 'sb_') AND cause NOT IN ('provider', 'other_means')) ours
-FULL JOIN payments_sandboxrefund theirs ON theirs.key = ours.id::text"""
+FULL JOIN (SELECT made.*, moved_at FROM payments_sandboxrefund made JOIN payments_sandboxintent USING (reference)) theirs
+     ON theirs.key = ours.id::text"""
 
 _UNRESOLVED_SQL = """
 SELECT order_id AS subject,
@@ -175,14 +193,15 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=9,
             name="amounts_in_bounds",
-            description="For every payment, 0 ≤ refunded ≤ captured ≤ authorized ≤ amount, and the amounts fit its status.",
+            description="For every payment, 0 ≤ refunded ≤ captured ≤ authorized ≤ amount, and the amounts fit its status. A "
+            "refund that failed later is a task for staff until it is refunded again or accepted.",
             sql=_AMOUNTS_SQL,
         ),
         Invariant(
             number=10,
             name="refunds_add_up",
-            description="The refunded amount of a payment is the sum of its completed refunds; at most one refund is "
-            "running, and it is the pending one.",
+            description="The refunded amount of a payment is the sum of its completed refunds, the failed amount that of "
+            "those that failed later; at most one refund is running, and it is the pending one.",
             sql=_REFUND_SUMS_SQL,
         ),
         Invariant(
@@ -208,7 +227,8 @@ DECLARATION = ContextInvariants(
         Invariant(
             number=14,
             name="given_back_once",
-            description="The provider made every completed refund exactly once and with the same amount, and no others.",
+            description="The provider made every completed refund exactly once and with the same amount, and no others; the "
+            "same refunds failed later.",
             sql=_PROVIDER_REFUNDS_SQL,
         ),
         Invariant(

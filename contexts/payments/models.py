@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from contexts.payments.interface import Attention, DisputeState, PaymentStatus, RefundCause
+from contexts.payments.interface import DisputeState, PaymentStatus, RefundCause
 from shop import sizes
 from shop.db.leases import LeasedModel
 from shop.ids import uuid7
@@ -20,6 +20,16 @@ class RefundStatus(StrEnum):
     PENDING = "pending"
     DONE = "done"
     REFUSED = "refused"
+    FAILED = "failed"  # made, but the customer's bank returned it later
+
+
+class StaffTask(StrEnum):
+    """The decision about a payment that staff have to make."""
+
+    REFUND_REFUSED = "refund_refused"
+    DISPUTED = "disputed"
+    CAPTURED_IN_PART = "captured_in_part"
+    REFUND_FAILED = "refund_failed"
 
 
 def _to_choices(statuses: type[StrEnum]) -> list[tuple[str, str]]:
@@ -46,6 +56,7 @@ class Payment(LeasedModel):
     authorized = models.BigIntegerField(default=0)
     captured = models.BigIntegerField(default=0)
     refunded = models.BigIntegerField(default=0)
+    capturing = models.BigIntegerField(default=0, db_default=0, help_text="Amount of the running capture.")
     pending = models.BigIntegerField(default=0, help_text="Amount of the running refund.")
     refund_id = models.UUIDField(null=True, blank=True, help_text="The running refund.")
     currency = models.CharField(max_length=sizes.CURRENCY_LENGTH)
@@ -56,6 +67,12 @@ class Payment(LeasedModel):
     refunded_elsewhere = models.BigIntegerField(
         default=0, db_default=0, help_text="The part of `refunded` that was not paid back through the provider."
     )
+    refunds_failed = models.BigIntegerField(
+        default=0, db_default=0, help_text="Refunds that the customer's bank returned later, since the beginning."
+    )
+    owed = models.BigIntegerField(
+        default=0, db_default=0, help_text="What such refunds owe the customer, until it is refunded again or accepted."
+    )
     waived = models.BigIntegerField(
         default=0, db_default=0, help_text="What staff decided not to refund although the order was cancelled."
     )
@@ -63,7 +80,7 @@ class Payment(LeasedModel):
     dispute = models.CharField(max_length=10, choices=_to_choices(DisputeState), default="none", db_default="none")
     attention = models.CharField(
         max_length=20,
-        choices=_to_choices(Attention),
+        choices=_to_choices(StaffTask),
         blank=True,
         default="",
         db_default="",
@@ -95,6 +112,9 @@ class Payment(LeasedModel):
         indexes = [
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="payment_due"),
             models.Index(fields=["check_at"], condition=Q(check_at__isnull=False), name="payment_check"),
+            models.Index(
+                fields=["order_id"], condition=Q(order_number="") & ~Q(provider=""), name="payment_without_number"
+            ),
             models.Index(fields=["attention"], condition=~Q(attention=""), name="payment_attention"),
         ]
 

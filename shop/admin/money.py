@@ -161,7 +161,7 @@ class ConfirmedAmountForm(ModelForm):
         if amount is None or self.amount_field not in self.changed_data:
             return cleaned
         question = self._find_question(amount)
-        if question and confirmed not in (str(amount), "on"):
+        if question and confirmed != str(amount):
             self.fields["confirm_amount"].widget = ConfirmationInput(str(amount))
             self["confirm_amount"].label = question
             self.add_error(

@@ -40,7 +40,8 @@ class Schema(AutoSchema):
 
     def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
         body: dict[str, Any] | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
-        return body and body | {"required": True}
+        method = getattr(self.view, self.method.lower(), None)
+        return body and body | {"required": not getattr(method, "body_is_optional", False)}
 
 
 class NestedComponent:

@@ -55,10 +55,15 @@ def refuse_body(request: Request) -> None:
 
     A form is accepted, because the button of an HTML page sends one.
     """
-    if request.META.get("CONTENT_LENGTH") in (None, "", "0") or request._request.content_type in FORM_TYPES:
-        return
-    if request._request.body.strip():
+    if not is_body_empty(request):
         read_body(request, NoMembers)
+
+
+def is_body_empty(request: Request) -> bool:
+    """Return whether a request has no body, or a form instead of JSON."""
+    if request.META.get("CONTENT_LENGTH") in (None, "", "0") or request._request.content_type in FORM_TYPES:
+        return True
+    return not request._request.body.strip()
 
 
 def refuse_query(request: Request) -> None:

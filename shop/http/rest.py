@@ -34,7 +34,7 @@ from shop.http.openapi import describe_endpoint
 from shop.http.openapi_errors import DeclaredError, list_general_errors
 from shop.http.problems import Problem
 from shop.http.rate_limits import Limiter, collect_keys
-from shop.http.reading import read_body, read_query, refuse_body, refuse_query
+from shop.http.reading import is_body_empty, read_body, read_query, refuse_body, refuse_query
 from shop.permissions import register_permission
 
 T = TypeVar("T")
@@ -189,6 +189,7 @@ def endpoint(
     raw_body: bool = False,
     limits: tuple[str, ...] = (),
     count_limits: CountLimits = "before_the_method",
+    body_is_optional: bool = False,
 ) -> Callable[[ApiMethod], Callable[..., HttpResponse]]:
     """Declare an API method: its access, what it reads, and its responses.
 
@@ -203,6 +204,7 @@ def endpoint(
     headers: descriptions of other request headers that the method reads, for the OpenAPI document.
     limits: names of the rate limits that apply; the setting of `orders` is RATE_LIMIT_ORDERS.
     count_limits: `by_use_case`: the method receives the `limiter` and passes it to the use case, which counts.
+    body_is_optional: the method receives None for a request without a body, or with one that names no member.
     """
 
     def decorate(method: ApiMethod) -> Callable[..., HttpResponse]:
@@ -210,7 +212,9 @@ def endpoint(
             raise TypeError(f"{method.__qualname__} would ignore unknown members: derive {lenient} from RequestBody")
         warm_up_decoders(body, query)
         mode = idempotency if method.__name__ == "post" else "none"
-        declared = _Endpoint(method, access, next(iter(responses)), body, query, mode, raw_body, limits, count_limits)
+        declared = _Endpoint(
+            method, access, next(iter(responses)), body, query, mode, raw_body, limits, count_limits, body_is_optional
+        )
 
         @extend_schema(**declared.describe(responses, headers or {}))
         @wraps(method)
@@ -218,6 +222,7 @@ def endpoint(
             return declared.run(view, request, arguments)
 
         run.access, run.reads = access, (body, query)  # type: ignore[attr-defined]  # read by tests of all routes
+        run.body_is_optional = body_is_optional  # type: ignore[attr-defined]  # see `openapi.Schema`
         run.errors = declared.list_errors(errors)  # type: ignore[attr-defined]  # see `openapi.Schema`
         return run
 
@@ -237,6 +242,7 @@ class _Endpoint:
     raw_body: bool
     limits: tuple[str, ...] = ()
     count_limits: CountLimits = "before_the_method"
+    body_is_optional: bool = False
 
     def run(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
         self.access.check(request)
@@ -282,9 +288,16 @@ class _Endpoint:
         elif self.access.permission:
             refuse_query(request)
         if self.body is not None:
-            arguments["body"] = read_body(request, self.body)
+            arguments["body"] = self._read_body(request)
         elif not self.raw_body and request.method not in ("GET", "HEAD"):
             refuse_body(request)
+
+    def _read_body(self, request: Request) -> object:
+        """Decode the body. None stands for an optional body that names no member, so that both have one fingerprint."""
+        if self.body_is_optional and is_body_empty(request):
+            return None
+        body: object = read_body(request, self.body)
+        return None if self.body_is_optional and body == self.body() else body
 
     def _apply_limits(self, view: View, request: Request, arguments: dict[str, object]) -> None:
         keys = collect_keys(request._request, request.user, arguments.get("body"))

@@ -201,6 +201,15 @@ MUTANTS = (
         caught_by="tests/inventory/test_prices.py::test_a_change_of_more_than_half_needs_a_tick",
     ),
     Mutant(
+        name="any_tick_confirms_a_price",
+        what="a tick that was set for one price confirms another one",
+        rule="Admin: a tick confirms exactly the amount that was shown",
+        module="shop.admin.money",
+        replace="if question and confirmed != str(amount):",
+        by="if question and not confirmed:",
+        caught_by="tests/inventory/test_prices.py::test_a_tick_confirms_only_the_price_that_was_shown",
+    ),
+    Mutant(
         name="free_without_a_tick",
         what="a price of 0 is saved at once",
         rule="Admin: a price of 0 needs a tick",

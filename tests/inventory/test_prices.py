@@ -98,6 +98,12 @@ def test_a_tick_confirms_only_the_price_that_was_shown(admin, sku):
     assert read(sku)[0] == 9800
 
 
+@pytest.mark.parametrize("confirmed", ["on", "true", "1", "98000", "9.80"])
+def test_a_tick_that_names_another_amount_confirms_nothing(admin, sku, confirmed):
+    assert CONFIRMATION.findall(type_price(admin, sku, "9.80", confirm_amount=confirmed)) == ["980"]
+    assert read(sku)[0] == 9800
+
+
 def test_a_price_of_zero_needs_a_tick(admin, sku):
     html = type_price(admin, sku, "0")
     assert "free of charge" in html

@@ -488,4 +488,23 @@ cancel(
         by='""',
         caught_by="tests/orders/test_bad_input.py::test_every_fault_that_the_use_case_finds_has_its_place",
     ),
+    Mutant(
+        name="order_hides_failed_refund",
+        what="a cancelled order whose refund was returned by the bank still says that it is refunded",
+        rule="protocol 4.4: a refund that failed reaches the order",
+        module="contexts.orders.service.payment_amounts",
+        replace='return any(refund.get("failed") for refund in summary.refunds)',
+        by='return any(refund.get("") for refund in summary.refunds)',
+        caught_by="tests/orders/test_payment_news.py"
+        "::test_a_cancelled_order_whose_refund_the_bank_returns_is_not_refunded",
+    ),
+    Mutant(
+        name="older_payments_have_no_number",
+        what="the payments of older releases are not found by the order number",
+        rule="Admin: payments are found by the number of their order",
+        module="contexts.orders.service.payment_numbers",
+        replace="payments.set_numbers(numbers=numbers)",
+        by="pass",
+        caught_by="tests/orders/test_payment_news.py::test_the_numbers_of_older_orders_reach_their_payments",
+    ),
 )

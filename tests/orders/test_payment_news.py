@@ -250,3 +250,76 @@ def test_an_order_on_hold_is_not_cancelled_when_the_money_was_captured_after_all
 
 def test_an_order_without_a_payment_has_nothing_to_synchronize():
     assert payments.sync(order_id=uuid.uuid4()) is None
+
+
+@pytest.mark.parametrize("amount", [None, 500], ids=["all", "a part"])
+def test_a_refund_that_the_bank_returns_is_shown_by_the_order(shopper, amount, error_log):
+    order = shopper.order(create_sku(1)).body
+    refund(order, amount)
+    move_money(order, "refund_failed")
+    check_payment(order)
+    shown = shopper.get_order(order)
+    assert (shown["payment_status"], money_of(shown)) == ("paid", {"paid": 1999, "refunded": 0, "due": 0})
+    assert [(entry["amount"]["amount"], entry["status"]) for entry in shown["refunds"]] == [(amount or 1999, "failed")]
+    assert timeline_of(shopper, order)[-2:] == ["refunded", "refund_failed"]
+    assert attention_of(order) == "refund_failed"
+    tasks.retry(payment_id=payment_id_of(order), actor="clerk")
+    run_until_idle()
+    shown = shopper.get_order(order)
+    assert (shown["payment_status"], attention_of(order)) == ("partially_refunded" if amount else "refunded", "")
+    assert [entry["status"] for entry in shown["refunds"]] == ["failed", "done"]
+
+
+def test_a_cancelled_order_whose_refund_the_bank_returns_is_not_refunded(shopper, error_log):
+    order = shopper.order(create_sku(1)).body
+    shopper.post(f"orders/{order['id']}/cancel")
+    run_until_idle()
+    move_money(order, "refund_failed")
+    check_payment(order)
+    shown = shopper.get_order(order)
+    assert (shown["status"], shown["payment_status"], money_of(shown)["refunded"]) == ("cancelled", "paid", 0)
+    tasks.mark_refunded(payment_id=payment_id_of(order), reason="Bank transfer", actor="clerk")
+    run_until_idle()
+    assert shopper.get_order(order)["payment_status"] == "refunded"
+
+
+def attention_of(order):
+    [(attention,)] = fetch_rows(
+        "orders", "SELECT attention FROM orders_orderpayment WHERE order_id = %s", [order["id"]]
+    )
+    return attention
+
+
+def test_a_part_that_staff_capture_keeps_the_order_on_hold_until_the_rest_is_captured(shopper, error_log):
+    order = shopper.order(create_sku(1), token="tok_capture_refused").body
+    move_money(order, "allow")
+    captures.capture(payment_id=payment_id_of(order), actor="clerk", amount=Money(1200, "EUR"))
+    run_until_idle()
+    shown = shopper.get_order(order)
+    assert (shown["status"], shown["payment_status"]) == ("on_hold", "partially_paid")
+    assert money_of(shown) == {"paid": 1200, "refunded": 0, "due": 799}
+    captures.capture(payment_id=payment_id_of(order), actor="clerk")
+    run_until_idle()
+    shown = shopper.get_order(order)
+    assert (shown["status"], shown["payment_status"], attention_of(order)) == ("confirmed", "paid", "")
+
+
+def test_an_order_of_which_a_part_was_captured_is_cancelled_and_refunded(shopper, error_log):
+    sku = create_sku(1)
+    order = shopper.order(sku, token="tok_capture_refused").body
+    move_money(order, "allow")
+    captures.capture(payment_id=payment_id_of(order), actor="clerk", amount=Money(1200, "EUR"))
+    run_until_idle()
+    assert shopper.post(f"orders/{order['id']}/cancel").status == 200
+    run_until_idle()
+    shown = shopper.get_order(order)
+    assert (shown["status"], shown["payment_status"], money_of(shown)["refunded"]) == ("cancelled", "refunded", 1200)
+    assert stock_of(sku) == (1, 0)
+
+
+def test_the_numbers_of_older_orders_reach_their_payments(shopper):
+    order = shopper.order(create_sku(1)).body
+    execute("payments", "UPDATE payments_payment SET order_number = '' WHERE order_id = %s", [order["id"]])
+    run_checkout_timers()
+    number = fetch_rows("payments", "SELECT order_number FROM payments_payment WHERE order_id = %s", [order["id"]])
+    assert number == [(order["number"],)]

@@ -37,9 +37,10 @@ def staff(*permissions):
     return Client(headers={"Authorization": f"Bearer {sign_staff_token(*permissions)}"})
 
 
-def ask_staff(payment, verb, *permissions, key="", client=None):
+def ask_staff(payment, verb, *permissions, key="", client=None, body=None):
     return (client or staff(*permissions)).post(
         f"/api/v1/staff/payments/{payment.id}/{verb}",
+        json.dumps(body) if body is not None else "",
         content_type="application/json",
         headers={"Idempotency-Key": key or uuid.uuid4().hex},
     )
@@ -177,3 +178,80 @@ def test_the_interface_reports_a_refusal_and_does_not_try_again():
     execute("payments", "UPDATE payments_payment SET check_at = now() + interval '1 hour' WHERE id = %s", [payment.id])
     assert payments.capture(order_id=payment.order_id).status == "capture_refused"
     assert read_sandbox_intent(payment)["captures"] == 1
+
+
+def amount_of(value, currency="EUR"):
+    return {"amount": {"amount": value, "currency": currency}}
+
+
+def test_a_request_that_started_nothing_keeps_no_key_so_its_repeat_does_the_work(register_provider):
+    provider = PausedSandbox("retrieve", after=True)
+    payment, key, clerk = authorize(provider=register_provider(provider)), uuid.uuid4().hex, staff("payments.capture")
+    sync = BackgroundTask(lambda: payments.sync(order_id=payment.order_id))
+    assert provider.call_reached.wait(10)
+    answer = ask_staff(payment, "capture", key=key, client=clerk)
+    assert (answer.status_code, answer.json()["code"]) == (409, "payments.payment_is_busy")
+    provider.resume.set()
+    sync.wait()
+    reconcile_to_status(payment.order_id, "authorized")
+    answer = ask_staff(payment, "capture", key=key, client=clerk)
+    assert (answer.status_code, answer.json()["status"]) == (200, "captured")
+
+
+def test_a_void_that_was_not_possible_keeps_no_key():
+    payment, key, clerk = payments.capture(order_id=authorize().order_id), uuid.uuid4().hex, staff("payments.capture")
+    for _ in range(2):
+        assert ask_staff(payment, "void", key=key, client=clerk).json()["code"] == "payments.not_voidable"
+    keys = fetch_rows("payments", "SELECT count(*) FROM shop_idempotencykey WHERE resource = %s", [payment.id])
+    assert keys == [(0,)]
+
+
+def test_staff_capture_a_part_and_later_the_rest(error_log):
+    payment = authorize()
+    answer = ask_staff(payment, "capture", "payments.capture", body=amount_of(1200))
+    assert (answer.status_code, answer.json()["status"], answer.json()["captured"]["amount"]) == (200, "captured", 1200)
+    assert get_payment(payment.order_id).attention == "captured_in_part"
+    too_much = ask_staff(payment, "capture", "payments.capture", body=amount_of(801))
+    assert (too_much.json()["code"], too_much.json()["facts"]["left"]["amount"]) == ("payments.capture_too_large", 800)
+    assert ask_staff(payment, "capture", "payments.capture", body={}).json()["captured"]["amount"] == 2000
+    after = get_payment(payment.order_id)
+    assert (after.captured.amount, after.attention, read_sandbox_intent(payment)["captured"]) == (2000, None, 2000)
+    captured = [each for each in published_events(payment.order_id) if each == "payment_captured"]
+    assert len(captured) == 2
+
+
+def test_a_capture_of_a_part_in_another_currency_or_of_too_much_takes_nothing():
+    payment = authorize()
+    for body, code in [(amount_of(500, "USD"), "wrong_currency"), (amount_of(2001), "capture_too_large")]:
+        answer = ask_staff(payment, "capture", "payments.capture", body=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, f"payments.{code}")
+    assert ask_staff(payment, "capture", "payments.capture", body=amount_of(0)).status_code == 400
+    assert ask_staff(payment, "void", "payments.capture", body=amount_of(500)).status_code == 400
+    assert (get_payment(payment.order_id).status, read_sandbox_intent(payment)["captures"]) == ("authorized", 0)
+
+
+def test_the_refused_capture_of_the_rest_keeps_what_is_captured(error_log):
+    payment = refused_capture()
+    move_money(payment, "capture", 1200)
+    payments.sync(order_id=payment.order_id)
+    answer = ask_staff(payment, "capture", "payments.capture")
+    assert (answer.status_code, answer.json()["code"]) == (409, "payments.capture_refused")
+    after = get_payment(payment.order_id)
+    assert (after.status, after.captured.amount, after.attention) == ("captured", 1200, "captured_in_part")
+
+
+def test_an_unanswered_capture_of_a_part_is_repeated_and_taken_once(register_provider, error_log):
+    payment = authorize(provider=register_provider(SilentSandbox(capture=2)))
+    answer = ask_staff(payment, "capture", "payments.capture", body=amount_of(1200))
+    assert (answer.status_code, answer.json()["status"]) == (202, "capturing")
+    reconcile_to_status(payment.order_id, "captured")
+    assert (get_payment(payment.order_id).captured.amount, read_sandbox_intent(payment)["captured"]) == (1200, 1200)
+
+
+def test_concurrent_captures_of_parts_take_no_more_than_was_authorized(error_log):
+    payment = authorize()
+    repeat_concurrently(6, lambda _: ask_staff(payment, "capture", "payments.capture", body=amount_of(900)))
+    reconcile_to_status(payment.order_id, "captured")
+    captured = get_payment(payment.order_id).captured.amount
+    assert captured in (900, 1800)
+    assert read_sandbox_intent(payment)["captured"] == captured

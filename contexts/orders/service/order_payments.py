@@ -72,6 +72,7 @@ def _record(payment: Payment, made: list[Refund]) -> None:
             return
         order = Order.objects.only("number", "user_id").get(pk=payment.order_id)
         refunds = _add_refunds(row, made)
+        _mark_failed_refunds(row, made)
         _add_entries(row, payment)
         _copy_state(row, payment)
         events = [_build_event(order, refund) for refund in refunds if refund.cause != RefundCause.CANCELLATION]
@@ -98,10 +99,19 @@ def _add_refunds(row: OrderPayment, made: list[Refund]) -> list[Refund]:
     return new
 
 
+def _mark_failed_refunds(row: OrderPayment, made: list[Refund]) -> None:
+    """Mark the refunds that the customer's bank has returned, each once."""
+    failed = {str(refund.id): refund for refund in made if refund.is_failed}
+    for facts in row.refunds:
+        if facts["id"] in failed and not facts.get("failed"):
+            _append(row, "refund_failed", f"The refund of {failed[facts['id']].amount} was returned by the bank.")
+    row.refunds = [facts | {"failed": True} if facts["id"] in failed else facts for facts in row.refunds]
+
+
 def _add_entries(row: OrderPayment, payment: Payment) -> None:
     if payment.dispute != row.dispute and payment.dispute in _DISPUTE_TEXTS:
         _append(row, f"dispute_{payment.dispute}", _DISPUTE_TEXTS[payment.dispute])
-    is_refused = payment.attention == Attention.REFUND_REFUSED
+    is_refused = _get_task(payment) == Attention.REFUND_REFUSED
     if is_refused and not any(entry["kind"] == "refund_delayed" for entry in row.timeline):
         _append(row, "refund_delayed", "The refund could not be made yet. The shop takes care of it.")
 
@@ -117,4 +127,9 @@ def _copy_state(row: OrderPayment, payment: Payment) -> None:
     row.refunded = payment.refunded.amount
     row.disputed = payment.disputed.amount if payment.disputed else 0
     row.dispute = payment.dispute.value
-    row.attention = payment.attention.value if payment.attention else ""
+    row.attention = _get_task(payment)
+
+
+def _get_task(payment: Payment) -> str:
+    """Return what staff have to decide. A process of an older release only reports `attention`."""
+    return payment.task or (payment.attention.value if payment.attention else "")

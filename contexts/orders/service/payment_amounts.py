@@ -40,11 +40,16 @@ def get_summary(order: Order) -> OrderPayment | None:
     return summary
 
 
+def has_failed_refund(summary: OrderPayment) -> bool:
+    """Return whether the customer's bank returned a refund of the order, which is then not the end of its payment."""
+    return any(refund.get("failed") for refund in summary.refunds)
+
+
 def compute_payment_amounts(order: Order) -> PaymentAmounts:
     """Compute the payment status of an order and its amounts."""
     summary = get_summary(order)
     status = order.payment_status
-    if summary and status not in UNDONE_STATUSES:
+    if summary and (status not in UNDONE_STATUSES or has_failed_refund(summary)):
         status = summary.status
     paid = summary.captured if summary else order.total * (status in CAPTURED_STATUSES or order.step == Step.DONE)
     refunded = summary.refunded if summary else 0

@@ -47,11 +47,12 @@ class OrderTotals(Totals, kw_only=True):
 
 
 class RefundEntry(msgspec.Struct, kw_only=True):
-    """A refund of an order."""
+    """A refund of an order. `failed`: the customer's bank returned it, and the shop takes care of it."""
 
     id: UUID
     amount: Money
     at: datetime
+    status: Literal["done", "failed"] = "done"
 
 
 PaymentStatus = Literal[
@@ -174,6 +175,7 @@ def _to_refund(refund: dict[str, Any], currency: str) -> RefundEntry:
         id=UUID(refund["id"]),
         amount=Money(refund["amount"], currency),
         at=datetime.fromisoformat(refund["at"]),
+        status="failed" if refund.get("failed") else "done",
     )
 
 

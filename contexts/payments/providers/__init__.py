@@ -30,10 +30,22 @@ class ProviderStatus(StrEnum):
     UNKNOWN = "unknown"  # never returned by an adapter: it stands for Unavailable
 
 
+class FailedRefund(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund that the provider made, and whose money came back later, because the customer's bank did not take it.
+
+    key: of the request that made it; any other text if the shop did not request it. amount: in minor units.
+    """
+
+    key: str
+    amount: int
+    reason: str = ""
+
+
 class ProviderAmounts(msgspec.Struct, frozen=True, kw_only=True):
     """Amounts that the provider has moved for a payment so far, in minor units, also without a request of the shop.
 
-    captured and refunded only grow. disputed is what a dispute has taken from the shop, and falls when it is won.
+    captured and refunded only grow: a refund that failed later stays in `refunded`, and is listed in `failed_refunds`.
+    disputed is what a dispute has taken from the shop, and falls when it is won.
     """
 
     authorized: int
@@ -41,6 +53,7 @@ class ProviderAmounts(msgspec.Struct, frozen=True, kw_only=True):
     refunded: int
     disputed: int = 0
     dispute: DisputeState = DisputeState.NONE
+    failed_refunds: tuple[FailedRefund, ...] = ()
 
 
 class ProviderResponse(msgspec.Struct, frozen=True):
@@ -71,7 +84,10 @@ class Provider(Protocol):
         """Return the exact state of the intent, with its amounts."""
 
     def capture(self, *, reference: str, amount: Money, key: str) -> ProviderResponse:
-        """Capture the amount. The result is `captured`, or `refused` if it is definitely impossible."""
+        """Capture the amount, once per key. The result is `captured`, or `refused` if it is definitely impossible.
+
+        The rest of a payment of which a part was captured can be captured with another key, if the provider allows it.
+        """
 
     def cancel(self, *, reference: str) -> ProviderResponse:
         """Cancel the intent, also one that has not arrived yet. The result is `captured` if it is too late."""

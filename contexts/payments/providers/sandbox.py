@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 from contexts.payments.interface import DisputeState
-from contexts.payments.providers import ProviderAmounts, ProviderResponse, ProviderStatus
+from contexts.payments.providers import FailedRefund, ProviderAmounts, ProviderResponse, ProviderStatus
 from shop.db.database import PreparedStatement, fetch_rows
 from shop.db.transactions import assert_no_open_transaction
 from shop.errors import Conflict, NotFound, Unavailable
@@ -42,6 +42,7 @@ class Movement(StrEnum):
 
     CAPTURE = "capture"
     REFUND = "refund"
+    REFUND_FAILED = "refund_failed"  # the customer's bank returns the latest refund
     VOID = "void"
     DISPUTE = "dispute"
     DISPUTE_WON = "dispute_won"
@@ -69,7 +70,10 @@ TOKEN_OUTCOMES: dict[str, TokenOutcome] = {
 }
 _UNKNOWN_TOKEN = TokenOutcome(ProviderStatus.DECLINED, "unknown_token")
 
-_STATE_COLUMNS = "status, reason, charges * amount, captured, refunded, disputed, dispute"
+_STATE_COLUMNS = """status, reason, charges * amount, captured, refunded + refunds_failed, disputed, dispute,
+    CASE WHEN refunds_failed > 0 THEN (
+        SELECT json_agg(json_build_array(made.key, made.amount)) FROM payments_sandboxrefund made
+        WHERE made.reference = intent.reference AND made.has_failed) END"""
 
 _CONFIRM_SQL = PreparedStatement(f"""
 INSERT INTO payments_sandboxintent AS intent (reference, token, amount, currency, status, reason, charges)
@@ -77,17 +81,20 @@ VALUES (%(reference)s, %(token)s, %(amount)s, %(currency)s, %(status)s, %(reason
 ON CONFLICT (reference) DO UPDATE SET confirms = intent.confirms + 1
 RETURNING {_STATE_COLUMNS}""")
 
-_CAN_CAPTURE_SQL = """(status = 'authorized' AND token <> 'tok_capture_refused'
+# The rest of a payment that was captured in part can be captured later, once per key.
+_CAN_CAPTURE_SQL = """(status IN ('authorized', 'captured') AND captured + %(amount)s <= amount AND capture_key <> %(key)s
+                       AND NOT (status = 'captured' AND amount = 0) AND token <> 'tok_capture_refused'
                        AND NOT (token = 'tok_capture_refused_once' AND captures = 0))"""
 _CAPTURE_SQL = PreparedStatement(f"""
-UPDATE payments_sandboxintent SET
+UPDATE payments_sandboxintent AS intent SET
     captures = captures + 1,
-    captured = CASE WHEN {_CAN_CAPTURE_SQL} THEN %(amount)s ELSE captured END,
+    captured = CASE WHEN {_CAN_CAPTURE_SQL} THEN captured + %(amount)s ELSE captured END,
+    capture_key = CASE WHEN {_CAN_CAPTURE_SQL} THEN %(key)s ELSE capture_key END,
     status = CASE WHEN {_CAN_CAPTURE_SQL} THEN 'captured' ELSE status END
 WHERE reference = %(reference)s RETURNING {_STATE_COLUMNS}, token, captures""")
 
 _DESCRIBE_SQL = "SELECT status, amount, currency FROM payments_sandboxintent WHERE reference = %(reference)s"
-_RETRIEVE_SQL = f"SELECT {_STATE_COLUMNS} FROM payments_sandboxintent WHERE reference = %(reference)s"
+_RETRIEVE_SQL = f"SELECT {_STATE_COLUMNS} FROM payments_sandboxintent intent WHERE reference = %(reference)s"
 
 _CANCEL_SQL = f"""
 INSERT INTO payments_sandboxintent AS intent (reference, status, confirms) VALUES (%(reference)s, 'cancelled', 0)
@@ -107,6 +114,14 @@ refund AS (
 UPDATE payments_sandboxintent taken SET refunded = refunded + refund.amount,
     moved_at = CASE WHEN %(is_external)s THEN now() ELSE moved_at END
 FROM refund WHERE taken.reference = refund.reference RETURNING 1"""
+_FAIL_REFUND_SQL = """
+WITH refund AS (
+    UPDATE payments_sandboxrefund SET has_failed = true
+    WHERE key = (SELECT key FROM payments_sandboxrefund WHERE reference = %(reference)s AND NOT has_failed
+                 ORDER BY made_at DESC, key DESC LIMIT 1) RETURNING reference, amount)
+UPDATE payments_sandboxintent intent SET refunded = refunded - refund.amount,
+    refunds_failed = refunds_failed + refund.amount, moved_at = now()
+FROM refund WHERE intent.reference = refund.reference RETURNING 1"""
 _FIND_REFUND_SQL = "SELECT 1 FROM payments_sandboxrefund WHERE key = %(key)s"
 
 _DECIDE_SQL = """
@@ -189,7 +204,7 @@ class Sandbox:
         return _to_response(reference, *found[0]) if found else ProviderResponse(ProviderStatus.NOT_FOUND)
 
     def capture(self, *, reference: str, amount: Money, key: str) -> ProviderResponse:
-        found = _execute(_CAPTURE_SQL, reference=reference, amount=amount.amount)
+        found = _execute(_CAPTURE_SQL, reference=reference, amount=amount.amount, key=key)
         if not found:
             return ProviderResponse(ProviderStatus.REFUSED, "no_such_intent")
         [(*state, token, captures)] = found
@@ -214,7 +229,8 @@ class Sandbox:
     def move_money(self, *, reference: str, movement: Movement, amount: int | None = None) -> None:
         """Move money without a request of the shop, as the provider's dashboard or the customer's bank does.
 
-        amount: in minor units; by default all that remains. Raises NoSuchIntent, MovementImpossible.
+        amount: in minor units; by default all that remains. A failed refund fails as a whole.
+        Raises NoSuchIntent, MovementImpossible.
         """
         remaining = _execute(_REMAINING_SQL, reference=reference)
         if not remaining:
@@ -222,6 +238,8 @@ class Sandbox:
         value = remaining[0][0] if amount is None else amount
         if movement is Movement.REFUND:
             moved = _refund(reference, value, f"dashboard-{uuid7()}", is_external=True)
+        elif movement is Movement.REFUND_FAILED:
+            moved = _execute(_FAIL_REFUND_SQL, reference=reference)
         else:
             changes, condition = _MOVEMENTS[movement]
             moved = _execute(_MOVE_SQL.format(changes=changes, condition=condition), reference=reference, amount=value)
@@ -264,7 +282,7 @@ def _refund(reference: str, amount: int, key: str, *, is_external: bool) -> list
 
 
 def _to_response(reference: str, status: str, reason: str, *amounts: Any) -> ProviderResponse:
-    authorized, captured, refunded, disputed, dispute = amounts
+    authorized, captured, refunded, disputed, dispute, failed = amounts
     url = ""
     if status == ProviderStatus.REQUIRES_ACTION:
         url = APPROVAL_URL_TEMPLATE.format(site=settings.SITE_URL, reference=reference)
@@ -274,6 +292,9 @@ def _to_response(reference: str, status: str, reason: str, *amounts: Any) -> Pro
         refunded=refunded,
         disputed=disputed,
         dispute=DisputeState(dispute),
+        failed_refunds=tuple(
+            FailedRefund(key=key, amount=amount, reason="returned_by_bank") for key, amount in failed or ()
+        ),
     )
     return ProviderResponse(ProviderStatus(status), reason, url, known)
 

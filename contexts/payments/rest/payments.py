@@ -26,12 +26,19 @@ REFUND_ERRORS = (
     WrongCurrency,
     refunds.RefundRefused,
 )
-CAPTURE_ERRORS = (NotFound, NotCapturable, captures.CaptureRefused)
+CAPTURE_ERRORS = (
+    NotFound,
+    NotCapturable,
+    captures.CaptureRefused,
+    captures.CaptureTooLarge,
+    captures.PaymentIsBusy,
+    WrongCurrency,
+)
 VOID_ERRORS = (NotFound, captures.NotVoidable)
 
 
 class PartialAmount(RequestBody):
-    """A part of the captured amount, in minor units."""
+    """A part of an amount, in minor units."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
     currency: Currency
@@ -41,6 +48,12 @@ class RefundRequest(RequestBody):
     """The reason and the amount of a refund. Without an amount, all that remains is refunded."""
 
     reason: Text
+    amount: PartialAmount | None = None
+
+
+class CaptureRequest(RequestBody):
+    """The amount to capture. Without it, all that is not captured yet is captured."""
+
     amount: PartialAmount | None = None
 
 
@@ -85,17 +98,21 @@ class PaymentRefunds(PaymentsView):
 class StaffCapture(PaymentsView):
     @endpoint(
         access=Staff("payments.capture"),
+        body=CaptureRequest,
+        body_is_optional=True,
         responses={200: PaymentDetail, 202: PaymentDetail},
         errors=CAPTURE_ERRORS,
         idempotency="required",
     )
-    def post(self, request: Request, payment_id: UUID, key: Key) -> HttpResponse:
-        """Capture an authorized payment, or try a refused capture again.
+    def post(self, request: Request, payment_id: UUID, key: Key, body: CaptureRequest | None) -> HttpResponse:
+        """Capture an authorized payment in full or in part, or try a refused capture again.
 
+        After a part, the order stays on hold until the rest is captured, if the provider allows it.
         200: the money is captured. 202: the provider has not responded yet; the shop keeps asking. 409: the provider
-        refuses the capture, or there is nothing to capture. A repeat with the same key starts no other capture.
+        refuses the capture, or less is left to capture. A repeat with the same key starts no other capture.
         """
-        row = captures.capture(payment_id=payment_id, actor=request.user.get_username(), key=key)
+        amount = Money(body.amount.amount, body.amount.currency) if body and body.amount else None
+        row = captures.capture(payment_id=payment_id, amount=amount, actor=request.user.get_username(), key=key)
         return _respond_with_payment(row.id, is_done=row.status != PaymentStatus.CAPTURING)
 
 
@@ -107,7 +124,7 @@ class StaffVoid(PaymentsView):
         idempotency="required",
     )
     def post(self, request: Request, payment_id: UUID, key: Key) -> HttpResponse:
-        """Release the authorized money of a payment. The order is cancelled then.
+        """Release the authorized money of a payment. The order is cancelled then, so a part cannot be released.
 
         200: the money is released. 202: the provider has not responded yet; the shop keeps asking. 409: the payment is
         captured or final.

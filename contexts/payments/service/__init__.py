@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from contexts.payments.interface import Payment, PaymentMethod, Payments, Refund
-from contexts.payments.service import operations
+from contexts.payments.interface import OrderNumber, Payment, PaymentMethod, Payments, Refund
+from contexts.payments.service import operations, order_numbers
 from shop.money import Money
 
 
@@ -29,6 +29,12 @@ class LocalPayments(Payments):
 
     def sync(self, *, order_id: UUID) -> Payment | None:
         return operations.sync(order_id)
+
+    def without_number(self, *, after: UUID | None = None) -> tuple[UUID, ...]:
+        return order_numbers.find_missing(after)
+
+    def set_numbers(self, *, numbers: tuple[OrderNumber, ...]) -> int:
+        return order_numbers.fill(numbers)
 
     def of_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
         return operations.of_orders(order_ids)

@@ -1,11 +1,12 @@
 """The parts of one change of a payment: its status and columns, with the events, bookings and refunds that belong to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 from uuid import UUID
 
-from contexts.payments.interface import PaymentStatus
-from contexts.payments.models import Payment, Refund, RefundStatus
+from contexts.payments.interface import DisputeState, PaymentStatus
+from contexts.payments.models import Payment, Refund, RefundStatus, StaffTask
+from contexts.payments.providers import FailedRefund
 from shop.messaging.events import Event
 
 
@@ -21,6 +22,9 @@ class Changes(TypedDict, total=False):
     disputed: int
     dispute: str
     attention: str
+    capturing: int
+    refunds_failed: int
+    owed: int
     pending: int
     refund_id: UUID | None
     reason: str
@@ -58,6 +62,7 @@ class Transition:
     refusal: str = ""
     starts_refund: bool = False  # of changes["pending"]
     found_refund: FoundRefund | None = None
+    failed_refunds: tuple[FailedRefund, ...] = ()  # made before, and returned by the customer's bank
     recorded_refund: Refund | None = None  # made by other means
     continues: bool = False  # the next operation follows at once, under the same lease
     is_compared: bool = False  # the amounts of the provider are those of the payment now
@@ -75,3 +80,28 @@ def compute_refundable(row: Payment, changes: Changes) -> int:
         get_value(row, changes, column) for column in ("captured", "refunded", "disputed", "waived")
     )
     return int(captured - refunded - disputed - waived)
+
+
+def extend(
+    transition: Transition, changes: Changes, event: Event, booking: LedgerMovement | None = None, alert: str = ""
+) -> Transition:
+    """Return a transition with further changes, an event and a booking."""
+    return replace(
+        transition,
+        changes=transition.changes | changes,
+        events=(*transition.events, event),
+        bookings=(*transition.bookings, booking) if booking else transition.bookings,
+        alert=alert or transition.alert,
+    )
+
+
+def pay_what_is_owed(row: Payment, changes: Changes, refunded: int) -> Changes:
+    """Return the changes that follow from another refund, in minor units, if an earlier one failed."""
+    owed = get_value(row, changes, "owed")
+    if not owed:
+        return {}
+    paid: Changes = {"owed": max(0, owed - refunded)}
+    if not paid["owed"] and get_value(row, changes, "attention") == StaffTask.REFUND_FAILED:
+        is_disputed = get_value(row, changes, "dispute") == DisputeState.OPEN
+        paid["attention"] = StaffTask.DISPUTED.value if is_disputed else ""
+    return paid

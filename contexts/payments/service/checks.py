@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from contexts.payments.interface import Attention, PaymentStatus
-from contexts.payments.models import ALIAS, Payment
+from contexts.payments.interface import PaymentStatus
+from contexts.payments.models import ALIAS, Payment, StaffTask
 from contexts.payments.service import captures, processing, tasks
 from shop.db import leases
 from shop.db.database import fetch_rows
@@ -25,5 +25,5 @@ def _check(payment_id: UUID) -> None:
     row = processing.sync_payment(payment_id)
     if row and row.status == PaymentStatus.CAPTURE_REFUSED:
         captures.recapture(payment_id)
-    elif row and row.attention == Attention.REFUND_REFUSED:
+    elif row and row.attention == StaffTask.REFUND_REFUSED:
         tasks.retry_refund(payment_id)

@@ -27,7 +27,7 @@ def insert_booking(row: Payment, booking: LedgerMovement) -> None:
 
 
 def update_refunds(before: Payment, after: Payment, transition: Transition) -> None:
-    """Write the outcome of the running refund, the refund that a cancel starts, and one that the provider made."""
+    """Write the outcome of refunds: of the running one, of one that a cancel starts, of those that the provider reports."""
     if transition.refund_outcome and before.refund_id:
         Refund.objects.filter(id=before.refund_id).update(
             status=transition.refund_outcome, refusal=transition.refusal[:200]
@@ -40,6 +40,10 @@ def update_refunds(before: Payment, after: Payment, transition: Transition) -> N
             "Refunded at the provider.",
             RefundCause.PROVIDER,
             RefundStatus.DONE,
+        )
+    for failed in transition.failed_refunds:
+        Refund.objects.filter(id=failed.key, status=RefundStatus.DONE).update(
+            status=RefundStatus.FAILED, refusal=failed.reason[:200]
         )
     if transition.recorded_refund:
         transition.recorded_refund.save(force_insert=True)

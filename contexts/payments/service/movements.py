@@ -7,8 +7,8 @@ outdated or repeated report changes nothing.
 from dataclasses import replace
 
 from contexts.payments import events
-from contexts.payments.interface import Attention, DisputeState, PaymentStatus
-from contexts.payments.models import Payment
+from contexts.payments.interface import DisputeState, PaymentStatus
+from contexts.payments.models import Payment, StaffTask
 from contexts.payments.providers import ProviderAmounts
 from contexts.payments.service.changes import (
     Changes,
@@ -16,10 +16,11 @@ from contexts.payments.service.changes import (
     LedgerMovement,
     Transition,
     compute_refundable,
+    extend,
     get_value,
+    pay_what_is_owed,
 )
 from shop.ids import uuid7
-from shop.messaging.events import Event
 from shop.money import Money
 
 SETTLED_STATUSES = (PaymentStatus.CAPTURED, PaymentStatus.REFUNDED)  # captured, and no operation is running
@@ -39,15 +40,27 @@ def account_for_amounts(row: Payment, transition: Transition, amounts: ProviderA
 
 def has_moved(row: Payment, amounts: ProviderAmounts | None) -> bool:
     """Return whether the provider has refunded more, or disputed another amount, than is known here."""
-    return amounts is not None and (
-        amounts.refunded > row.refunded - row.refunded_elsewhere or amounts.disputed != row.disputed
-    )
+    made = row.refunded + row.refunds_failed - row.refunded_elsewhere
+    return amounts is not None and (amounts.refunded > made or amounts.disputed != row.disputed)
 
 
-def demand_attention(row: Payment, transition: Transition, reason: Attention) -> Transition:
+def demand_attention(row: Payment, transition: Transition, reason: StaffTask) -> Transition:
     """Make a payment a task for staff."""
     event = events.PaymentNeedsAttention(order_id=row.order_id, payment_id=row.id, reason=reason)
-    return _extend(transition, {"attention": reason.value}, event, alert=transition.alert or reason.value)
+    return extend(transition, {"attention": reason.value}, event, alert=transition.alert or reason.value)
+
+
+def book_capture(row: Payment, transition: Transition, more: int) -> Transition:
+    """Extend a transition by captured money, in minor units. The task of a partial capture ends with its rest."""
+    before = get_value(row, transition.changes, "captured")
+    event = events.PaymentCaptured(order_id=row.order_id, payment_id=row.id, amount=Money(more, row.currency))
+    booking = LedgerMovement(name=f"capture {row.version + 1}" if before else "capture", amount=more)
+    transition = extend(transition, {"captured": before + more}, event, booking)
+    is_task = get_value(row, transition.changes, "attention") == StaffTask.CAPTURED_IN_PART
+    if before + more < row.amount or not is_task:
+        return transition
+    closed = events.PaymentTaskClosed(order_id=row.order_id, payment_id=row.id)
+    return extend(transition, {"attention": ""}, closed)
 
 
 def _account_for_capture(row: Payment, transition: Transition, amounts: ProviderAmounts) -> Transition:
@@ -56,34 +69,28 @@ def _account_for_capture(row: Payment, transition: Transition, amounts: Provider
     more = min(amounts.captured, row.amount) - captured
     if more <= 0:
         return transition
-    is_complete = captured + more == row.amount
-    was_incomplete = get_value(row, transition.changes, "attention") == Attention.CAPTURED_IN_PART
-    changes: Changes = {"captured": captured + more}
-    if is_complete and was_incomplete:
-        changes["attention"] = ""
-    event = events.PaymentCaptured(order_id=row.order_id, payment_id=row.id, amount=Money(more, row.currency))
-    booking = LedgerMovement(name=f"capture {row.version + 1}", amount=more)
-    return replace(_extend(transition, changes, event, booking), status=PaymentStatus.CAPTURED)
+    return replace(book_capture(row, transition, more), status=PaymentStatus.CAPTURED)
 
 
 def _account_for_refund(row: Payment, transition: Transition, amounts: ProviderAmounts) -> Transition:
-    captured, refunded, elsewhere, waived = (
+    captured, refunded, failed, elsewhere, waived = (
         get_value(row, transition.changes, column)
-        for column in ("captured", "refunded", "refunded_elsewhere", "waived")
+        for column in ("captured", "refunded", "refunds_failed", "refunded_elsewhere", "waived")
     )
-    found = min(amounts.refunded - (refunded - elsewhere), captured - refunded)
+    found = min(amounts.refunded - (refunded + failed - elsewhere), captured - refunded)
     if found <= 0:
         return transition
     refund = FoundRefund(id=uuid7(), amount=found)
     refunded += found
     changes: Changes = {"refunded": refunded, "waived": min(waived, captured - refunded)}
+    changes |= pay_what_is_owed(row, transition.changes, found)
     is_resolved = compute_refundable(row, transition.changes | changes) <= 0
-    if is_resolved and get_value(row, transition.changes, "attention") == Attention.REFUND_REFUSED:
+    if is_resolved and get_value(row, transition.changes, "attention") == StaffTask.REFUND_REFUSED:
         changes["attention"] = ""
     event = events.PaymentRefunded(
         order_id=row.order_id, payment_id=row.id, amount=Money(found, row.currency), refund_id=refund.id
     )
-    transition = _extend(transition, changes, event, LedgerMovement(name=str(refund.id), amount=-found))
+    transition = extend(transition, changes, event, LedgerMovement(name=str(refund.id), amount=-found))
     status = PaymentStatus.REFUNDED if refunded == captured else PaymentStatus.CAPTURED
     return replace(transition, status=status, found_refund=refund)
 
@@ -101,24 +108,12 @@ def _account_for_dispute(row: Payment, transition: Transition, amounts: Provider
     )
     changes: Changes = {"disputed": amounts.disputed, "dispute": amounts.dispute.value}
     attention = get_value(row, transition.changes, "attention")
-    if amounts.dispute == DisputeState.WON and attention == Attention.DISPUTED:
+    if amounts.dispute == DisputeState.WON and attention == StaffTask.DISPUTED:
         changes["attention"] = ""
-    transition = _extend(transition, changes, event)
+    transition = extend(transition, changes, event)
     if more:
         booking = LedgerMovement(name=f"dispute {row.version + 1}", amount=more, to="disputes", source="provider")
         transition = replace(transition, bookings=(*transition.bookings, booking))
     if amounts.dispute == DisputeState.OPEN and not attention:
-        return demand_attention(row, transition, Attention.DISPUTED)
+        return demand_attention(row, transition, StaffTask.DISPUTED)
     return transition
-
-
-def _extend(
-    transition: Transition, changes: Changes, event: Event, booking: LedgerMovement | None = None, alert: str = ""
-) -> Transition:
-    return replace(
-        transition,
-        changes=transition.changes | changes,
-        events=(*transition.events, event),
-        bookings=(*transition.bookings, booking) if booking else transition.bookings,
-        alert=alert or transition.alert,
-    )

@@ -15,8 +15,8 @@ from contexts.payments.interface import (
     RefundCause,
     WrongCurrency,
 )
-from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
-from contexts.payments.service import persistence, processing
+from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus, StaffTask
+from contexts.payments.service import persistence, processing, starts
 from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, FINAL_STATUSES, is_undone
 from shop.db.database import transaction
 from shop.errors import Closed, NotFound
@@ -83,7 +83,7 @@ def _to_payment_unless_cancelled(row: Payment) -> interface.Payment:
 
 def capture(order_id: UUID) -> interface.Payment:
     """Capture the authorized payment of an order. Raises NotCapturable."""
-    row = persistence.begin_capture(order_id)
+    row = starts.begin_capture(order_id)
     if row:
         return to_payment(processing.advance_payment(row))
     row = persistence.find_payment_of_order(order_id)
@@ -92,13 +92,11 @@ def capture(order_id: UUID) -> interface.Payment:
     return to_payment(row)
 
 
-def cancel(
-    order_id: UUID, *, report_by: processing.ReportBy = processing.ReportBy.RESPONSE
-) -> interface.Payment | None:
+def cancel(order_id: UUID) -> interface.Payment | None:
     """Void or refund the payment of an order. Leave a tombstone if there is none yet."""
-    row = persistence.request_cancel(order_id)
+    row = starts.request_cancel(order_id)
     if row:
-        return to_payment(row if row.woken else processing.advance_payment(row, report_by=report_by))
+        return to_payment(row if row.woken else processing.advance_payment(row))
     if persistence.insert_payment(_build_tombstone(order_id)):
         return None
     row = Payment.objects.get(order_id=order_id)
@@ -125,8 +123,9 @@ def of_orders(order_ids: tuple[UUID, ...]) -> tuple[interface.Payment, ...]:
 
 
 def refunds_of_orders(order_ids: tuple[UUID, ...]) -> tuple[interface.Refund, ...]:
-    """Return the refunds that were made of the payments of these orders, the oldest first."""
-    made = Refund.objects.filter(payment__order_id__in=order_ids, status=RefundStatus.DONE)
+    """Return the refunds that were made of the payments of these orders, the oldest first; failed ones, too."""
+    statuses = (RefundStatus.DONE, RefundStatus.FAILED)
+    made = Refund.objects.filter(payment__order_id__in=order_ids, status__in=statuses)
     return tuple(_to_refund(refund) for refund in made.select_related("payment").order_by("id"))
 
 
@@ -146,9 +145,17 @@ def to_payment(row: Payment) -> interface.Payment:
         captured=Money(row.captured, row.currency),
         disputed=Money(row.disputed, row.currency),
         dispute=DisputeState(row.dispute),
-        attention=Attention(row.attention) if row.attention else None,
+        attention=_to_attention(row),
+        task=row.attention,
         is_undone=is_undone(row),
     )
+
+
+def _to_attention(row: Payment) -> Attention | None:
+    """Return the task of a payment in the words that a process of an older release knows, too."""
+    if row.attention == StaffTask.REFUND_FAILED:
+        return Attention.REFUND_REFUSED
+    return Attention(row.attention) if row.attention else None
 
 
 def _to_refund(refund: Refund) -> interface.Refund:
@@ -159,6 +166,7 @@ def _to_refund(refund: Refund) -> interface.Refund:
         order_id=refund.payment.order_id,
         amount=Money(refund.amount, refund.payment.currency),
         cause=RefundCause(cause),
+        is_failed=refund.status == RefundStatus.FAILED,
     )
 
 

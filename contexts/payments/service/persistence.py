@@ -1,34 +1,29 @@
-"""The row of a payment: statements that start an operation on it, and the one that writes a transition.
+"""The row of a payment: insert it, find it, and write its transitions. `starts` has the statements that start operations.
 
-A conditional UPDATE starts an operation and takes the lease: it raises `attempt`, which fences the previous holder. A
-transition is written on condition that `attempt` and `version` are still the ones that were read. So the database
+A transition is written on condition that `attempt` and `version` are still the ones that were read. So the database
 decides every race.
 """
 
-from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
 
 from contexts.payments.interface import PaymentStatus
-from contexts.payments.models import ALIAS, Payment, Refund
+from contexts.payments.models import ALIAS, Payment
 from contexts.payments.service.changes import Transition
 from contexts.payments.service.ledger import insert_booking, update_refunds
-from contexts.payments.service.transitions import FINAL_STATUSES, RECONCILED_STATUSES
+from contexts.payments.service.transitions import RECONCILED_STATUSES
 from shop.db.database import (
     NoRowChanged,
     PreparedStatement,
-    build_column_list,
     execute,
     execute_or_abort,
-    fetch_instances,
     transaction,
 )
 from shop.db.leases import LEASE_DURATION, backoff
 from shop.errors import NotFound
 from shop.messaging.outbox import publish
-from shop.money import Money
 
 # A payment that waits for its customer is polled this many times less often than one with an unknown outcome, because
 # the provider's page triggers a check when the customer has decided.
@@ -71,38 +66,6 @@ _INSERT_SQL = PreparedStatement(f"""
 INSERT INTO payments_payment ({", ".join(_INSERT_VALUES)}) VALUES ({", ".join(_INSERT_VALUES.values())})
 ON CONFLICT (order_id) DO NOTHING""")
 
-_BEGIN_OPERATION_SQL = f"""
-UPDATE payments_payment SET {{assignments}}, version = version + 1, attempt = attempt + 1, lease_until = now() + %s,
-    due_at = now(), woken = false
-WHERE {{condition}} RETURNING {build_column_list(Payment)}"""
-_BEGIN_CAPTURE_SQL = PreparedStatement(
-    _BEGIN_OPERATION_SQL.format(
-        assignments="status = 'capturing', capture_attempts = capture_attempts + 1",
-        condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted",
-    )
-)
-# Only a definite refusal is followed by another capture; a running one is repeated with its own key.
-_BEGIN_RECAPTURE_SQL = _BEGIN_OPERATION_SQL.format(
-    assignments="status = 'capturing', capture_attempts = capture_attempts + 1",
-    condition="id = %s AND status IN ('authorized', 'capture_refused') AND NOT cancel_wanted",
-)
-_BEGIN_REFUND_RETRY_SQL = _BEGIN_OPERATION_SQL.format(
-    assignments="attention = ''",
-    condition="id = %s AND status = 'captured' AND cancel_wanted AND attention = 'refund_refused'",
-)
-_BEGIN_REFUND_SQL = _BEGIN_OPERATION_SQL.format(
-    assignments="status = 'refunding', refund_id = %s, pending = coalesce(%s, captured - refunded - disputed)",
-    condition="""id = %s AND status = 'captured' AND NOT cancel_wanted AND refunded + disputed < captured
-             AND refunded + disputed + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",
-)
-
-# A running capture or refund is not interrupted: the lease holder continues with the cancel when it has the outcome.
-_IS_BUSY_SQL = "(status IN ('capturing', 'refunding') AND coalesce(lease_until > now(), false))"
-_REQUEST_CANCEL_SQL = f"""
-UPDATE payments_payment SET cancel_wanted = true, version = version + 1, due_at = now(), woken = {_IS_BUSY_SQL},
-    attempt = attempt + (NOT {_IS_BUSY_SQL})::int, lease_until = CASE WHEN {_IS_BUSY_SQL} THEN lease_until ELSE now() + %s END
-WHERE order_id = %s AND NOT cancel_wanted AND NOT status = ANY(%s) RETURNING {build_column_list(Payment)}"""
-
 _STATE_COLUMNS = (
     "status",
     "token",
@@ -114,6 +77,9 @@ _STATE_COLUMNS = (
     "disputed",
     "dispute",
     "attention",
+    "capturing",
+    "refunds_failed",
+    "owed",
     "pending",
     "refund_id",
     "reason",
@@ -171,52 +137,6 @@ def reload_if_held(row: Payment) -> Payment | None:
     return Payment.objects.filter(id=row.id, attempt=row.attempt).first()
 
 
-def begin_capture(order_id: UUID) -> Payment | None:
-    """Start the capture of an authorized payment and take its lease.
-
-    Returns None if no payment is authorized or a cancel was requested.
-    """
-    return _fetch_first(_BEGIN_CAPTURE_SQL, [LEASE_DURATION, order_id])
-
-
-def begin_recapture(payment_id: UUID) -> Payment | None:
-    """Start the capture of an authorized payment, or another one after a refusal, and take its lease.
-
-    Returns None if the payment is in another status or its cancel was requested.
-    """
-    return _fetch_first(_BEGIN_RECAPTURE_SQL, [LEASE_DURATION, payment_id])
-
-
-def begin_refund_retry(payment_id: UUID) -> Payment | None:
-    """Take the lease of a cancelled payment whose refund was refused, so that it is refunded again. None in other cases."""
-    return _fetch_first(_BEGIN_REFUND_RETRY_SQL, [LEASE_DURATION, payment_id])
-
-
-def begin_refund(refund: Refund, amount: Money | None) -> Payment | None:
-    """Start a refund of a captured payment and take its lease. Sets the amount of `refund` and inserts it.
-
-    amount: None refunds all that remains.
-    Returns None if the payment is not captured, its cancel was requested, or less remains.
-    """
-    requested, currency = (amount.amount, amount.currency) if amount else (None, None)
-    row = _fetch_first(
-        _BEGIN_REFUND_SQL, [refund.id, requested, LEASE_DURATION, refund.payment_id, requested, currency]
-    )
-    if row:
-        refund.amount = row.pending
-        refund.save(force_insert=True)
-    return row
-
-
-def request_cancel(order_id: UUID) -> Payment | None:
-    """Request the cancel of an order's payment and take its lease.
-
-    A running capture or refund keeps its lease: then `woken` of the returned row is set.
-    Returns None if there is nothing to cancel, or the cancel was requested before.
-    """
-    return _fetch_first(_REQUEST_CANCEL_SQL, [LEASE_DURATION, order_id, list(FINAL_STATUSES)])
-
-
 def save_transition(row: Payment, transition: Transition) -> Payment | None:
     """Write a transition with its events, bookings and refunds. Returns None if the payment has changed."""
     try:
@@ -236,10 +156,6 @@ def write_transition(row: Payment, transition: Transition) -> Payment:
     update_refunds(row, after, transition)
     publish(*transition.events, row=after)
     return after
-
-
-def _fetch_first(sql: str, parameters: Sequence[object]) -> Payment | None:
-    return next(iter(fetch_instances(Payment, ALIAS, sql, parameters)), None)
 
 
 def _apply_transition(row: Payment, transition: Transition) -> Payment:

@@ -61,7 +61,8 @@ def _retrieve_or_confirm(provider: Provider, row: Payment) -> ProviderResponse:
 
 
 def _capture(provider: Provider, row: Payment) -> ProviderResponse:
-    return provider.capture(reference=row.reference, amount=_to_money(row), key=_build_capture_key(row))
+    amount = Money(row.capturing or row.amount - row.captured, row.currency)  # 0: an older release started it
+    return provider.capture(reference=row.reference, amount=amount, key=_build_capture_key(row))
 
 
 def _build_capture_key(row: Payment) -> str:
@@ -125,7 +126,9 @@ def _advance_until_waiting(row: Payment, call: ProviderCall | None, report_by: R
 def _decide_next(row: Payment, call: ProviderCall | None) -> Transition:
     if is_cancel_due(row):
         return continue_with_cancel(row, keep_row(row))
-    transition = decide_transition(row, _call_provider(row, call or _CALL_BY_STATUS.get(row.status, _retrieve)))
+    response = _call_provider(row, call or _CALL_BY_STATUS.get(row.status, _retrieve))
+    has_failed = response.amounts is not None and response.amounts.failed_refunds
+    transition = decide_transition(row, response, row.refunds.order_by("id") if has_failed else ())
     if transition.alert:
         log.error(transition.alert, payment=str(row.id), order=str(row.order_id), status=row.status)
     return transition

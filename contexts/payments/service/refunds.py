@@ -4,9 +4,10 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from contexts.payments.interface import Attention, PaymentStatus, RefundCause, WrongCurrency
+from contexts.payments.interface import PaymentStatus, RefundCause, WrongCurrency
 from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
-from contexts.payments.service import persistence, processing
+from contexts.payments.service import persistence, processing, starts
+from contexts.payments.service.transitions import REFUSED_REFUNDS
 from shop.audit import audit
 from shop.db.database import transaction
 from shop.errors import Conflict, DomainError, NotFound
@@ -89,7 +90,7 @@ def _find_by_key(key: Key | None) -> Refund | None:
 def _begin_refund(new_refund: Refund, amount: Money | None) -> Payment | None:
     try:
         with transaction(ALIAS):
-            row = persistence.begin_refund(new_refund, amount)
+            row = starts.begin_refund(new_refund, amount)
             if row:
                 audit(
                     ALIAS,
@@ -114,7 +115,7 @@ def _find_refusal(payment_id: UUID, amount: Money | None) -> DomainError:
         return WrongCurrency(currency=row.currency, requested=amount.currency)
     if row.status not in (PaymentStatus.CAPTURED, PaymentStatus.REFUNDING):
         return NotRefundable(present=row.status)
-    if row.attention == Attention.REFUND_REFUSED:
+    if row.cancel_wanted and row.attention in REFUSED_REFUNDS:
         return NotRefundable(present="a task for staff")
     remaining = row.refundable - row.pending
     if row.status == PaymentStatus.CAPTURED and (amount.amount if amount else 1) > remaining:

@@ -6,14 +6,16 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from contexts.payments import events
-from contexts.payments.interface import Attention, PaymentStatus, RefundCause
-from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
-from contexts.payments.service import persistence, processing
-from contexts.payments.service.changes import Changes, LedgerMovement, Transition
+from contexts.payments.interface import PaymentStatus, RefundCause
+from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus, StaffTask
+from contexts.payments.service import persistence, processing, refunds, starts
+from contexts.payments.service.changes import Changes, LedgerMovement, Transition, pay_what_is_owed
+from contexts.payments.service.transitions import REFUSED_REFUNDS
 from shop.audit import audit
 from shop.db import leases
 from shop.db.database import NoRowChanged, transaction
 from shop.errors import Conflict, Invalid, Unavailable
+from shop.http.idempotency import Key
 from shop.ids import uuid7
 from shop.money import Money
 
@@ -40,18 +42,41 @@ def list_open() -> QuerySet[Payment]:
 
 
 def retry(*, payment_id: UUID, actor: str) -> Payment:
-    """Ask the provider again, and refund again what it refused to refund. Raises NotFound, NoDecisionNeeded."""
+    """Ask the provider again, and refund again what it refused to refund, or what the customer's bank returned.
+
+    Raises NotFound, NoDecisionNeeded, and for what the bank returned what `refunds.refund` raises.
+    """
     _get_open(payment_id)
     with transaction(ALIAS):
         audit(ALIAS, actor=actor, action="retry", object_type="payment", object_id=payment_id)
     processing.sync_payment(payment_id)
     retry_refund(payment_id)
+    number = Refund.objects.filter(payment_id=payment_id).count()  # before the row is read: see `_refund_again`
+    row = persistence.get_payment(payment_id)
+    if row.attention == StaffTask.REFUND_FAILED and row.status == PaymentStatus.CAPTURED and not row.cancel_wanted:
+        _refund_again(row, number, actor)
     return persistence.get_payment(payment_id)
 
 
+def _refund_again(row: Payment, number: int, actor: str) -> None:
+    """Refund what the customer's bank returned.
+
+    number: of refunds that the payment had before `row` was read. It makes the key the same for concurrent retries, and
+    another one after a refusal. A retry that counts a newer refund sees in the row that it is running or made.
+    """
+    key = Key(scope="refund again", key=f"{row.id} {number}", fingerprint="")
+    owed = Money(_get_amount_to_pay(row), row.currency)
+    refunds.refund(payment_id=row.id, amount=owed, reason="An earlier refund failed.", actor=actor, key=key)
+
+
+def _get_amount_to_pay(row: Payment) -> int:
+    """Return what the task is about, in minor units: refunds that failed, or all that is left."""
+    return min(row.owed, row.refundable) if row.attention == StaffTask.REFUND_FAILED else row.refundable
+
+
 def retry_refund(payment_id: UUID) -> None:
-    """Refund a cancelled payment again whose refund was refused. Does nothing in other cases."""
-    row = persistence.begin_refund_retry(payment_id)
+    """Refund a cancelled payment again whose refund was refused or failed later. Does nothing in other cases."""
+    row = starts.begin_refund_retry(payment_id)
     if row:
         processing.advance_payment(row, report_by=processing.ReportBy.EVENT)
 
@@ -59,11 +84,11 @@ def retry_refund(payment_id: UUID) -> None:
 def mark_refunded(*, payment_id: UUID, reason: str, actor: str, amount: Money | None = None) -> Payment:
     """Record that staff have paid back by other means what the provider refuses to refund.
 
-    amount: by default all that is left to refund. reason: how and when it was paid, for the audit trail.
+    amount: by default all that is left to refund, or that failed later. reason: how and when it was paid, for the audit trail.
     Raises NotFound, NoDecisionNeeded, NothingToRefund, ReasonMissing.
     """
     row = _acquire(payment_id, reason)
-    value = row.refundable if amount is None else amount.amount
+    value = _get_amount_to_pay(row) if amount is None else amount.amount
     is_valid = row.status == PaymentStatus.CAPTURED and 0 < value <= row.refundable
     if not is_valid or (amount and amount.currency != row.currency):
         _release(row)
@@ -82,8 +107,8 @@ def accept(*, payment_id: UUID, reason: str, actor: str) -> Payment:
     Raises NotFound, NoDecisionNeeded, ReasonMissing.
     """
     row = _acquire(payment_id, reason)
-    changes: Changes = {"attention": ""}
-    if row.attention == Attention.REFUND_REFUSED:
+    changes: Changes = {"attention": "", "owed": 0}
+    if row.cancel_wanted and row.attention in REFUSED_REFUNDS:
         changes["waived"] = row.waived + row.refundable
     event = events.PaymentTaskClosed(order_id=row.order_id, payment_id=row.id)
     transition = Transition(status=PaymentStatus(row.status), changes=changes, events=(event,))
@@ -93,6 +118,7 @@ def accept(*, payment_id: UUID, reason: str, actor: str) -> Payment:
 def _build_refund(row: Payment, refund: Refund) -> Transition:
     refunded, elsewhere = row.refunded + refund.amount, row.refunded_elsewhere + refund.amount
     changes: Changes = {"refunded": refunded, "refunded_elsewhere": elsewhere}
+    changes |= pay_what_is_owed(row, {}, refund.amount)
     if refund.amount == row.refundable:
         changes["attention"] = ""
     event = events.PaymentRefunded(

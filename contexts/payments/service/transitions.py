@@ -5,15 +5,31 @@ Amounts only grow. The statuses declined, voided and refunded are final, except 
 refunded. What the provider has done by itself is accounted for (`service.movements`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import msgspec
+
 from contexts.payments import events
-from contexts.payments.interface import Attention, PaymentStatus
-from contexts.payments.models import Payment, RefundStatus
+from contexts.payments.interface import PaymentStatus
+from contexts.payments.models import Payment, Refund, RefundStatus, StaffTask
 from contexts.payments.providers import ProviderResponse, ProviderStatus
-from contexts.payments.service.changes import Changes, LedgerMovement, Transition, compute_refundable, get_value
-from contexts.payments.service.movements import SETTLED_STATUSES, account_for_amounts, demand_attention, has_moved
+from contexts.payments.service.changes import (
+    Changes,
+    LedgerMovement,
+    Transition,
+    compute_refundable,
+    get_value,
+    pay_what_is_owed,
+)
+from contexts.payments.service.failed_refunds import account_for_failed_refunds
+from contexts.payments.service.movements import (
+    SETTLED_STATUSES,
+    account_for_amounts,
+    book_capture,
+    demand_attention,
+    has_moved,
+)
 from shop.ids import uuid7
 from shop.money import Money
 
@@ -27,6 +43,7 @@ CAPTURE_STARTED_STATUSES = (
     PaymentStatus.REFUNDED,
 )
 FINAL_STATUSES = (PaymentStatus.DECLINED, PaymentStatus.VOIDED, PaymentStatus.REFUNDED)
+REFUSED_REFUNDS = (StaffTask.REFUND_REFUSED, StaffTask.REFUND_FAILED)  # no refund starts by itself
 RECONCILED_STATUSES = (  # the reconciler asks the provider again
     PaymentStatus.UNKNOWN,
     PaymentStatus.REQUIRES_ACTION,
@@ -36,10 +53,21 @@ RECONCILED_STATUSES = (  # the reconciler asks the provider again
 )
 
 
-def decide_transition(row: Payment, response: ProviderResponse) -> Transition:
-    """Return the transition that follows from a provider's response."""
+def decide_transition(row: Payment, response: ProviderResponse, refunds: Iterable[Refund] = ()) -> Transition:
+    """Return the transition that follows from a provider's response.
+
+    refunds: those of the payment, needed if the response reports failed ones.
+    """
     rule = _TRANSITIONS.get(PaymentStatus(row.status), {}).get(response.status, _keep_status)
-    return continue_with_cancel(row, account_for_amounts(row, rule(row, response), response.amounts))
+    transition = account_for_amounts(row, rule(row, response), response.amounts)
+    return continue_with_cancel(row, account_for_failed_refunds(row, transition, response.amounts, refunds))
+
+
+def is_capturable(row: Payment) -> bool:
+    """Return whether something of the payment can be captured, and no operation is running."""
+    is_incomplete = row.status == PaymentStatus.CAPTURED and row.captured < row.amount
+    is_authorized = row.status in (PaymentStatus.AUTHORIZED, PaymentStatus.CAPTURE_REFUSED)
+    return not row.cancel_wanted and (is_authorized or is_incomplete)
 
 
 def keep_row(row: Payment) -> Transition:
@@ -63,8 +91,8 @@ def continue_with_cancel(row: Payment, transition: Transition) -> Transition:
 
 
 def _can_refund_rest(row: Payment, changes: Changes) -> bool:
-    """Return whether the rest of a cancelled payment is to be refunded now. A refused refund waits for staff or a timer."""
-    if get_value(row, changes, "attention") == Attention.REFUND_REFUSED:
+    """Return whether the rest of a cancelled payment is to be refunded now. A refused or failed one waits."""
+    if get_value(row, changes, "attention") in REFUSED_REFUNDS:
         return False
     return compute_refundable(row, changes) > 0 or get_value(row, changes, "captured") == 0  # a payment of 0
 
@@ -109,24 +137,33 @@ def _on_requires_action(row: Payment, response: ProviderResponse) -> Transition:
 
 
 def _on_captured(row: Payment, response: ProviderResponse) -> Transition:
-    """Book the captured amount. Less than the whole, captured at the provider, is a task for staff."""
-    captured = row.amount
+    """Book what was captured now. As long as it is less than the whole, it is a task for staff."""
+    captured = max(row.captured, _find_captured(row, response))
+    if captured == row.captured > 0:  # the capture of the rest took nothing
+        return _on_capture_refused(row, msgspec.structs.replace(response, reason="nothing_more_captured"))
+    changes: Changes = {"authorized": row.amount, "reason": "", "token": "", "capturing": 0}
+    transition = Transition(status=PaymentStatus.CAPTURED, changes=changes)
+    if captured > row.captured or row.amount == 0:
+        transition = book_capture(row, transition, captured - row.captured)
+    is_new_task = captured < row.amount and not row.attention
+    return demand_attention(row, transition, StaffTask.CAPTURED_IN_PART) if is_new_task else transition
+
+
+def _find_captured(row: Payment, response: ProviderResponse) -> int:
+    """Return all that is captured now: as the provider reports it, else what was requested."""
     if response.amounts and 0 < response.amounts.captured < row.amount:
-        captured = response.amounts.captured
-    event = events.PaymentCaptured(order_id=row.order_id, payment_id=row.id, amount=Money(captured, row.currency))
-    transition = Transition(
-        status=PaymentStatus.CAPTURED,
-        changes={"authorized": row.amount, "captured": captured, "reason": "", "token": ""},
-        events=(event,),
-        bookings=(LedgerMovement(name="capture", amount=captured),),
-    )
-    is_complete = captured == row.amount
-    return transition if is_complete else demand_attention(row, transition, Attention.CAPTURED_IN_PART)
+        return response.amounts.captured
+    return row.captured + row.capturing if row.capturing and not response.amounts else row.amount
 
 
 def _on_capture_refused(row: Payment, response: ProviderResponse) -> Transition:
+    """End a refused capture. If it was the capture of the rest, a part stays captured."""
     event = events.CaptureRefused(order_id=row.order_id, payment_id=row.id, reason=response.reason)
-    return Transition(status=PaymentStatus.CAPTURE_REFUSED, changes={"reason": response.reason}, events=(event,))
+    return Transition(
+        status=PaymentStatus.CAPTURED if row.captured else PaymentStatus.CAPTURE_REFUSED,
+        changes={"reason": response.reason, "capturing": 0},
+        events=(event,),
+    )
 
 
 def _on_voided(row: Payment, response: ProviderResponse) -> Transition:
@@ -141,7 +178,7 @@ def _on_refunded(row: Payment, response: ProviderResponse) -> Transition:
     )
     return Transition(
         status=PaymentStatus.REFUNDED if refunded == row.captured else PaymentStatus.CAPTURED,
-        changes={"refunded": refunded, "pending": 0, "refund_id": None},
+        changes={"refunded": refunded, "pending": 0, "refund_id": None, **pay_what_is_owed(row, {}, row.pending)},
         events=(event,),
         bookings=(LedgerMovement(name=str(row.refund_id), amount=-row.pending),),
         refund_outcome=RefundStatus.DONE,
@@ -161,7 +198,7 @@ def _on_refund_refused(row: Payment, response: ProviderResponse) -> Transition:
         refusal=response.reason,
     )
     if row.cancel_wanted and row.pending >= row.refundable and not has_moved(row, response.amounts):
-        return demand_attention(row, transition, Attention.REFUND_REFUSED)
+        return demand_attention(row, transition, StaffTask.REFUND_REFUSED)
     return transition
 
 
