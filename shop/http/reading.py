@@ -4,10 +4,12 @@ msgspec decodes, as fast as it can. Only a request that it refuses is read a sec
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from msgspec import inspect
 from rest_framework.request import Request
 
@@ -95,7 +97,7 @@ def _summarize(faults: tuple[FieldError, ...]) -> str:
 
 def read_query(request: Request, type_: type[T]) -> T:
     """Decode the query string. Empty values count as absent. Raises BadQuery with every fault."""
-    given = {name: values for name, values in read_parameters(request).lists() if not _is_ignored(name)}
+    given = {name: values for name, values in _list_parameters(request) if not _is_ignored(name)}
     values = {name: last for name, [*_, last] in given.items() if last != ""}
     faults = tuple(_find_query_faults(given, values, type_)) if _needs_check(given, values) else ()
     try:
@@ -105,6 +107,15 @@ def read_query(request: Request, type_: type[T]) -> T:
         faults = tuple(_find_query_faults(given, values, type_))
     faults = faults or (FieldError(parameter=", ".join(values), code="invalid", detail="Is not valid."),)
     raise BadQuery(why=_summarize(faults)).with_field_errors(faults)
+
+
+def _list_parameters(request: Request) -> Iterable[tuple[str, list[str]]]:
+    try:
+        return read_parameters(request).lists()
+    except TooManyFieldsSent:
+        detail = f"The query has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} parameters."
+        fault = FieldError(parameter="", code="too_many", detail=detail)
+        raise BadQuery(why=detail).with_field_errors([fault]) from None
 
 
 def _needs_check(given: Mapping[str, list[str]], values: Mapping[str, str]) -> bool:

@@ -329,4 +329,13 @@ MUTANTS = (
         by="from shop.http import rate_counters, redis_counters\n",
         caught_by="tests/ops/launch/test_requirements.py::test_a_process_loads_the_library_of_redis_only_if_it_uses_redis",
     ),
+    Mutant(
+        name="too_many_parameters_are_refused_without_a_reason",
+        what="a client does not learn why its query is refused",
+        rule="API: errors say what is wrong, with all faults in `errors`",
+        module="shop.http.reading",
+        replace="    except TooManyFieldsSent:",
+        by="    except LookupError:",
+        caught_by="tests/shop/http/test_faults.py::test_a_query_with_too_many_parameters_is_refused_in_plain_words",
+    ),
 )

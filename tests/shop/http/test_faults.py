@@ -179,6 +179,14 @@ def test_null_in_a_query_is_no_number():
         assert Client().get(f"/executions?name={text}").status_code == 200
 
 
+def test_a_query_with_too_many_parameters_is_refused_in_plain_words(settings):
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
+    response = Client().get("/executions?" + "limit=1&" * 1001)
+    assert (response.status_code, response.json()["code"]) == (400, "shop.bad_query")
+    [fault] = response.json()["errors"]
+    assert (fault["code"], fault["detail"]) == ("too_many", "The query has more than 1,000 parameters.")
+
+
 def test_staff_endpoints_refuse_a_query_that_they_do_not_read():
     headers = {"Authorization": f"Bearer {sign_token(permissions=['*'])}"}
     assert Client().get("/staff?utm_source=mail&_=1", headers=headers).status_code == 200
