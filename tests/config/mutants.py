@@ -26,8 +26,8 @@ MUTANTS = (
         what="a web server that is started without manage.py serves with a configuration that the checks refuse",
         rule="a process with a wrong configuration does not serve",
         module="config.wsgi",
-        replace="refuse_wrong_configuration()\nserver",
-        by="server",
+        replace="refuse_wrong_configuration()\ngc.freeze()",
+        by="gc.freeze()",
         caught_by="tests/config/test_settings.py::test_no_process_starts_with_the_sandbox_in_production",
     ),
     Mutant(
