@@ -1,6 +1,7 @@
 """The page of the admin on which staff list, replay and discard the parked events of every hosted context."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
@@ -13,6 +14,8 @@ from shop.http.rest import AnonymousCaller
 from shop.http.tokens import Caller
 from shop.messaging import parking
 
+MAX_SHOWN = 100  # of one context and table; `manage.py events parked` lists the others, too
+
 
 def show_parked_events(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """List the parked events of every context that the caller may see; replay or discard one on POST."""
@@ -24,10 +27,20 @@ def show_parked_events(site: AdminSite, request: HttpRequest) -> HttpResponse:
     shown = {
         **site.each_context(request),
         "title": "Parked events",
-        "parked": [(context, row) for context in seen for row in parking.list_parked(context)],
-        "deliveries": [(context, one) for context in seen for one in parking.list_parked_deliveries(context)],
+        **_list_oldest("parked", seen, parking.list_parked),
+        **_list_oldest("deliveries", seen, parking.list_parked_deliveries),
+        "max_shown": MAX_SHOWN,
     }
     return TemplateResponse(request, "shop/admin_parked.html", shown)
+
+
+def _list_oldest(name: str, contexts: list[str], list_events: Callable[[str, int], list[Any]]) -> dict[str, object]:
+    """Return the variables of one table: the oldest events of each context, and the contexts that have more of them."""
+    found = {context: list_events(context, MAX_SHOWN + 1) for context in contexts}
+    return {
+        name: [(context, event) for context, events in found.items() for event in events[:MAX_SHOWN]],
+        f"more_{name}": [context for context, events in found.items() if len(events) > MAX_SHOWN],
+    }
 
 
 def _replay_or_discard(request: HttpRequest, caller: Caller | AnonymousCaller) -> None:

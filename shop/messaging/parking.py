@@ -17,6 +17,7 @@ from shop.messaging.events import MAX_REPLAY_AGE
 from shop.models import Delivery, InboxRow
 
 DELIVERY_PREFIX = "delivery-"
+MAX_LISTED = 10_000  # of one context
 
 
 class NotParked(Conflict):
@@ -46,12 +47,12 @@ def parse_id(text: str) -> ParkedId:
     return ParkedId(int(number), number != text)
 
 
-def list_parked(context: str, limit: int = 100) -> list[InboxRow]:
+def list_parked(context: str, limit: int = MAX_LISTED) -> list[InboxRow]:
     """List the parked rows of a context's inbox, the oldest first."""
     return list(InboxRow.objects.using(context).filter(parked_at__isnull=False).order_by("parked_at")[:limit])
 
 
-def list_parked_deliveries(publisher: str, limit: int = 100) -> list[Delivery]:
+def list_parked_deliveries(publisher: str, limit: int = MAX_LISTED) -> list[Delivery]:
     """List the parked deliveries of a context's outbox with their events, in the order of their streams."""
     parked = Delivery.objects.using(publisher).filter(parked_at__isnull=False, acknowledged_at=None)
     return list(parked.select_related("event").order_by("stream", "sequence", "subscriber")[:limit])

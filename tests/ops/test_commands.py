@@ -10,9 +10,11 @@ from django.core.management import CommandError, call_command
 
 from ops.management.commands.migrate import MIGRATION_LOCK_ID
 from shop.audit import list_object_history
-from shop.db.database import fetch_rows
+from shop.db.database import execute, fetch_rows
+from shop.ids import uuid7
 from shop.messaging.engine import run_until_idle
 from tests.concurrency import eventually, run_in_thread
+from tests.notifications.clients import staff_client
 from tests.shop.db.superuser_session import database_name, execute_as_superuser
 from tests.shop.messaging.letters import (
     SUBSCRIBER,
@@ -136,6 +138,26 @@ def test_parked_events_are_listed_with_their_reason(parked):
     event = f"{parked.name} version {parked.envelope['version']} {parked.stream}#1"
     line = f"orders {parked.pk} orders.choke {event} ValueError('cannot read this')"
     assert line in run("events", "parked").splitlines()
+
+
+@pytest.fixture
+def many_parked(parked):
+    """100 more parked events, which were parked later."""
+    execute(
+        SUBSCRIBER,
+        """INSERT INTO shop_inboxrow (event_id, handler, ordered, name, stream, sequence, envelope, parked_at, attempt)
+           SELECT gen_random_uuid(), handler, ordered, name, stream || '-copy', number, envelope, now(), attempt
+           FROM shop_inboxrow, generate_series(1, 100) AS number WHERE id = %s""",
+        [parked.pk],
+    )
+    yield parked
+    execute(SUBSCRIBER, "DELETE FROM shop_inboxrow WHERE stream = %s", [f"{parked.stream}-copy"])
+
+
+def test_more_parked_events_than_a_page_shows_are_announced_and_listed_by_the_command(many_parked, in_one_process):
+    page = staff_client(uuid7(), f"{SUBSCRIBER}.view").get("/admin/events/").content.decode()
+    assert f"More than 100 events of {SUBSCRIBER} are parked" in page
+    assert sum(f"{many_parked.stream}-copy#" in line for line in run("events", "parked").splitlines()) == 100
 
 
 def test_a_discard_unblocks_the_stream_and_is_audited(letter, parked):

@@ -10,7 +10,6 @@ from shop.messaging import parking
 from shop.messaging.parking import ParkedId
 
 ACTOR = "command line"
-MAX_REPLAYED_EVENTS = 10_000  # of one command without ids
 
 
 class Command(BaseCommand):
@@ -65,6 +64,6 @@ class Command(BaseCommand):
 
 
 def _list_all(context: str) -> list[ParkedId]:
-    rows = [ParkedId(row.pk) for row in parking.list_parked(context, limit=MAX_REPLAYED_EVENTS)]
-    deliveries = parking.list_parked_deliveries(context, limit=MAX_REPLAYED_EVENTS)
+    rows = [ParkedId(row.pk) for row in parking.list_parked(context)]
+    deliveries = parking.list_parked_deliveries(context)
     return rows + [ParkedId(delivery.pk, is_delivery=True) for delivery in deliveries]

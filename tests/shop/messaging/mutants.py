@@ -4,6 +4,16 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="parked_events_beyond_a_page_are_in_no_list",
+        what="the 101st parked event of a context is in no list, and nothing says that there are more",
+        rule="every parked event is listed",
+        module="shop.messaging.parking",
+        replace="MAX_LISTED = 10_000",
+        by="MAX_LISTED = 100",
+        caught_by="tests/ops/test_commands.py"
+        "::test_more_parked_events_than_a_page_shows_are_announced_and_listed_by_the_command",
+    ),
+    Mutant(
         name="inbox_accepts_unknown_version",
         what="an event of a version that this release does not know is accepted",
         rule="protocol 2.3: a context that knows only an older version refuses",
