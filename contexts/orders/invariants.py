@@ -106,7 +106,8 @@ SELECT order_id AS subject,
        END AS problem
 FROM (SELECT *, id AS order_id FROM orders_order) placed
 FULL JOIN (SELECT resource AS order_id, count(*) AS keys FROM shop_idempotencykey
-           WHERE resource IS NOT NULL GROUP BY resource) key USING (order_id)"""
+           WHERE resource IS NOT NULL AND scope NOT LIKE '%%/payment' -- of an attempt to pay an order again
+           GROUP BY resource) key USING (order_id)"""
 
 _RESPONSE_SQL = """
 SELECT resource AS subject,

@@ -116,6 +116,13 @@ class NotCapturable(Conflict):
     present: str
 
 
+class PaymentProcessing(Conflict):
+    """A payment that is {present} cannot be replaced by another one."""
+
+    remedy = "Show the order's present payment. Try again once it waits for its customer, or its capture was refused."
+    present: str
+
+
 class WrongCurrency(Conflict):
     """The amount is in {requested}, but {currency} is required."""
 
@@ -150,6 +157,15 @@ class Payments(Protocol):
         """Capture the authorized amount. The result is captured, capture_refused or still capturing.
 
         Raises NotCapturable.
+        """
+
+    @idempotent
+    def pay_again(self, *, order_id: UUID, attempt_id: UUID, method: PaymentMethod) -> Payment:
+        """Pay an order in another way, while its payment is open or its capture was refused.
+
+        attempt_id: the key of the attempt; a repeat returns the present state.
+        The new attempt starts once the last one is definitely over at its provider. If that one was captured meanwhile, the
+        order is paid by it. Payments itself resolves the rest, and then publishes PaymentResolved. Raises PaymentProcessing.
         """
 
     @idempotent

@@ -101,7 +101,16 @@ SELECT coalesce(order_id::text, intent.reference) AS subject,
 FROM (SELECT id, order_id, status, amount, currency, authorized, captured, capturing, pending, disputed, dispute, reference,
              checked_at, created_at, refunds_failed, refunded - refunded_elsewhere AS refunded
       FROM payments_payment WHERE starts_with(reference, 'sb_')) payment
-FULL JOIN payments_sandboxintent intent ON intent.reference = payment.reference"""
+FULL JOIN (
+    SELECT * FROM payments_sandboxintent WHERE reference NOT IN (
+        SELECT attempt.reference FROM payments_paymentattempt attempt JOIN payments_payment paid ON paid.id = payment_id
+        WHERE attempt.reference <> paid.reference)) intent ON intent.reference = payment.reference
+UNION ALL
+SELECT order_id::text, CASE WHEN replaced.captured > 0 OR replaced.status IN ('authorized', 'requires_action', 'captured') THEN
+           concat('paid in another way, but the intent before is ', replaced.status) END
+FROM payments_paymentattempt attempt JOIN payments_payment paid ON paid.id = payment_id
+JOIN payments_sandboxintent replaced ON replaced.reference = attempt.reference
+WHERE attempt.reference <> paid.reference"""
 
 _CHARGES_SQL = """
 SELECT coalesce(order_id::text, reference) AS subject,

@@ -64,6 +64,11 @@ class Payment(LeasedModel):
     reference = models.CharField(max_length=100, blank=True, help_text="The id of the payment intent at the provider.")
     action_url = models.CharField(max_length=1000, blank=True)
     cancel_wanted = models.BooleanField(default=False)
+    next_attempt = models.UUIDField(
+        null=True, blank=True, help_text="The attempt that starts as soon as the present intent is cancelled."
+    )
+    next_provider = models.CharField(max_length=50, blank=True, default="", db_default="")
+    next_token = models.TextField(blank=True, default="", db_default="")
     refunded_elsewhere = models.BigIntegerField(
         default=0, db_default=0, help_text="The part of `refunded` that was not paid back through the provider."
     )
@@ -125,6 +130,22 @@ class Payment(LeasedModel):
     def refundable(self) -> int:
         """Return the captured amount that is neither refunded, nor disputed, nor waived, in minor units."""
         return self.captured - self.refunded - self.disputed - self.waived
+
+
+class PaymentAttempt(models.Model):
+    """An intent of a payment that was paid in another way: the ones before, and the one that replaced them.
+
+    The payment has the reference of the live intent. All others are over: they hold no money.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="attempts")
+    provider = models.CharField(max_length=50)
+    reference = models.CharField(max_length=100, unique=True, help_text="The id of the payment intent at the provider.")
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"attempt {self.id}"
 
 
 class Refund(models.Model):

@@ -73,6 +73,13 @@ def order_request(path: str, **headers: str) -> Callable[[InProcessShopper], Req
     return build
 
 
+def pay_request(owner: InProcessShopper) -> Request:
+    """Build a request to pay an order on hold with another card."""
+    order = owner.order(create_sku(5), token="tok_capture_refused", email=None).body
+    body = {"payment_method": {"provider": "sandbox", "token": "tok_ok"}}
+    return Request(f"orders/{order['id']}/payment", body, idempotency_header())
+
+
 def guest_order_request(path: str) -> Callable[[InProcessShopper], Request]:
     """Build a request about a guest order, with the token of the order."""
 
@@ -214,6 +221,7 @@ MATRIX = {
     ),
     "GET orders/<uuid:order_id>": Entry(order_request("orders/{order}"), OWNER),
     "GET orders/<uuid:order_id>/timeline": Entry(order_request("orders/{order}/timeline"), OWNER),
+    "POST orders/<uuid:order_id>/payment": Entry(pay_request, OWNER),
     "POST orders/<uuid:order_id>/cancel": Entry(order_request("orders/{order}/cancel"), OWNER),
     "GET payments/<uuid:payment_id>": Entry(
         order_request("payments/{payment}"), (401, 200, 404, 404, 200), "payments.view"

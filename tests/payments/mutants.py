@@ -308,4 +308,32 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         by='key=f"{row.id} {uuid7()}"',
         caught_by="tests/payments/test_failed_refunds.py::test_concurrent_retries_refund_once",
     ),
+    Mutant(
+        name="payment_replaced_while_it_can_take_money",
+        what="another attempt starts although the last one may still take the money",
+        rule="protocol 4.1: the next attempt starts only when the last is over at the provider",
+        module="contexts.payments.service.transitions",
+        replace="if response.status in (ProviderStatus.CANCELLED, ProviderStatus.DECLINED):",
+        by="if response.status != ProviderStatus.NOT_FOUND:",
+        caught_by="tests/orders/test_pay_again.py::test_an_intent_that_was_captured_meanwhile_stays_the_payment",
+    ),
+    Mutant(
+        name="second_attempt_ignores_its_key",
+        what="a repeat with the same key starts another attempt",
+        rule="protocol 5: a repeat has one effect",
+        module="contexts.orders.service.paying",
+        replace='if idempotency.find("orders", key) is None:',
+        by="if True:",
+        caught_by="tests/orders/test_pay_again.py::test_a_repeat_with_the_same_key_starts_no_other_attempt",
+    ),
+    Mutant(
+        name="decline_ends_an_order_on_hold",
+        what="a mistyped card cancels a confirmed order that is on hold",
+        rule="protocol 3.7: an order on hold can be paid again until it expires",
+        module="contexts.payments.service.transitions",
+        replace="    if row.capture_attempts:",
+        by="    if row.capture_attempts < 0:",
+        caught_by="tests/orders/test_pay_again.py"
+        "::test_a_declined_card_leaves_an_order_on_hold_which_can_be_paid_again",
+    ),
 )

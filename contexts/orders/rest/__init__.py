@@ -13,5 +13,6 @@ urlpatterns = [
     path("orders/lookup", orders.Lookup.as_view()),
     path("orders/<uuid:order_id>", orders.OrderDetail.as_view()),
     path("orders/<uuid:order_id>/timeline", orders.Timeline.as_view()),
+    path("orders/<uuid:order_id>/payment", orders.Pay.as_view()),
     path("orders/<uuid:order_id>/cancel", orders.Cancel.as_view()),
 ]

@@ -10,13 +10,14 @@ from rest_framework.request import Request
 from contexts.inventory.interface import OutOfStock, UnknownSku
 from contexts.orders.checkout.endings import Expired
 from contexts.orders.checkout.steps import authorize
-from contexts.orders.service import lookup, orders, placing
+from contexts.orders.service import lookup, orders, paying, placing
 from contexts.orders.service.cancellation import NotCancellable
 from contexts.orders.service.carts import CartClosed, CartNotFound
 from contexts.orders.service.currency import CurrencyMismatch
 from contexts.orders.service.orders import CartChanged, OrderNotFound
 from contexts.orders.service.placing import OrderRequest
 from contexts.orders.service.views import OrderView, OrderWasCancelled, TimelineEntry, to_timeline, to_view
+from contexts.payments.interface import Declined, PaymentProcessing
 from shop.http import rest
 from shop.http.idempotency import Key
 from shop.http.openapi_errors import DeclaredError
@@ -148,6 +149,39 @@ class Cancel(OrdersView):
         orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request))
         order = orders.request_cancel(order_id)
         return respond(to_view(order), 200 if order.step == "closed" else 202)
+
+
+class Pay(OrdersView):
+    @endpoint(
+        access=ANYONE,
+        body=paying.PaymentRequest,
+        responses={200: OrderView, 202: OrderView},
+        errors=(
+            OrderNotFound,
+            paying.NotPayable,
+            placing.UnknownProvider,
+            PaymentProcessing,
+            Declined,
+        ),
+        idempotency="required",
+        headers=GUEST_HEADERS,
+        limits=(orders.DECLINED_PAYMENTS,),
+        count_limits="by_use_case",
+    )
+    def post(
+        self, request: Request, order_id: UUID, body: paying.PaymentRequest, key: Key, limiter: Limiter
+    ) -> HttpResponse:
+        """Pay an order that is pending or on hold again, or in another way.
+
+        The last attempt is cancelled first, so that only one takes money. 200: confirmed, or still on hold because this
+        payment could not be captured either. 202: pending, or the customer has to act (`payment.action`). 402: declined; a
+        pending order is rejected then, an order on hold can be paid again. 409: the order cannot be paid
+        (not_payable), or its payment cannot be replaced now (payment_processing). A repeat starts no other attempt.
+        """
+        orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request))
+        order = paying.pay(order_id, body, key=key, limiter=limiter)
+        view = to_view(order)
+        return respond(view, 202 if order.status == "pending" or view.payment.action else 200)
 
 
 class Lookup(OrdersView):

@@ -14,6 +14,11 @@ class Changes(TypedDict, total=False):
     """New values of a payment's columns."""
 
     token: str
+    provider: str
+    reference: str
+    next_attempt: UUID | None
+    next_provider: str
+    next_token: str
     authorized: int
     captured: int
     refunded: int
@@ -62,6 +67,7 @@ class Transition:
     refusal: str = ""
     starts_refund: bool = False  # of changes["pending"]
     found_refund: FoundRefund | None = None
+    ended_reference: str = ""  # of an intent that was replaced
     failed_refunds: tuple[FailedRefund, ...] = ()  # made before, and returned by the customer's bank
     recorded_refund: Refund | None = None  # made by other means
     continues: bool = False  # the next operation follows at once, under the same lease

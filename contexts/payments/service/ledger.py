@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from contexts.payments.interface import RefundCause
-from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
+from contexts.payments.models import ALIAS, Payment, PaymentAttempt, Refund, RefundStatus
 from contexts.payments.service.changes import LedgerMovement, Transition
 from shop.db.database import PreparedStatement, execute_deferred
 
@@ -40,6 +40,10 @@ def update_refunds(before: Payment, after: Payment, transition: Transition) -> N
             "Refunded at the provider.",
             RefundCause.PROVIDER,
             RefundStatus.DONE,
+        )
+    if transition.ended_reference:
+        PaymentAttempt.objects.get_or_create(
+            reference=transition.ended_reference, defaults={"payment_id": after.id, "provider": before.provider}
         )
     for failed in transition.failed_refunds:
         Refund.objects.filter(id=failed.key, status=RefundStatus.DONE).update(

@@ -17,7 +17,7 @@ from contexts.payments.interface import (
 )
 from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus, StaffTask
 from contexts.payments.service import persistence, processing, starts
-from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, FINAL_STATUSES, is_undone
+from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, FINAL_STATUSES, OPEN_STATUSES, is_undone
 from shop.db.database import transaction
 from shop.errors import Closed, NotFound
 from shop.ids import uuid7
@@ -87,7 +87,10 @@ def capture(order_id: UUID) -> interface.Payment:
     if row:
         return to_payment(processing.advance_payment(row))
     row = persistence.find_payment_of_order(order_id)
-    if row is None or row.status not in CAPTURE_STARTED_STATUSES:
+    if row and row.status == PaymentStatus.AUTHORIZED and not row.cancel_wanted:
+        return capture(order_id)  # another attempt was authorized between the two statements
+    is_paid_again = row is not None and row.status in OPEN_STATUSES and row.capture_attempts > 0
+    if row is None or not (row.status in CAPTURE_STARTED_STATUSES or is_paid_again):
         raise NotCapturable(present=row.status if row else "missing")
     return to_payment(row)
 

@@ -69,6 +69,11 @@ ON CONFLICT (order_id) DO NOTHING""")
 _STATE_COLUMNS = (
     "status",
     "token",
+    "provider",
+    "reference",
+    "next_attempt",
+    "next_provider",
+    "next_token",
     "authorized",
     "captured",
     "refunded",
@@ -189,8 +194,8 @@ def _to_saved_values(after: Payment, transition: Transition) -> list[object]:
 
 def _get_retry_delay(row: Payment) -> timedelta | None:
     """Return the time until the reconciler processes the payment. Returns None if no reconciliation is needed."""
-    if row.status == PaymentStatus.REQUIRES_ACTION:
+    if row.status == PaymentStatus.REQUIRES_ACTION and not row.next_attempt:
         return timedelta(seconds=CUSTOMER_ACTION_DELAY_FACTOR * settings.RECONCILE_SECONDS)
-    if row.status in RECONCILED_STATUSES:
+    if row.status in RECONCILED_STATUSES or row.next_attempt:
         return backoff(row.attempt - 1, first=settings.RECONCILE_SECONDS)
     return None

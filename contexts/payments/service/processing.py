@@ -23,6 +23,7 @@ from contexts.payments.service.transitions import (
     is_cancel_due,
     keep_row,
     publish_resolved,
+    replace_intent,
 )
 from shop import chaos
 from shop.db import leases
@@ -126,6 +127,8 @@ def _advance_until_waiting(row: Payment, call: ProviderCall | None, report_by: R
 def _decide_next(row: Payment, call: ProviderCall | None) -> Transition:
     if is_cancel_due(row):
         return continue_with_cancel(row, keep_row(row))
+    if row.next_attempt and (following := providers.find(row.next_provider)):
+        return replace_intent(row, _call_provider(row, _cancel), following.reference(row.next_attempt))
     response = _call_provider(row, call or _CALL_BY_STATUS.get(row.status, _retrieve))
     has_failed = response.amounts is not None and response.amounts.failed_refunds
     transition = decide_transition(row, response, row.refunds.order_by("id") if has_failed else ())

@@ -7,7 +7,7 @@ row, the operation is not possible now. So the database decides every race.
 from collections.abc import Sequence
 from uuid import UUID
 
-from contexts.payments.interface import PaymentStatus
+from contexts.payments.interface import PaymentMethod, PaymentStatus
 from contexts.payments.models import ALIAS, Payment, Refund
 from contexts.payments.service.transitions import FINAL_STATUSES, VOIDABLE_STATUSES
 from shop.db.database import PreparedStatement, build_column_list, fetch_instances
@@ -40,6 +40,14 @@ _BEGIN_REFUND_SQL = _BEGIN_OPERATION_SQL.format(
     assignments="status = 'refunding', refund_id = %s, pending = coalesce(%s, captured - refunded - disputed)",
     condition="""id = %s AND status = 'captured' AND NOT cancel_wanted AND refunded + disputed < captured
              AND refunded + disputed + coalesce(%s, 0) <= captured AND currency = coalesce(%s, currency)""",
+)
+
+# An attempt that was authorized is captured, not replaced; one whose capture was refused takes no money.
+_BEGIN_ATTEMPT_SQL = _BEGIN_OPERATION_SQL.format(
+    assignments="next_attempt = %s, next_provider = %s, next_token = %s",
+    condition="""id = %s AND status IN ('processing', 'unknown', 'requires_action', 'capture_refused')
+             AND NOT cancel_wanted AND next_attempt IS NULL
+             AND NOT (status = 'processing' AND coalesce(lease_until > now(), false))""",
 )
 
 # A running capture or refund is not interrupted: the lease holder continues with the cancel when it has the outcome.
@@ -87,6 +95,12 @@ def begin_refund(refund: Refund, amount: Money | None) -> Payment | None:
         refund.amount = row.pending
         refund.save(force_insert=True)
     return row
+
+
+def begin_attempt(payment_id: UUID, attempt_id: UUID, method: PaymentMethod) -> Payment | None:
+    """Record the next attempt to pay, and take the lease. Returns None if the present intent may not be replaced."""
+    values = [attempt_id, method.provider, method.token, LEASE_DURATION, payment_id]
+    return _fetch_first(_BEGIN_ATTEMPT_SQL, values)
 
 
 def request_cancel(order_id: UUID) -> Payment | None:

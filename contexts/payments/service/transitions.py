@@ -70,6 +70,23 @@ def is_capturable(row: Payment) -> bool:
     return not row.cancel_wanted and (is_authorized or is_incomplete)
 
 
+def replace_intent(row: Payment, response: ProviderResponse, reference: str) -> Transition:
+    """Return the transition to the next attempt, whose intent has this reference, after the present one was cancelled.
+
+    If that one was captured, it stays. If its end is unknown, the provider is asked again.
+    """
+    no_next: Changes = {"next_attempt": None, "next_provider": "", "next_token": ""}
+    if response.status in (ProviderStatus.CANCELLED, ProviderStatus.DECLINED):
+        changes = no_next | {"provider": row.next_provider, "reference": reference, "token": row.next_token}
+        changes |= {"reason": "", "action_url": ""}
+        return Transition(
+            status=PaymentStatus.PROCESSING, changes=changes, ended_reference=row.reference, continues=True
+        )
+    transition = decide_transition(row, response)
+    is_over = response.status == ProviderStatus.CAPTURED
+    return replace(transition, changes=transition.changes | no_next) if is_over else keep_row(row)
+
+
 def keep_row(row: Payment) -> Transition:
     """Return a transition that changes nothing but the version."""
     return Transition(status=PaymentStatus(row.status), changes={})
@@ -81,7 +98,8 @@ def continue_with_cancel(row: Payment, transition: Transition) -> Transition:
     if not get_value(row, changes, "cancel_wanted"):
         return transition
     if transition.status in VOIDABLE_STATUSES:
-        return replace(transition, status=PaymentStatus.VOIDING, changes=changes | {"token": ""}, continues=True)
+        undo: Changes = {"token": "", "next_attempt": None, "next_provider": "", "next_token": ""}
+        return replace(transition, status=PaymentStatus.VOIDING, changes=changes | undo, continues=True)
     if transition.status == PaymentStatus.CAPTURED and _can_refund_rest(row, changes):
         refund: Changes = {"pending": compute_refundable(row, changes), "refund_id": uuid7()}
         return replace(
@@ -128,6 +146,9 @@ def _on_authorized(row: Payment, response: ProviderResponse) -> Transition:
 
 
 def _on_declined(row: Payment, response: ProviderResponse) -> Transition:
+    """End the payment. If its order is confirmed, its customer may still pay in another way: it stays on hold."""
+    if row.capture_attempts:
+        return replace(_on_capture_refused(row, response), changes={"reason": response.reason, "token": ""})
     event = events.PaymentDeclined(order_id=row.order_id, payment_id=row.id, reason=response.reason)
     return Transition(status=PaymentStatus.DECLINED, changes={"reason": response.reason, "token": ""}, events=(event,))
 

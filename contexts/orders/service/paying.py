@@ -1,0 +1,76 @@
+"""Pay an order again, or in another way, while it is pending or on hold."""
+
+from uuid import UUID, uuid5
+
+from django.conf import settings
+
+from contexts.orders.interface import OrderStatus
+from contexts.orders.models import Order
+from contexts.orders.service import orders
+from contexts.orders.service.placing import PaymentMethod, UnknownProvider
+from contexts.payments import interface
+from contexts.payments.interface import Declined, Payment, payments
+from shop.db.database import transaction
+from shop.errors import Conflict
+from shop.http import idempotency
+from shop.http.idempotency import Key
+from shop.http.rate_limits import Limiter
+from shop.http.reading import RequestBody
+
+PAYABLE_STATUSES = (OrderStatus.PENDING, OrderStatus.ON_HOLD)
+
+
+class PaymentRequest(RequestBody, kw_only=True):
+    """Another way to pay an order."""
+
+    payment_method: PaymentMethod
+
+
+class NotPayable(Conflict):
+    """This order is {present} and cannot be paid in another way."""
+
+    present: str
+
+
+def pay(order_id: UUID, request: PaymentRequest, *, key: Key, limiter: Limiter) -> Order:
+    """Replace the payment of an order by another attempt, and run its checkout. A repeat starts no other attempt.
+
+    The last attempt is cancelled at its provider first. A decline ends a pending order; an order on hold stays so, and can
+    be paid again until it expires. Declines count for the rate limit of declined payments.
+    Raises OrderNotFound, NotPayable, UnknownProvider, PaymentProcessing, Declined, TooManyRequests, IdempotencyKeyReused.
+    """
+    if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
+        raise UnknownProvider(provider=request.payment_method.provider).at("/payment_method/provider")
+    if idempotency.find("orders", key) is None:
+        limiter.count()
+        _record(order_id, request, key)
+    is_declined = False
+    try:
+        payment = _start(order_id, request, key)
+        is_declined = payment.status in ("declined", "capture_refused")
+        order = orders.resume(order_id)
+    finally:
+        if not is_declined:
+            limiter.release(orders.DECLINED_PAYMENTS)
+    if is_declined:
+        raise Declined(reason=payment.reason or payment.status)
+    return orders.get(order.id)
+
+
+def _record(order_id: UUID, request: PaymentRequest, key: Key) -> None:
+    """Store the key with the order's new provider, before payments is asked: a crash in between is made good by a repeat."""
+    with transaction("orders"):
+        payable = Order.objects.filter(pk=order_id, status__in=PAYABLE_STATUSES, cancel_requested_at=None)
+        if not payable.update(payment_provider=request.payment_method.provider):
+            raise NotPayable(present=orders.get(order_id).status)
+        idempotency.record("orders", key, resource=_build_attempt_id(order_id, key))
+
+
+def _start(order_id: UUID, request: PaymentRequest, key: Key) -> Payment:
+    method = interface.PaymentMethod(provider=request.payment_method.provider, token=request.payment_method.token)
+    return payments.pay_again(order_id=order_id, attempt_id=_build_attempt_id(order_id, key), method=method)
+
+
+def _build_attempt_id(order_id: UUID, key: Key) -> UUID:
+    """Return the id of the attempt that a request makes: the same for each repeat, so that payments makes it once."""
+    return uuid5(order_id, f"{key.scope} {key.key}")
