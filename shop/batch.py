@@ -6,7 +6,7 @@
     job_id = batch.create_job("inventory", "inventory.put_on_sale", actor=…, objects=[…], start=True)
 
 A job is a row in the context's database. Any worker takes its lease, processes some objects and releases it. After a
-crash the next worker resumes at the object that was not finished.
+crash the next worker resumes at the object that was not finished. Staff can stop it: no further object is begun.
 """
 
 import time
@@ -20,7 +20,15 @@ from uuid import UUID, uuid5
 import structlog
 from psycopg.types.json import Jsonb
 
-from shop.db.database import OUTAGE_ERRORS, close_broken_connections, execute, joinable_transaction, transaction
+from shop.audit import audit
+from shop.db.database import (
+    OUTAGE_ERRORS,
+    close_broken_connections,
+    execute,
+    fetch_rows,
+    joinable_transaction,
+    transaction,
+)
 from shop.db.leases import LeaseLost, acquire_due_leases, acquire_lease, keep_lease_alive
 from shop.errors import DomainError, Unavailable
 from shop.ids import uuid7
@@ -98,6 +106,28 @@ def start_job(context: str, job_id: UUID) -> bool:
         return bool(execute(context, sql, [job_id]))
 
 
+_STOP_SQL = """
+UPDATE shop_batchjob SET stopped_at = now(), stopped_by = %s,
+    finished_at = CASE WHEN lease_until > now() THEN NULL ELSE now() END,
+    due_at = CASE WHEN lease_until > now() THEN due_at END,
+    attempt = attempt + CASE WHEN lease_until > now() THEN 0 ELSE 1 END
+WHERE id = %s AND started_at IS NOT NULL AND finished_at IS NULL AND stopped_at IS NULL RETURNING action, position, total"""
+
+
+def stop_job(context: str, job_id: UUID, *, actor: str) -> bool:
+    """Stop a running job before its next object. Returns False if it has ended, was stopped before, or has not started.
+
+    The worker that runs it ends it after the object that it is at; without one it ends now, and a worker whose lease has
+    expired is fenced off.
+    """
+    with transaction(context):
+        stopped = fetch_rows(context, _STOP_SQL, [actor, job_id])
+        for action, position, total in stopped:
+            detail = {"of": action, "processed": position, "total": total}
+            audit(context, actor=actor, action="stop bulk action", object_type="batchjob", object_id=job_id, **detail)
+    return bool(stopped)
+
+
 def find_job(context: str, job_id: UUID) -> BatchJob | None:
     """Return a job, if there is one."""
     return BatchJob.objects.using(context).filter(id=job_id).first()
@@ -136,7 +166,7 @@ def purge(context: str) -> int:
 def _run_slice(context: str, job: BatchJob, seconds: float) -> None:
     stop_at, outage = time.monotonic() + seconds, ""
     with suppress(LeaseLost), keep_lease_alive(job, context):
-        while job.position < job.total and not outage:
+        while job.position < job.total and job.stopped_at is None and not outage:
             outage = _process_next(context, job)
             if time.monotonic() >= stop_at:
                 break
@@ -185,12 +215,15 @@ def _process(context: str, job: BatchJob, task: Task) -> None:
 
 
 def _save_progress(context: str, job: BatchJob, failure: list[str] | None = None) -> None:
-    """Store that one more object is processed. Raises LeaseLost if another worker has taken the job over."""
-    changed = execute(
+    """Store that one more object is processed, and read whether the job was stopped.
+
+    Raises LeaseLost if another worker has taken the job over.
+    """
+    changed = fetch_rows(
         context,
         """UPDATE shop_batchjob SET position = position + 1, failed = failed + %s,
                failures = CASE WHEN failed < %s THEN failures || %s ELSE failures END
-           WHERE id = %s AND attempt = %s AND position = %s""",
+           WHERE id = %s AND attempt = %s AND position = %s RETURNING stopped_at""",
         [
             int(failure is not None),
             MAX_STORED_FAILURES,
@@ -202,14 +235,15 @@ def _save_progress(context: str, job: BatchJob, failure: list[str] | None = None
     )
     if not changed:
         raise LeaseLost
+    [(job.stopped_at,)] = changed
 
 
 def _release(context: str, job: BatchJob, outage: str) -> None:
     execute(
         context,
         """UPDATE shop_batchjob SET lease_until = NULL, error = %s,
-               due_at = CASE WHEN position < total THEN now() + %s END,
-               finished_at = CASE WHEN position = total THEN coalesce(finished_at, now()) END
+               due_at = CASE WHEN position < total AND stopped_at IS NULL THEN now() + %s END,
+               finished_at = CASE WHEN position = total OR stopped_at IS NOT NULL THEN coalesce(finished_at, now()) END
            WHERE id = %s AND attempt = %s""",
         [outage, OUTAGE_DELAY if outage else timedelta(0), job.id, job.attempt],
     )

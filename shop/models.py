@@ -135,7 +135,7 @@ class AuditEntry(models.Model):
     """A privileged change: who changed what, and the values before. Append-only."""
 
     at = models.DateTimeField(db_default=Now())
-    actor = models.CharField(max_length=254)
+    actor = models.CharField(max_length=sizes.ACTOR_LENGTH)
     action = models.CharField(max_length=100)
     object_type = models.CharField(max_length=100)
     object_id = models.CharField(max_length=100)
@@ -174,7 +174,7 @@ class BatchJob(LeasedModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     action = models.CharField(max_length=100)
-    actor = models.CharField(max_length=254)
+    actor = models.CharField(max_length=sizes.ACTOR_LENGTH)
     objects_to_change = models.JSONField(help_text="Key, label and argument of each object.")
     total = models.IntegerField()
     position = models.IntegerField(default=0, db_default=0, help_text="Number of objects that are processed.")
@@ -184,6 +184,10 @@ class BatchJob(LeasedModel):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True, help_text="Empty until it is confirmed.")
     finished_at = models.DateTimeField(null=True, blank=True)
+    stopped_at = models.DateTimeField(
+        null=True, blank=True, help_text="When staff stopped it. No object is begun after."
+    )
+    stopped_by = models.CharField(max_length=sizes.ACTOR_LENGTH, blank=True, db_default="")
 
     class Meta:
         constraints = [
@@ -192,7 +196,8 @@ class BatchJob(LeasedModel):
                 name="batch_job_position",
             ),
             models.CheckConstraint(
-                condition=Q(finished_at=None) | Q(position=F("total")), name="batch_job_finishes_at_its_end"
+                condition=Q(finished_at=None) | Q(position=F("total")) | Q(stopped_at__isnull=False),
+                name="batch_job_finishes_at_its_end",
             ),
         ]
         indexes = [
@@ -202,6 +207,11 @@ class BatchJob(LeasedModel):
 
     def __str__(self) -> str:
         return f"{self.action} by {self.actor}"
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Return whether objects were left out because staff stopped the job."""
+        return self.stopped_at is not None and self.position < self.total
 
 
 class CallCount(models.Model):

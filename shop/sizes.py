@@ -4,7 +4,7 @@
 """
 
 EMAIL_LENGTH = 254  # RFC 5321: a path has 256 octets, two of them angle brackets
-ACTOR_LENGTH = 64  # of a caller's name, which the audit trail keeps as the actor
+ACTOR_LENGTH = EMAIL_LENGTH  # of a caller's name, which the audit trail keeps as the actor
 SKU_LENGTH = 64
 SLUG_LENGTH = 100
 TEXT_LENGTH = 200  # names, references, reasons

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from shop.admin.submissions import TOKEN_FIELD, VERSION_FIELD
 from tests.http_client import Client
 
 
@@ -54,6 +55,12 @@ def open_form(client: Client, path: str) -> dict[str, str]:
     response = client.get(path)
     assert response.status_code == 200, response.content
     return read_form(response)
+
+
+def open_submission(client: Client, path: str) -> dict[str, str]:
+    """Open a page and return only the token and the version of its form, for a test that enters every field itself."""
+    form = open_form(client, path)
+    return {name: form[name] for name in (TOKEN_FIELD, VERSION_FIELD) if name in form}
 
 
 def send_form(client: Client, path: str, form: dict[str, str], **changes: Any) -> str:

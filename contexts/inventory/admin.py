@@ -21,9 +21,10 @@ from contexts.inventory.models import (
 )
 from contexts.inventory.service import catalogue_editing, stock
 from shop.admin.bulk_actions import bulk_action
-from shop.admin.context_admin import ContextAdmin, get_form_version
+from shop.admin.context_admin import ContextAdmin
 from shop.admin.links import build_list_url, build_object_url
 from shop.admin.money import AmountField, ConfirmedAmountForm
+from shop.admin.submissions import read_version
 from shop.batch import Task
 from shop.db import text_search
 from shop.money import Money
@@ -43,7 +44,7 @@ class CatalogueAdmin(ContextAdmin):
         actor = request.user.get_username()
         if change:
             changed = {name: form.cleaned_data[name] for name in form.changed_data}
-            type(self).edit(obj.pk, actor=actor, expected_version=get_form_version(request), **changed)
+            type(self).edit(obj.pk, actor=actor, expected_version=read_version(request), **changed)
         else:
             obj.pk = type(self).add(actor=actor, **form.cleaned_data).pk
 
@@ -201,7 +202,7 @@ class StockAdmin(ContextAdmin):
             quantity=entered["quantity"],
             reason=entered["reason"],
             actor=request.user.get_username(),
-            expected_version=get_form_version(request),
+            expected_version=read_version(request),
         )
 
 

@@ -140,7 +140,9 @@ class StockMovement(models.Model):
     quantity = models.BigIntegerField(help_text="Negative when units leave the stock.")
     order_id = models.UUIDField(null=True, blank=True)
     at = models.DateTimeField(db_default=Now())
-    actor = models.CharField(max_length=254, help_text="Staff member, or the context that requested the change.")
+    actor = models.CharField(
+        max_length=sizes.ACTOR_LENGTH, help_text="Staff member, or the context that requested the change."
+    )
     note = models.CharField(
         max_length=sizes.TEXT_LENGTH, blank=True, help_text="Delivery reference of a receipt; otherwise the reason."
     )

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from contexts.orders.models import Cart, Order
 from contexts.orders.service import orders
+from contexts.orders.service.cancellation import NotCancellable
 from contexts.orders.service.payment_amounts import compute_payment_amounts, get_summary
 from contexts.orders.service.search import search_orders
 from contexts.orders.service.views import to_timeline
@@ -85,8 +86,12 @@ def _sum_up_orders(selected: Sequence[Order]) -> list[str]:
         describe=_describe_order,
         sum_up=_sum_up_orders,
     ),
+    get_argument=lambda order, request: order.status,
 )
 def request_cancel(task: Task) -> None:
+    """Request the cancellation of an order, unless the page that was confirmed shows that it cannot be cancelled."""
+    if task.argument and task.argument not in Order.CANCELLABLE_STATUSES:
+        raise NotCancellable(present=task.argument)
     orders.request_cancel(UUID(task.key), actor=task.actor)
 
 

@@ -11,8 +11,9 @@ from django.http import HttpRequest
 from contexts.users.models import User
 from contexts.users.service import staff
 from shop.admin.bulk_actions import bulk_action
-from shop.admin.context_admin import ContextAdmin, get_form_version
+from shop.admin.context_admin import ContextAdmin
 from shop.admin.links import build_list_url
+from shop.admin.submissions import read_version
 from shop.batch import Task
 from shop.db.text_search import normalize_term, parse_id
 from shop.http.tokens import Caller
@@ -70,9 +71,11 @@ class UserAdmin(ContextAdmin):
     editable = ("permissions",)
     actions = (disable, enable)
 
+    def can_save(self, request: HttpRequest) -> bool:
+        return super().can_save(request) and _get_caller(request).has_perm(staff.GRANT_PERMISSION)
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
-        read_only = super().get_readonly_fields(request, obj)
-        return [*read_only, *(() if _get_caller(request).has_perm(staff.GRANT_PERMISSION) else self.editable)]
+        return [*super().get_readonly_fields(request, obj), *(() if self.can_save(request) else self.editable)]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
@@ -93,5 +96,5 @@ class UserAdmin(ContextAdmin):
     def save_through_service(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
         permissions = form.cleaned_data.get("permissions")
         if permissions is not None:
-            version = get_form_version(request)
+            version = read_version(request)
             staff.set_permissions(obj.id, permissions=permissions, actor=_get_caller(request), expected_version=version)

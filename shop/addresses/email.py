@@ -79,9 +79,12 @@ def _encode_domain(domain: str) -> str:
             raise InvalidAddress(domain)
         return lowered
     try:
-        return idna.encode(domain, uts46=True, std3_rules=True).decode()
+        encoded = idna.encode(domain, uts46=True, std3_rules=True).decode()
     except (idna.IDNAError, UnicodeError):
         raise InvalidAddress(domain) from None
+    if not _ASCII_DOMAIN.fullmatch(encoded):  # it ends with a dot
+        raise InvalidAddress(domain)
+    return encoded
 
 
 def _has_invisible_characters(text: str) -> bool:

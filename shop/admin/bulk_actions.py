@@ -8,7 +8,7 @@
         actions = (request_cancel,)
 
 A job runs for ADMIN_BULK_SECONDS in the request, so that few objects are done when the page is shown. The engine does the
-rest, and a page shows the progress.
+rest, and a page shows the progress and stops it on request.
 """
 
 from collections.abc import Callable, Sequence
@@ -154,28 +154,32 @@ class BulkActionsAdmin(ModelAdmin):
         return job
 
     def bulk_view(self, request: HttpRequest, job_id: UUID) -> HttpResponse:
-        """Show a job: the question before it starts, its progress, its result. POST starts it, once."""
+        """Show a job: the question before it starts, its progress, its result. POST starts it, once, or stops it."""
         job = self._get_job(job_id)
         if not self.has_view_permission(request):
             raise PermissionDenied
         action = self.bulk_actions[job.action]
         if request.method == "POST":
-            return self._confirm(request, job, action)
+            return self._stop(request, job, action) if "stop" in request.POST else self._confirm(request, job, action)
         if job.started_at is None:
             return self._show_question(request, job, action)
         failures = [
             (build_object_url(self.opts.app_label, self.opts.model_name or "", key), label, error)
             for key, label, error in job.failures[:MAX_SHOWN]
         ]
-        shown = {"failures": failures, "summary": _sum_up(job, action), "back": self._get_list_url()}
+        shown = {
+            "failures": failures,
+            "summary": _sum_up(job, action),
+            "back": self._get_list_url(),
+            "can_stop": job.finished_at is None and job.stopped_at is None and self._may_run(request, action),
+        }
         return self._render(request, job, action, "shop/admin_bulk_job.html", shown)
 
     def _get_list_url(self) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def _confirm(self, request: HttpRequest, job: BatchJob, action: BulkAction) -> HttpResponse:
-        is_allowed = any(name in self.get_actions(request) for name in self._list_action_names(action))
-        if not is_allowed or job.actor != request.user.get_username():
+        if not self._may_run(request, action) or job.actor != request.user.get_username():
             raise PermissionDenied
         if not batch.start_job(self.opts.app_label, job.id):
             self.message_user(
@@ -184,6 +188,19 @@ class BulkActionsAdmin(ModelAdmin):
             return HttpResponseRedirect(self._build_job_url(job.id))
         response = self._run_and_report(request, job.id, action)
         return response or HttpResponseRedirect(self._get_list_url())
+
+    def _stop(self, request: HttpRequest, job: BatchJob, action: BulkAction) -> HttpResponse:
+        """Stop a running job. All staff who may run the action may stop it."""
+        if not self._may_run(request, action):
+            raise PermissionDenied
+        if batch.stop_job(self.opts.app_label, job.id, actor=request.user.get_username()):
+            self.message_user(request, "This bulk action is stopped. What it has processed stays as it is.")
+        else:
+            self.message_user(request, "This bulk action does not run any more.", messages.WARNING)
+        return HttpResponseRedirect(self._build_job_url(job.id))
+
+    def _may_run(self, request: HttpRequest, action: BulkAction) -> bool:
+        return any(name in self.get_actions(request) for name in self._list_action_names(action))
 
     def _list_action_names(self, action: BulkAction) -> list[str]:
         return [
@@ -234,6 +251,8 @@ def _sum_up(job: BatchJob, action: BulkAction) -> str:
     if job.failed:
         first = "; ".join(f"{label}: {error}" for _, label, error in job.failures[:MAX_FAILURES_IN_MESSAGE])
         parts.append(f"{job.failed} failed: {first}{'; …' if job.failed > MAX_FAILURES_IN_MESSAGE else ''}")
+    if job.is_cut_short:
+        parts.append(f"Stopped by {job.stopped_by}: {job.total - job.position} not processed.")
     return " ".join(parts)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +14,16 @@ from shop import audit
 from shop.admin.bulk_actions import BulkActionsAdmin
 from shop.admin.links import link_to_object
 from shop.admin.money import AmountColumn
-from shop.admin.submissions import TOKEN_FIELD, VERSION_FIELD, AlreadySaved, assert_not_saved, create_token, save_once
+from shop.admin.submissions import (
+    TOKEN_FIELD,
+    VERSION_FIELD,
+    AlreadySaved,
+    assert_not_saved,
+    create_token,
+    read_token,
+    read_version,
+    save_once,
+)
 from shop.db import text_search
 from shop.errors import DomainError, PreconditionFailed
 from shop.http.tokens import Caller
@@ -29,11 +39,11 @@ def _get_caller(request: HttpRequest) -> Caller:
 
 class ContextAdmin(BulkActionsAdmin):
     """Show a table of a context. Read-only, unless a subclass lists `editable` fields and implements
-    `save_through_service`.
+    `save_through_service` and `get_version`.
 
     Permissions come from the staff token: `<context>.view`, `<context>.change`. The service writes the changes and the
     audit entry; the admin keeps no other log. A form is saved once, however often it is sent, and only if the object
-    still has the version that the form was opened with.
+    still has the version that the form was opened with: a form that does not say its version is refused.
     """
 
     editable: tuple[str, ...] = ()
@@ -50,14 +60,31 @@ class ContextAdmin(BulkActionsAdmin):
 
     def __init__(self, model: type[Model], admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
+        self._assert_forms_have_versions()
         for field, (context, name) in self.links.items():
             setattr(self, f"{field}{LINK_SUFFIX}", _build_link_column(field, context, name))
         for right in ("view", "change"):
             register_permission(f"{self.context}.{right}")
 
+    def _assert_forms_have_versions(self) -> None:
+        """Raise ImproperlyConfigured for a form or rows that could be saved over newer values."""
+        if self.saves and type(self).get_version is ContextAdmin.get_version:
+            raise ImproperlyConfigured(f"{type(self).__name__} saves forms, so it has to define get_version.")
+        if self.inlines or self.list_editable:
+            raise ImproperlyConfigured(f"{type(self).__name__}: rows in a list or inline are saved without a version.")
+
     @property
     def context(self) -> str:
         return self.opts.app_label
+
+    @property
+    def saves(self) -> bool:
+        """Return whether the forms of this table can be saved."""
+        return type(self).save_through_service is not ContextAdmin.save_through_service
+
+    def can_save(self, request: HttpRequest) -> bool:
+        """Return whether the caller can save a form of this table."""
+        return self.saves and self.has_change_permission(request)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _get_caller(request).has_module_perms(self.context)
@@ -130,12 +157,12 @@ class ContextAdmin(BulkActionsAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show Django's change form, and a domain error as a message above the values that are stored now."""
-        can_save = type(self).save_through_service is not ContextAdmin.save_through_service
+        can_save = self.can_save(request)
         extra_context = {**(extra_context or {}), "show_save": can_save, "show_save_and_continue": can_save}
         show_form: Callable[..., HttpResponse] = self._changeform_view  # type: ignore[attr-defined]  # private in Django
         try:
             if request.method == "POST":
-                assert_not_saved(self.context, self._form_scope, request.POST.get(TOKEN_FIELD, ""))
+                self._assert_can_be_saved(request, is_new=object_id is None)
             return show_form(request, object_id, form_url, extra_context)
         except AlreadySaved as error:
             self.message_user(request, str(error), messages.INFO)
@@ -144,6 +171,14 @@ class ContextAdmin(BulkActionsAdmin):
         except DomainError as error:
             self.message_user(request, str(error), messages.ERROR)
         return show_form(_as_get(request), object_id, form_url, extra_context)
+
+    def _assert_can_be_saved(self, request: HttpRequest, *, is_new: bool) -> None:
+        """Raise AlreadySaved, IncompleteForm, or PermissionDenied where there is nothing to save."""
+        if not self.can_save(request):
+            raise PermissionDenied
+        assert_not_saved(self.context, self._form_scope, read_token(request))
+        if not is_new:
+            read_version(request)
 
     def render_change_form(
         self,
@@ -168,7 +203,7 @@ class ContextAdmin(BulkActionsAdmin):
         return f"form {self.opts.label_lower}"
 
     def get_version(self, obj: Any) -> str:
-        """Return the version of an object that its service compares with the one of the form. Empty: none is compared."""
+        """Return the version of an object, which its service compares with the one of the form."""
         return ""
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
@@ -178,7 +213,7 @@ class ContextAdmin(BulkActionsAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save the form through the service, in one transaction with its token. Raises AlreadySaved."""
-        with save_once(self.context, self._form_scope, request.POST.get(TOKEN_FIELD, "")):
+        with save_once(self.context, self._form_scope, read_token(request)):
             self.save_through_service(request, obj, form, change)
 
     def save_through_service(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -216,11 +251,6 @@ def _build_link_column(field: str, context: str, model: str) -> Callable[[Any], 
         return link_to_object(context, model, getattr(row, field))
 
     return column
-
-
-def get_form_version(request: HttpRequest) -> str:
-    """Return the version that the object had when the submitted form was opened. Empty if the form has none."""
-    return request.POST.get(VERSION_FIELD, "")
 
 
 def _get_submitted_form(request: HttpRequest) -> Form:

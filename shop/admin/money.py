@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 else:
     ModelForm = forms.ModelForm
 
+AMOUNT_STYLE = "display: inline-flex; align-items: center; gap: 0.5em"  # on a narrow screen, too, it stays one line
 MAX_UNCONFIRMED_CHANGE_PERCENT = 50  # of the amount before
 
 
@@ -62,7 +63,9 @@ class AmountInput(forms.TextInput):
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         field = super().render(name, value, attrs, renderer)
-        return format_html('{} <span class="currency">{}</span>', field, self.currency)
+        return format_html(
+            '<span style="{}">{} <span class="currency">{}</span></span>', AMOUNT_STYLE, field, self.currency
+        )
 
 
 class AmountField(forms.Field):

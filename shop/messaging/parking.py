@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from shop.audit import audit
-from shop.db.database import execute, transaction
+from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import Conflict
 from shop.messaging.events import MAX_REPLAY_AGE
 from shop.models import Delivery, InboxRow
@@ -58,29 +58,31 @@ def list_parked_deliveries(publisher: str, limit: int = MAX_LISTED) -> list[Deli
     return list(parked.select_related("event").order_by("stream", "sequence", "subscriber")[:limit])
 
 
-def replay(context: str, ids: Iterable[int]) -> int:
-    """Make parked rows due again. Returns the number of rows; rows that are not parked stay unchanged."""
-    return execute(
+def replay(context: str, ids: Iterable[int]) -> list[int]:
+    """Make parked rows due again. Returns their ids; rows that are not parked stay unchanged."""
+    rows = fetch_rows(
         context,
         """UPDATE shop_inboxrow SET parked_at = NULL, due_at = now(), failures = 0, starts = 0
-           WHERE id = ANY(%s) AND parked_at IS NOT NULL AND handled_at IS NULL""",
+           WHERE id = ANY(%s) AND parked_at IS NOT NULL AND handled_at IS NULL RETURNING id""",
         [list(ids)],
     )
+    return [row_id for (row_id,) in rows]
 
 
-def replay_deliveries(publisher: str, ids: Collection[int]) -> int:
-    """Make parked deliveries due again. Returns the number of deliveries. Others, and those that are too old, stay unchanged.
+def replay_deliveries(publisher: str, ids: Collection[int]) -> list[int]:
+    """Make parked deliveries due again. Returns their ids. Others, and those that are too old, stay unchanged.
 
     If the subscriber refuses a replayed delivery again, it is parked again at once.
     """
-    return execute(
+    rows = fetch_rows(
         publisher,
         """UPDATE shop_delivery SET parked_at = NULL, refused_since = NULL, replayed_at = now(), due_at = now(), attempts = 0
            FROM shop_outboxevent event
            WHERE event.id = event_id AND shop_delivery.id = ANY(%s) AND parked_at IS NOT NULL AND acknowledged_at IS NULL
-             AND occurred_at > now() - %s""",
+             AND occurred_at > now() - %s RETURNING shop_delivery.id""",
         [list(ids), MAX_REPLAY_AGE],
     )
+    return [delivery_id for (delivery_id,) in rows]
 
 
 def discard(context: str, row_id: int, *, reason: str) -> None:
@@ -108,16 +110,16 @@ def discard_delivery(publisher: str, delivery_id: int, *, reason: str) -> None:
 
 
 def replay_for_staff(context: str, ids: Collection[ParkedId], *, actor: str) -> int:
-    """Replay parked events and record who did it. Returns the number of events that will be processed again."""
+    """Replay parked events, and record who did it for each that is replayed. Returns the number of these events."""
     rows = [one.number for one in ids if not one.is_delivery]
     deliveries = [one.number for one in ids if one.is_delivery]
     with transaction(context):
-        replayed = (replay(context, rows) if rows else 0) + (
-            replay_deliveries(context, deliveries) if deliveries else 0
-        )
-        for one in ids:
+        replayed = [ParkedId(number) for number in replay(context, rows)] if rows else []
+        if deliveries:
+            replayed += [ParkedId(number, is_delivery=True) for number in replay_deliveries(context, deliveries)]
+        for one in replayed:
             audit(context, actor=actor, action="replay event", object_type=one.object_type, object_id=one.number)
-    return replayed
+    return len(replayed)
 
 
 def discard_for_staff(context: str, parked: ParkedId, *, actor: str, reason: str) -> None:

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 
 from shop.db.database import fetch_rows
+from tests.admin_forms import open_submission
 from tests.factories import create_product, create_sku, reserve_units
 from tests.inventory.queries import assert_stock_adds_up, movements, stock_of
 from tests.inventory.staff_clients import ACTOR, sign_in_to_admin
@@ -22,7 +23,7 @@ def page(table, *rest):
 
 
 def post(client, path, **form):
-    response = client.post(path, form, follow=True)
+    response = client.post(path, open_submission(client, path) | form, follow=True)
     assert response.status_code == 200
     return response.content.decode()
 

@@ -47,6 +47,23 @@ def test_many_objects_are_done_in_the_background_with_progress(products, setting
     assert path in client.get(f"{LIST}bulk/").content.decode()
 
 
+@pytest.mark.usefixtures("in_one_process")
+def test_a_running_bulk_action_is_stopped_by_staff_who_may_run_it(products, settings):
+    settings.ADMIN_BULK_SECONDS = 0.000001  # one object
+    clerk, manager = sign_in_to_admin("inventory.view"), sign_in_to_admin("inventory.change")
+    path = run_action(manager, LIST, "take_off_sale", *products).redirect_chain[-1][0]
+    assert 'name="stop"' in manager.get(path).content.decode()
+    assert 'name="stop"' not in clerk.get(path).content.decode()
+    assert clerk.post(path, {"stop": "yes"}).status_code == 403
+    html = manager.post(path, {"stop": "yes"}, follow=True).content.decode()
+    assert f"1 of 3: off sale. Stopped by {ACTOR}: 2 not processed." in html
+    assert "1 of 3 processed, stopped" in html and 'http-equiv="refresh"' not in html and 'name="stop"' not in html
+    batch.run_due("inventory")
+    assert on_sale(products) == 2
+    assert "does not run any more" in manager.post(path, {"stop": "yes"}, follow=True).content.decode()
+    assert ">stopped<" in manager.get(f"{LIST}bulk/").content.decode()
+
+
 def test_a_bulk_action_requires_the_permission_to_change(products):
     clerk = sign_in_to_admin("inventory.view")
     run_action(clerk, LIST, "take_off_sale", *products)

@@ -6,6 +6,7 @@ import pytest
 
 from contexts.inventory.service import catalogue_editing
 from shop.db.database import execute, fetch_rows
+from tests.admin_forms import open_submission
 from tests.factories import create_sku
 from tests.inventory.staff_clients import sign_in_to_admin
 
@@ -40,7 +41,7 @@ def page(sku):
 
 def type_price(admin, sku, price, name="Mug", **fields):
     form = {"name": name, "price": price, "position": "0", "is_active": "on", **fields}
-    return admin.post(page(sku), form, follow=True).content.decode()
+    return admin.post(page(sku), open_submission(admin, page(sku)) | form, follow=True).content.decode()
 
 
 def read(sku):

@@ -175,8 +175,8 @@ MUTANTS = (
         what="a message to straße.example is sent to strasse.example, which has another owner",
         rule="RFC 5891: IDNA 2008",
         module="shop.addresses.email",
-        replace="return idna.encode(domain, uts46=True, std3_rules=True).decode()",
-        by='return domain.encode("idna").decode()',
+        replace="encoded = idna.encode(domain, uts46=True, std3_rules=True).decode()",
+        by='encoded = domain.encode("idna").decode()',
         caught_by="tests/notifications/test_international_mail.py::test_an_international_domain_needs_no_special_mail_server",
     ),
 )

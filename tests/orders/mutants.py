@@ -116,6 +116,16 @@ MUTANTS = (
         caught_by="tests/orders/test_cart_prices.py::test_a_total_that_is_not_the_expected_one_is_refused_and_nothing_is_stored",
     ),
     Mutant(
+        name="bulk_cancel_counts_cancelled_orders",
+        what="a bulk cancel says that it cancels orders which were cancelled before they were selected",
+        rule="Admin: the summary of a bulk action says what it did",
+        module="contexts.orders.admin",
+        replace="    if task.argument and task.argument not in Order.CANCELLABLE_STATUSES:\n",
+        by="    if task.argument and task.argument == Order.CANCELLABLE_STATUSES:\n",
+        caught_by="tests/orders/test_admin.py::"
+        "test_an_order_that_was_cancelled_before_it_was_selected_is_reported_as_failed",
+    ),
+    Mutant(
         name="lookup_ignores_address",
         what="the number of an order alone has its link sent",
         rule="API: orders/lookup takes number and e-mail address",

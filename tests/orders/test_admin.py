@@ -132,6 +132,14 @@ def test_an_order_that_was_cancelled_meanwhile_is_reported_and_not_cancelled_twi
     assert [entry.action for entry in list_object_history("orders", "order", order["id"])] == ["cancel"]
 
 
+def test_an_order_that_was_cancelled_before_it_was_selected_is_reported_as_failed(order):
+    staff = sign_in_to_admin("orders.change")
+    confirm(staff, run_action(staff, LIST, "request_cancel", order["id"]))
+    page = run_action(staff, LIST, "request_cancel", order["id"])
+    html = confirm(staff, page)
+    assert "0 of 1: cancel requested. 1 failed" in html and "can no longer be cancelled" in html
+
+
 def test_a_bulk_cancel_reports_each_failure_in_one_message(order):
     rejected = InProcessShopper().order(create_sku(0)).body
     [(rejected_id, number)] = fetch_rows(

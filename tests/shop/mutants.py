@@ -80,8 +80,8 @@ MUTANTS = (
         what="a worker whose lease was taken over keeps the effect of its last object",
         rule="Batch: every write of a lease holder is fenced",
         module="shop.batch",
-        replace="    if not changed:\n        raise LeaseLost",
-        by="    if changed is None:\n        raise LeaseLost",
+        replace="WHERE id = %s AND attempt = %s AND position = %s RETURNING stopped_at",
+        by="WHERE id = %s AND attempt >= %s AND position = %s RETURNING stopped_at",
         caught_by="tests/shop/test_batch.py::test_a_worker_that_lost_its_lease_changes_nothing",
     ),
     Mutant(
@@ -101,6 +101,55 @@ MUTANTS = (
         replace="    except (LeaseLost, *OUTAGE_ERRORS):",
         by="    except LeaseLost:",
         caught_by="tests/shop/test_batch.py::test_an_outage_is_no_failure",
+    ),
+    Mutant(
+        name="viewer_stops_a_bulk_action",
+        what="staff who may only view stop a bulk action",
+        rule="Admin: a bulk action is stopped by those who may run it",
+        module="shop.admin.bulk_actions",
+        replace="""\
+        \"\"\"Stop a running job. All staff who may run the action may stop it.\"\"\"
+        if not self._may_run(request, action):
+            raise PermissionDenied
+""",
+        by="",
+        caught_by="tests/inventory/test_bulk_actions.py::test_a_running_bulk_action_is_stopped_by_staff_who_may_run_it",
+    ),
+    Mutant(
+        name="batch_job_ignores_a_stop",
+        what="a stopped job goes on to its end",
+        rule="Batch: a stopped job begins no further object",
+        module="shop.batch",
+        replace="while job.position < job.total and job.stopped_at is None and not outage:",
+        by="while job.position < job.total and not outage:",
+        caught_by="tests/shop/test_batch.py::test_a_stopped_job_begins_no_further_object",
+    ),
+    Mutant(
+        name="stopped_batch_job_is_due_again",
+        what="the next worker resumes a job that was stopped",
+        rule="Batch: a stopped job begins no further object",
+        module="shop.batch",
+        replace="    due_at = CASE WHEN lease_until > now() THEN due_at END,\n",
+        by="",
+        caught_by="tests/shop/test_batch.py::test_a_job_that_waits_or_whose_worker_died_is_stopped_at_once",
+    ),
+    Mutant(
+        name="admin_form_without_version_is_saved",
+        what="a form of the admin that does not say its version is saved over newer values",
+        rule="Admin: a form is saved only if the object still has the version that the form was opened with",
+        module="shop.admin.submissions",
+        replace="    if not version:\n        raise IncompleteForm\n",
+        by="",
+        caught_by="tests/config/test_admin_forms.py::test_a_form_without_its_version_saves_nothing",
+    ),
+    Mutant(
+        name="read_only_table_pretends_to_save",
+        what="a form that is sent to a table without forms is said to be saved",
+        rule="Admin: what cannot be saved is refused",
+        module="shop.admin.context_admin",
+        replace="        if not self.can_save(request):\n            raise PermissionDenied\n",
+        by="",
+        caught_by="tests/config/test_admin_forms.py::test_a_table_without_a_form_takes_none",
     ),
     Mutant(
         name="batch_job_is_confirmed_twice",

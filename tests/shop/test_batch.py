@@ -130,6 +130,51 @@ def test_an_outage_is_no_failure(registered):
     assert (run_to_end(job_id).failed, calls) == (0, ["object 0", "object 1", "object 1", "object 2"])
 
 
+def test_a_stopped_job_begins_no_further_object(registered):
+    @registered("tests.stopped")
+    def process(task):
+        write(task)
+        if task.label == "object 1":
+            assert batch.stop_job(ALIAS, job_id, actor="manager")
+            assert not batch.stop_job(ALIAS, job_id, actor="other")
+
+    job_id, objects = new_job("tests.stopped", 4)
+    batch.run_job(ALIAS, job_id, seconds=60)
+    job = batch.find_job(ALIAS, job_id)
+    assert (job.position, job.stopped_by, job.is_cut_short, job.due_at) == (2, "manager", True, None)
+    assert job.finished_at is not None
+    batch.run_job(ALIAS, job_id, seconds=60)
+    batch.run_due(ALIAS)
+    assert times_processed(objects) == [1, 1, 0, 0]
+    [entry] = list_object_history(ALIAS, "batchjob", job_id)
+    assert (entry.actor, entry.action) == ("manager", "stop bulk action")
+
+
+def test_a_job_that_waits_or_whose_worker_died_is_stopped_at_once(registered):
+    with dies("tests.stopped_after_a_crash", at=2) as run:
+        registered("tests.stopped_after_a_crash")(run)
+        job_id, objects = new_job("tests.stopped_after_a_crash", 3)
+        with pytest.raises(ProcessKilled):
+            batch.run_job(ALIAS, job_id, seconds=60)
+    execute(ALIAS, "UPDATE shop_batchjob SET lease_until = now() WHERE id = %s", [job_id])
+    before = batch.find_job(ALIAS, job_id)
+    assert batch.stop_job(ALIAS, job_id, actor="manager")
+    job = batch.find_job(ALIAS, job_id)
+    assert (job.finished_at is not None, job.due_at, job.attempt) == (True, None, before.attempt + 1)
+    batch.run_job(ALIAS, job_id, seconds=60)
+    assert times_processed(objects) == [1, 0, 0]
+
+
+def test_a_job_that_has_ended_or_not_begun_cannot_be_stopped(registered):
+    registered("tests.not_stoppable")(write)
+    finished, unconfirmed = (new_job("tests.not_stoppable", 1, start=start)[0] for start in (True, False))
+    run_to_end(finished)
+    for job_id in (finished, unconfirmed, uuid7()):
+        assert not batch.stop_job(ALIAS, job_id, actor="manager")
+    assert batch.start_job(ALIAS, unconfirmed)
+    assert not run_to_end(unconfirmed).is_cut_short
+
+
 def test_a_worker_that_lost_its_lease_changes_nothing(registered):
     @registered("tests.taken_over")
     def process(task):

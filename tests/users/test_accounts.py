@@ -210,6 +210,30 @@ def test_an_international_address_can_register_and_sign_in(email):
     assert post("auth/token", {"email": email.upper(), "password": PASSWORD}).status_code == 200
 
 
+SPELLINGS = ("{}@bücher.example", "{}@xn--bcher-kva.example", "{}@BU\u0308CHER.example", "{}@bücher。example")
+
+
+def test_of_concurrent_registrations_of_two_spellings_one_succeeds():
+    name = uuid.uuid4().hex
+    responses = repeat_concurrently(8, lambda n: register(email=SPELLINGS[n % 4].format(name)).status_code)
+    assert sorted(responses) == [201] + [409] * 7
+
+
+def test_two_accounts_of_one_address_sign_in_with_their_own_spelling():
+    """Before spellings were compared, two of them could be two accounts."""
+    name = uuid.uuid4().hex
+    international, other = register_person(email=SPELLINGS[0].format(name)), register_person()
+    execute("users", "UPDATE users_user SET email = %s WHERE id = %s", [SPELLINGS[1].format(name), other.id])
+    for person, spelling in ((international, SPELLINGS[0]), (other, SPELLINGS[1]), (international, SPELLINGS[3])):
+        tokens = post("auth/token", {"email": spelling.format(name).upper(), "password": PASSWORD}).json()
+        assert send("get", "users/me", token=tokens["access"]).json()["id"] == str(person.id)
+
+
+def test_a_domain_that_ends_with_a_dot_is_refused():
+    for domain in ("bücher.example.", "example.com."):
+        assert problem_of(register(email=f"{uuid.uuid4().hex}@{domain}"))[0] == 400
+
+
 def test_a_retried_registration_with_a_key_is_one_registration():
     key = uuid.uuid4().hex
     body = {"email": unique_email(), "password": PASSWORD, "full_name": "Mina Orange"}

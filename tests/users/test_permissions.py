@@ -13,6 +13,7 @@ from shop.db.database import execute, fetch_rows
 from shop.errors import Forbidden
 from shop.http.tokens import Caller
 from shop.permissions import ALL_PERMISSIONS
+from tests.admin_forms import open_form, send_form
 from tests.concurrency import repeat_concurrently
 from tests.users.accounts import PASSWORD, Person, refresh, register_person, sign_in, unique_email
 from tests.users.accounts import issue_tokens as pair_of
@@ -43,8 +44,8 @@ def leave_only_superusers(*people: Person) -> None:
 
 
 def set_permissions_in_admin(actor: Person, target: Person, permissions: str) -> str:
-    response = sign_in_to_admin(actor).post(f"{LIST}{target.id}/change/", {"permissions": permissions})
-    return response.content.decode()
+    client, path = sign_in_to_admin(actor), f"{LIST}{target.id}/change/"
+    return send_form(client, path, open_form(client, path), permissions=permissions)
 
 
 def run_action(actor: Person, action: str, target: Person) -> str:
@@ -70,7 +71,7 @@ def test_staff_disable_accounts_that_may_do_as_much_or_less():
     manager, clerk = staff_member("users.change,orders.view"), staff_member("orders.view")
     run_action(manager, "disable", clerk)
     assert not is_active(clerk)
-    assert audit_entries(clerk)[-1] == (manager.email[:64], "disable", {})
+    assert audit_entries(clerk)[-1] == (manager.email, "disable", {})
 
 
 def test_staff_grant_and_take_only_permissions_that_they_have():
@@ -141,7 +142,7 @@ def test_the_last_superuser_can_neither_be_disabled_nor_demoted():
         create_staff(email=superuser.email, permissions="users.view")
     assert (is_active(superuser), permissions_of(superuser)) == (True, ["*"])
     successor = staff_member()
-    assert "users.view" not in set_permissions_in_admin(successor, superuser, "users.view")
+    set_permissions_in_admin(successor, superuser, "users.view")
     assert permissions_of(superuser) == ["users.view"]
 
 

@@ -9,7 +9,7 @@ def normalize_domains(apps, editor):
     users = apps.get_model("users", "User").objects.using(editor.connection.alias)
     for user in users.filter(email__contains="xn--").order_by("id"):
         email = normalize_address(user.email)
-        if not users.filter(email=email).exists():  # where both exist, both stay; only the other can sign in
+        if not users.filter(email=email).exists():  # where both exist, both stay, and sign in with their own spelling
             users.filter(id=user.id).update(email=email)
 
 

@@ -1,5 +1,6 @@
 """Accounts: registration, profile, canonical e-mail addresses."""
 
+from unicodedata import normalize
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -33,6 +34,16 @@ class EmailTaken(Conflict):
 def normalize_email(email: str) -> str:
     """Return the canonical spelling of an e-mail address."""
     return normalize_address(email)
+
+
+def find_user(email: str) -> User | None:
+    """Return the account with this e-mail address, in any spelling.
+
+    The spelling that was entered comes first: two accounts may share an address since before spellings were compared.
+    """
+    entered = normalize("NFKC", normalize("NFKC", email).strip().lower())
+    found = User.objects.filter(email__in={entered, normalize_email(email)})
+    return max(found, key=lambda user: user.email == entered, default=None)
 
 
 def clean_email(email: str) -> str:

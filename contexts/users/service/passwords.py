@@ -10,8 +10,8 @@ from contexts.users.service import sessions
 from contexts.users.service.accounts import (
     EmailTaken,
     clean_email,
+    find_user,
     insert_account,
-    normalize_email,
     validate_password_strength,
 )
 from shop.audit import audit
@@ -37,7 +37,7 @@ def change_password(user_id: UUID, *, current_password: str, new_password: str, 
 
 def set_password(email: str, *, password: str, actor: str) -> None:
     """Set the password of an account and revoke its sessions. Raises AccountNotFound, WeakPassword."""
-    user = User.objects.filter(email=normalize_email(email)).first()
+    user = find_user(email)
     if user is None:
         raise AccountNotFound(email=email)
     while not _replace_password(user, password, actor=actor):

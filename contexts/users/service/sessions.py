@@ -23,7 +23,7 @@ from django.contrib.auth.hashers import check_password
 from contexts.users.interface import SignInFailed, StaffSession
 from contexts.users.models import User
 from contexts.users.service import signing
-from contexts.users.service.accounts import normalize_email
+from contexts.users.service.accounts import find_user, normalize_email
 from contexts.users.service.sign_in_throttle import Entrance, SignInThrottle
 from shop.calls.services import DTO
 from shop.db.database import execute, fetch_rows, transaction
@@ -114,10 +114,9 @@ def _authenticate(email: str, password: str, address: str, entrance: Entrance) -
     help to guess the passwords of customers.
     Hash a password for unknown addresses too, so that timing does not reveal accounts.
     """
-    email = normalize_email(email)
-    throttle = SignInThrottle(account=email, address=address, entrance=entrance)
+    throttle = SignInThrottle(account=normalize_email(email), address=address, entrance=entrance)
     throttle.count()
-    user = User.objects.filter(email=email).first()
+    user = find_user(email)
     is_correct = user.check_password(password) if user else check_password(password, "")
     if user is None or not is_correct or not user.is_active or (entrance == "staff" and not user.permissions):
         raise SignInFailed

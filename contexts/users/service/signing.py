@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import settings
 
-from shop import clock, sizes
+from shop import clock
 from shop.http.tokens import ALGORITHM
 from shop.ids import uuid7
 
@@ -39,7 +39,7 @@ def sign_token(user: TokenSubject, *, kind: str, lifetime: timedelta) -> str:
         "exp": issued + lifetime,
         "typ": kind,
         "jti": str(uuid7()),
-        "name": _get_display_name(user)[: sizes.ACTOR_LENGTH],
+        "name": _get_display_name(user),
         "permissions": user.permissions,
     }
     kid = settings.JWKS["keys"][0]["kid"]

@@ -16,8 +16,8 @@ from contexts.users.models import User
 from contexts.users.service.accounts import (
     EmailTaken,
     clean_email,
+    find_user,
     insert_account,
-    normalize_email,
     validate_password_strength,
 )
 from contexts.users.service.sessions import revoke_all_sessions
@@ -82,7 +82,7 @@ def as_operator(name: str) -> Caller:
 
 def find_account(email: str) -> StaffAccount | None:
     """Return the account with this e-mail address."""
-    user = User.objects.filter(email=normalize_email(email)).first()
+    user = find_user(email)
     return StaffAccount(user.id, user.is_active, user.permissions) if user else None
 
 

@@ -203,6 +203,7 @@ def test_stored_keys_reveal_nothing():
         ("Ada@Example.com", "ada@example.com"),
         ("ada+1@example.com", "ada@example.com"),
         (" ada@example.com", "ada@example.com"),
+        ("ada+1@bücher.example", "ada@xn--bcher-kva.example"),
     ],
 )
 def test_spellings_of_one_mailbox_count_as_one(email, same):

@@ -6,13 +6,14 @@ Old handled rows are purged.
 import pytest
 from django.db import OperationalError
 
+from shop.audit import list_object_history
 from shop.db import leases
 from shop.db.database import execute
 from shop.errors import Unavailable
 from shop.ids import uuid7
 from shop.messaging import handling, inbox, parking
 from shop.messaging.engine import run_until_idle
-from shop.messaging.parking import NotParked
+from shop.messaging.parking import NotParked, ParkedId
 from tests.shop.messaging.letters import (
     SUBSCRIBER,
     deliver,
@@ -189,7 +190,7 @@ def test_a_replay_lets_a_parked_row_run_again(letter, parked):
         "UPDATE shop_inboxrow SET envelope = jsonb_set(envelope, '{payload,text}', '\"cured\"') WHERE id = %s",
         [parked.pk],
     )
-    assert parking.replay(SUBSCRIBER, [parked.pk]) == 1
+    assert parking.replay(SUBSCRIBER, [parked.pk]) == [parked.pk]
     run_until_idle()
     assert recorded_effects(letter) == ["checked cured", "checked after"]
 
@@ -204,13 +205,22 @@ def test_a_replay_of_poison_parks_it_again_after_five_more_failures(letter, park
 
 def test_a_replay_affects_parked_rows_only(letter, parked):
     waiting = inbox_rows(letter)[1]
-    assert parking.replay(SUBSCRIBER, [waiting.pk, 2**62]) == 0
+    assert parking.replay(SUBSCRIBER, [waiting.pk, 2**62]) == []
     register_handler(record_text)
     done = uuid7()
     publish_letters(done, "hello")
     run_until_idle()
-    assert parking.replay(SUBSCRIBER, [row.pk for row in inbox_rows(done)]) == 0
+    assert parking.replay(SUBSCRIBER, [row.pk for row in inbox_rows(done)]) == []
     assert sorted(recorded_effects(done)) == ["checked hello", "hello"]
+
+
+def test_only_replayed_events_are_in_the_audit_trail(letter, parked):
+    waiting = inbox_rows(letter)[1]
+    chosen = [ParkedId(parked.pk), ParkedId(waiting.pk), ParkedId(2**62), ParkedId(2**62, is_delivery=True)]
+    assert parking.replay_for_staff(SUBSCRIBER, chosen, actor="clerk") == 1
+    assert parking.replay_for_staff(SUBSCRIBER, chosen, actor="clerk") == 0
+    entries = [(one, len(list_object_history(SUBSCRIBER, one.object_type, one.number))) for one in chosen]
+    assert entries == [(chosen[0], 1), (chosen[1], 0), (chosen[2], 0), (chosen[3], 0)]
 
 
 def test_a_discard_unblocks_the_stream(letter, parked):
