@@ -258,8 +258,7 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         module="contexts.payments.service.captures",
         replace="        if row and key:",
         by="        if key:",
-        caught_by="tests/payments/test_capture_retry.py"
-        "::test_a_request_that_started_nothing_keeps_no_key_so_its_repeat_does_the_work",
+        caught_by="tests/payments/test_capture_retry.py::test_a_void_that_was_not_possible_keeps_no_key",
     ),
     Mutant(
         name="capture_of_a_part_takes_too_much",
