@@ -168,13 +168,14 @@ def read_setting(
     if read in (env.int, env.float) and not limits:
         raise TypeError(f"{name} is a number without limits")
     setting = _describe(name, read, default, description)
-    registry[name] = replace(
+    declared = replace(
         setting,
         default=setting.default if shown_default is None else shown_default,
         allowed=tuple(map(str, allowed)),
         family=family,
         limits=limits,
     )
+    registry.setdefault(name, declared)  # the first to read it declares it
     try:
         value = read(name, default=default)
     except ImproperlyConfigured:

@@ -73,6 +73,8 @@ def is_international(address: Address) -> bool:
 
 
 def _encode_domain(domain: str) -> str:
+    if _has_invisible_characters(domain):  # idna would drop some of them
+        raise InvalidAddress(domain)
     lowered = domain.lower()
     if lowered.isascii():
         if not _ASCII_DOMAIN.fullmatch(lowered):
