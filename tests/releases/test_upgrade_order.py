@@ -54,4 +54,4 @@ def test_a_wrong_order_is_found():
     callers_first = find_callers_before_their_callees(order[::-1])
     assert {caller for caller, _ in callers_first} == set(settings.ALL_CONTEXTS) - {lowest}
     assert {callee for _, callee in callers_first} >= {lowest}
-    assert (highest, lowest) in find_callers_before_their_callees([sum(order, [])])
+    assert (highest, lowest) in find_callers_before_their_callees([[context for group in order for context in group]])
