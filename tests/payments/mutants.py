@@ -259,6 +259,7 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         replace="        if row and key:",
         by="        if key:",
         caught_by="tests/payments/test_capture_retry.py::test_a_void_that_was_not_possible_keeps_no_key",
+        fails_with="KeyError",
     ),
     Mutant(
         name="capture_of_a_part_takes_too_much",
@@ -268,6 +269,7 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         replace="AND coalesce(%s, 0) <= amount - captured AND currency",
         by="AND coalesce(%s, 0) <= amount * 2 AND currency",
         caught_by="tests/payments/test_capture_retry.py::test_staff_capture_a_part_and_later_the_rest",
+        fails_with="KeyError",
     ),
     Mutant(
         name="failed_refund_is_never_learned",
@@ -297,15 +299,6 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         by="REFUSED_REFUNDS = (StaffTask.REFUND_REFUSED,)",
         caught_by="tests/payments/test_failed_refunds.py"
         "::test_the_failed_refund_of_a_cancelled_order_is_refunded_again_only_by_staff",
-    ),
-    Mutant(
-        name="failed_refund_is_refunded_by_each_retry",
-        what="two members of staff who retry a failed refund at once refund it twice",
-        rule="protocol 4.2: a call is repeated with the same key",
-        module="contexts.payments.service.tasks",
-        replace='key=f"{row.id} {number}"',
-        by='key=f"{row.id} {uuid7()}"',
-        caught_by="tests/payments/test_failed_refunds.py::test_concurrent_retries_refund_once",
     ),
     Mutant(
         name="payment_replaced_while_it_can_take_money",
