@@ -18,11 +18,11 @@ import msgspec
 from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import Expression
 from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
-from django.http import QueryDict
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
 from shop.errors import FieldError
+from shop.http.parameters import read_parameters
 from shop.http.problems import BadQuery
 
 MAX_PAGE_SIZE = 100
@@ -72,22 +72,6 @@ class Column(NamedTuple):
     is_descending: bool
     is_nullable: bool
     is_unique: bool
-
-
-def read_parameters(request: Request) -> QueryDict:
-    """Return the query parameters of a request. If its cursor is a URL, the parameters of that URL apply too.
-
-    A parameter of the request overrides the one of the URL, of which nothing but the query string is used.
-    """
-    cursor = request.query_params.get("cursor", "")
-    if "?" not in cursor:
-        return request.query_params
-    parameters = QueryDict(cursor.partition("?")[2].partition("#")[0], mutable=True)
-    for name, values in request.query_params.lists():
-        if name != "cursor":
-            parameters.setlist(name, values)
-    parameters.setdefault("cursor", cursor)  # which is then refused, because it is none
-    return parameters
 
 
 def paginate(

@@ -16,12 +16,12 @@ from rest_framework.request import Request
 from shop.errors import FieldError
 from shop.http import field_errors, json_syntax
 from shop.http.json_pointers import quote_name, shorten
-from shop.http.pagination import read_parameters
+from shop.http.parameters import read_parameters
 from shop.http.problems import BadBody, BadQuery
 
 T = TypeVar("T")
+Query = TypeVar("Query", bound=msgspec.Struct)
 MAX_FAULTS_IN_DETAIL = 3
-IGNORED_PARAMETERS = {"gclid", "fbclid", "_"}  # of advertisements and caches, besides utm_*
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _TRUTH_VALUES = {"true": True, "1": True, "false": False, "0": False}
@@ -69,7 +69,7 @@ def is_body_empty(request: Request) -> bool:
 
 
 def refuse_query(request: Request) -> None:
-    """Refuse query parameters where a request takes none. Raises BadQuery."""
+    """Refuse query parameters where a request takes none, so that none is ignored silently. Raises BadQuery."""
     if request.META.get("QUERY_STRING"):
         read_query(request, NoQuery)
 
@@ -95,10 +95,11 @@ def _summarize(faults: tuple[FieldError, ...]) -> str:
     return " ".join([*parts, f"And {more} more; see `errors`."] if more else parts)
 
 
-def read_query(request: Request, type_: type[T]) -> T:
-    """Decode the query string. Empty values count as absent. Raises BadQuery with every fault."""
-    given = {name: values for name, values in _list_parameters(request) if not _is_ignored(name)}
-    values = {name: last for name, [*_, last] in given.items() if last != ""}
+def read_query(request: Request, type_: type[Query]) -> Query:
+    """Decode the query string. Empty values of known parameters count as absent. Raises BadQuery with every fault."""
+    given = dict(_list_parameters(request))
+    known = type_.__struct_encode_fields__
+    values = {name: last for name, [*_, last] in given.items() if last != "" or name not in known}
     faults = tuple(_find_query_faults(given, values, type_)) if _needs_check(given, values) else ()
     try:
         if not faults:
@@ -122,10 +123,6 @@ def _needs_check(given: Mapping[str, list[str]], values: Mapping[str, str]) -> b
     """Return whether msgspec would accept what may be a fault: repeated parameters, NUL, and `null` for no value."""
     is_repeated = any(len(all_values) > 1 for all_values in given.values())
     return is_repeated or any("\0" in value or value.lower() == "null" for value in values.values())
-
-
-def _is_ignored(name: str) -> bool:
-    return name in IGNORED_PARAMETERS or name.startswith("utm_")
 
 
 def _find_query_faults(given: dict[str, list[str]], values: dict[str, str], type_: Any) -> Iterator[FieldError]:

@@ -200,7 +200,8 @@ def endpoint(
     idempotency: how a POST uses an Idempotency-Key. `local`: the key is stored in the transaction of the effect, so the
     method must not call other contexts. `handled_by_use_case`, `required`: the method receives it as
     `key` and passes it to the use case.
-    raw_body: the method reads the body itself, as the webhook of a provider does. Other methods without a body refuse one.
+    raw_body: the method reads the body itself, as the webhook of a provider does, and ignores query parameters. Other
+    methods without a body or a query refuse one.
     headers: descriptions of other request headers that the method reads, for the OpenAPI document.
     limits: names of the rate limits that apply; the setting of `orders` is RATE_LIMIT_ORDERS.
     count_limits: `by_use_case`: the method receives the `limiter` and passes it to the use case, which counts.
@@ -274,7 +275,7 @@ class _Endpoint:
         """Return these errors of the use case, and those of the request."""
         general = list_general_errors(
             reads_body=not self.raw_body and self.method.__name__ != "get",
-            reads_query=self.query is not None or bool(self.access.permission),
+            reads_query=not self.raw_body,
             uses_key=self.idempotency != "none",
             requires_key=self.idempotency == "required",
             is_limited=bool(self.limits),
@@ -285,7 +286,7 @@ class _Endpoint:
         """Read query and body, and refuse what the method would ignore."""
         if self.query is not None:
             arguments["query"] = read_query(request, self.query)
-        elif self.access.permission:
+        elif not self.raw_body:
             refuse_query(request)
         if self.body is not None:
             arguments["body"] = self._read_body(request)

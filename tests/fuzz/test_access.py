@@ -64,6 +64,20 @@ def assert_same_as_unknown_id(answer: Response, caller: InProcessShopper, method
     assert [answer.body[name] for name in same] == [unknown.body[name] for name in same]
 
 
+@pytest.mark.parametrize("entry", MATRIX)
+def test_every_route_refuses_an_unknown_query_parameter_and_ignores_those_of_advertisements(entry):
+    method, declared = entry.split(" ")[0], MATRIX[entry]
+    callers = create_callers(declared.permission)
+    request = declared.build_request(callers["owner"])
+    path, caller = request.path, callers[declared.allowed_role]
+    for unknown in ("dry_run=true", "dry_run=", "DRY_RUN", "cursor=%3Fdry_run"):
+        request.path = f"{path}{'&' if '?' in path else '?'}{unknown}"
+        answer = send(caller, method, request)
+        assert (answer.status, answer.body["code"]) == (400, "shop.bad_query"), (unknown, answer.body)
+    request.path = f"{path}{'&' if '?' in path else '?'}utm_source=mail&_=1&gclid=2&fbclid=3"
+    assert send(caller, method, request).status == declared.answer(declared.allowed_role)
+
+
 @pytest.mark.parametrize("route", GUESTS_ORDER)
 def test_a_guest_order_is_readable_only_with_its_token(route):
     method, address = route.split(" ")

@@ -1,7 +1,7 @@
 """The catalogue API: lists, filters, search, ordering, pages, caching."""
 
 import json
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -328,9 +328,24 @@ def test_filters_by_stock_are_not_cached(in_stock):
     assert get(path).json()["results"] == []
 
 
+def test_spellings_of_one_query_are_cached_once(in_one_process):
+    fetch_rows("inventory", "UPDATE inventory_category SET position = position")  # a new version, so a new cache
+    ignored = [f"categories?{name}=1" for name in ("_", "utm_source", "utm_anything", "gclid", "fbclid")]
+    same = ["categories", "categories?page_size=20", "categories?cursor=", *ignored]
+    assert {get(path)["ETag"] for path in same} == {get("categories")["ETag"]}
+    assert len(catalogue_cache._cache.pages) == 1
+    get("categories?page_size=21")
+    assert len(catalogue_cache._cache.pages) == 2
+
+
+def test_links_to_other_pages_have_no_ignored_parameters(seeded_category):
+    page = get(f"products?category={seeded_category}&page_size=1&_=7&utm_source=mail&gclid=x").json()
+    assert parse_qs(urlsplit(page["next"]).query).keys() == {"category", "page_size", "cursor"}
+
+
 def test_the_response_cache_has_a_limit(monkeypatch, in_one_process):
     monkeypatch.setattr(catalogue_cache, "MAX_CACHE_BYTES", 10_000)
     fetch_rows("inventory", "UPDATE inventory_category SET position = position")  # a new version, so a new cache
-    cached = [get(f"categories?_={n}") and len(catalogue_cache._cache.pages) for n in range(40)]
+    cached = [get(f"categories?page_size={n + 1}") and len(catalogue_cache._cache.pages) for n in range(40)]
     assert 1 <= max(cached) < 40
     assert cached.count(0) > 1, "the cache is emptied when it is full"

@@ -93,9 +93,13 @@ def _to_product_view(row: ProductRow) -> ProductView:
     )
 
 
-def respond_cached(request: Request, build_view: Callable[[], msgspec.Struct]) -> HttpResponse:
-    """Respond from the cache with current availability; build the view only after the catalogue has changed."""
-    key = request.build_absolute_uri()
+def respond_cached(request: Request, query: PageQuery, build_view: Callable[[], msgspec.Struct]) -> HttpResponse:
+    """Respond from the cache with current availability; build the view only after the catalogue has changed.
+
+    The key has the query as it was read, so that other spellings of it, and parameters that are ignored, add no page to the
+    cache. It has the address of the list, because the links in a page do.
+    """
+    key = f"{request.build_absolute_uri(request.path)} {msgspec.json.encode(query).decode()}"
     return respond_with_etag(request, get_or_render(key, lambda: msgspec.json.encode(build_view())))
 
 
@@ -118,6 +122,7 @@ class CategoryList(InventoryView):
         ordering = ("position", "slug")
         return respond_cached(
             request,
+            query,
             lambda: paginate(
                 request, query, catalogue.list_categories(), ordering=ordering, to_view=_to_category_views
             ),
@@ -140,7 +145,7 @@ class ProductList(InventoryView):
         if query.search:
             limiter.count()
         if query.in_stock is None:
-            return respond_cached(request, lambda: self._search(request, query))
+            return respond_cached(request, query, lambda: self._search(request, query))
         return respond_uncached(request, self._search(request, query))
 
     def _search(self, request: Request, query: ProductQuery) -> Page[ProductView]:

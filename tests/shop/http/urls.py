@@ -99,6 +99,12 @@ class Bodyless(Api):
         """Take no body."""
 
 
+class Raw(Api):
+    @endpoint(access=ANYONE, responses={204: None}, idempotency="none", raw_body=True)
+    def post(self, request: HttpRequest) -> None:
+        """Read the body itself, as the webhook of a provider does."""
+
+
 class Bug(Api):
     @endpoint(access=ANYONE, responses={200: Answer})
     def get(self, request: HttpRequest) -> Answer:
@@ -117,11 +123,9 @@ class Broken(Api):
     @endpoint(access=ANYONE, responses={200: Answer})
     def get(self, request: HttpRequest) -> Answer:
         """Run into a database error."""
-        fetch_rows("orders", "SET statement_timeout = '5ms'")
-        try:
+        with transaction("orders"):
+            fetch_rows("orders", "SET LOCAL statement_timeout = '5ms'")
             fetch_rows("orders", "SELECT pg_sleep(2)")
-        finally:
-            fetch_rows("orders", "RESET statement_timeout")
         return Answer(id="")
 
 
@@ -158,6 +162,7 @@ urlpatterns = [
     path("unkeyed", Unkeyed.as_view()),
     path("free", Free.as_view()),
     path("bodyless", Bodyless.as_view()),
+    path("raw", Raw.as_view()),
     path("bug", Bug.as_view()),
     path("busy", Busy.as_view()),
     path("broken", Broken.as_view()),
