@@ -13,7 +13,8 @@ problem details (RFC 9457), with the first line of the docstring as the message.
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, dataclass_transform
 
 import msgspec
@@ -52,6 +53,7 @@ class DomainError(Exception):
     # What the client can do, for the page of all errors. Inherited by subclasses.
     remedy: ClassVar[str] = "Read `detail` and `facts`, and change the request."
     field_errors: tuple[FieldError, ...] = ()  # the faults in the body or the query
+    headers: Mapping[str, str] = MappingProxyType({})  # of the HTTP response
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -82,6 +84,11 @@ class DomainError(Exception):
     def with_field_errors(self, field_errors: Iterable[FieldError]) -> Self:
         """Attach the faults of the request to this error, and return it. They are not facts: no call carries them."""
         self.field_errors = tuple(field_errors)
+        return self
+
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """Attach headers of the HTTP response to this error, and return it. They are not facts: no call carries them."""
+        self.headers = headers
         return self
 
     def at(self, pointer: str) -> Self:

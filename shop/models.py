@@ -151,12 +151,18 @@ class AuditEntry(models.Model):
 
 
 class RateLimit(models.Model):
-    """The requests that a rate limit has counted by one key, within the period before the latest one."""
+    """The requests, or failures, that a rate limit has counted by one key, within the period before the latest one."""
 
     subject = models.CharField(
         max_length=64, primary_key=True, help_text="Keyed hash of the limit and of what it counts by."
     )
     hits = ArrayField(models.DateTimeField(), help_text="When each request was counted, the oldest first.")
+    attempts = ArrayField(
+        models.DateTimeField(),
+        default=list,
+        db_default=[],
+        help_text="Of a limit of failures: when each attempt that is under way was counted.",
+    )
     quota = models.IntegerField()
     period = models.DurationField()
     expires_at = models.DateTimeField()

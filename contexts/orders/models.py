@@ -94,6 +94,11 @@ class Order(LeasedModel):
     payment_token = models.CharField(
         max_length=sizes.PAYMENT_TOKEN_LENGTH, blank=True, help_text="Deleted once the payment is authorized."
     )
+    attempt_counters = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Keyed hashes by which a declined payment is counted, for a limit on them. Deleted with the payment token.",
+    )
     payment_id = models.UUIDField(null=True, blank=True)
     payment_status = models.CharField(max_length=20, blank=True)
     payment_action = models.JSONField(null=True, blank=True)

@@ -87,7 +87,7 @@ class InternalError(DomainError):
 
 def build_problem_response(error: DomainError, *, status: int | None = None, **extra_facts: object) -> HttpResponse:
     """Build the problem response of a domain error, with Retry-After if a retry can succeed."""
-    headers = {}
+    headers = dict(error.headers)
     status = status or error.status
     facts = error.facts | extra_facts
     if isinstance(error, Unavailable) or "retry_after" in facts:

@@ -11,6 +11,7 @@ RATE_LIMIT_STORE=redis the counters are in Redis or Valkey instead; while that i
 """
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -25,11 +26,13 @@ from shop.http import rate_counters
 from shop.http.idempotency import compute_keyed_hash
 from shop.http.proxies import get_client_network
 from shop.http.quotas import Quota, parse_quotas
-from shop.http.rate_counters import Answer, Hit
+from shop.http.rate_counters import Answer, Hit, Quotas
 
 log = structlog.get_logger(__name__)
 
 UNRELEASED_PART = 4  # a quarter of a quota of failures may be taken by successes that are not released
+MAX_BUSY_SECONDS = 2.0  # how long a request waits while attempts under way fill a quota of failures
+RECOUNT_INTERVAL_SECONDS = 0.05
 
 
 class Caller(Protocol):
@@ -70,65 +73,85 @@ def collect_keys(request: HttpRequest, caller: Caller, body: object) -> dict[str
 class Limiter:
     """The rate limits of one request, and after `count` what is left of them."""
 
-    def __init__(self, context: str, limits: Iterable[str], keys: Mapping[str, str]) -> None:
-        """limits: their names; the setting of `orders` is RATE_LIMIT_ORDERS. keys: from `collect_keys`."""
+    def __init__(
+        self, context: str, limits: Iterable[str], keys: Mapping[str, str], failure_limits: Iterable[str] = ()
+    ) -> None:
+        """limits: their names; the setting of `orders` is RATE_LIMIT_ORDERS. keys: from `collect_keys`.
+
+        failure_limits: those that count failures only. The request is an attempt, which takes a part of them until `fail`
+        or `release`.
+        """
         self.context = context
-        self.counters = {
-            compute_keyed_hash(f"rate limit {limit} {key} {value}".encode()): Counter(limit, key, quota)
-            for limit in limits
-            for key, value in keys.items()
-            if (quota := _get_quota(limit, key))
-        }
+        self.requests = _build_counters(limits, keys)
+        self.attempts = _build_counters(failure_limits, keys)
         self.hits: dict[str, Hit] = {}
         self.waits: dict[str, float] = {}  # of the refused counters, in seconds
         self.redis_url = ""  # where it was counted; empty: in the database
-        self.released: set[str] = set()  # limits
+        self.is_released = False
+
+    @property
+    def counters(self) -> dict[str, Counter]:
+        """Return all counters by subject."""
+        return self.requests | self.attempts
 
     def count(self) -> None:
-        """Count the request by every key, or by none. Raises TooManyRequests if one of the quotas is used up."""
-        if self.counters:
-            self.hits, self.waits = self._count({subject: counter.quota for subject, counter in self.counters.items()})
-        if self.waits:
-            raise TooManyRequests(retry_after=max(1, math.ceil(max(self.waits.values()))))
+        """Count the request by every key, or by none. Raises TooManyRequests if one of the quotas is used up.
 
-    def _count(self, quotas: dict[str, Quota]) -> Answer:
+        While the attempts of others fill a quota of failures, wait for their outcomes: a client with several attempts at a
+        time and no failure is not refused.
+        """
+        deadline = time.monotonic() + MAX_BUSY_SECONDS
+        while self.counters:
+            self.hits, self.waits, is_busy = self._count(_get_quotas(self.requests), _get_quotas(self.attempts))
+            if not is_busy or time.monotonic() > deadline:
+                break
+            time.sleep(RECOUNT_INTERVAL_SECONDS)
+        if self.waits:
+            retry_after = max(1, math.ceil(max(self.waits.values())))
+            raise TooManyRequests(retry_after=retry_after).with_headers(self.build_headers())
+
+    def _count(self, requests: Quotas, attempts: Quotas) -> Answer:
         if settings.RATE_LIMIT_STORE == "redis":
             from shop.http import redis_counters  # only here: its library is slow to import, and few shops use it
 
             try:
-                answer = redis_counters.count(settings.REDIS_URL, quotas)
+                answer = redis_counters.count(settings.REDIS_URL, requests, attempts)
             except Unavailable as error:
                 log.warning("rate_limit_store_unavailable", error=str(error.__cause__))
             else:
                 self.redis_url = settings.REDIS_URL
                 return answer
-        return rate_counters.count(self.context, quotas)
+        return rate_counters.count(self.context, requests, attempts)
 
-    def release(self, limit: str) -> None:
-        """Release what `count` took of a limit that counts failures only, because the request did not fail.
+    def release(self) -> None:
+        """Release what `count` took of the limits of failures, because the request did not fail.
 
-        Up to a quarter of a quota stays taken until the period is over: that saves the statement for almost all clients,
-        and a client with many successes still has the rest for failures. An outage of the database leaves the
-        quota taken as well, since the request itself has succeeded.
+        Up to a quarter of a quota stays taken for ATTEMPT_SECONDS: that saves the statement for almost all clients. An outage
+        of the database leaves the quota taken as well, since the request itself has succeeded.
         """
-        self.released.add(limit)
+        self.is_released = True
+        taken = [
+            subject
+            for subject, counter in sorted(self.attempts.items())
+            if subject in self.hits and self.hits[subject].used > counter.quota.limit // UNRELEASED_PART
+        ]
         try:
-            self._remove(
-                subject
-                for subject, hit in self.hits.items()
-                if self.counters[subject].limit == limit
-                and hit.used > self.counters[subject].quota.limit // UNRELEASED_PART
-            )
+            if self.redis_url:
+                from shop.http import redis_counters
+
+                redis_counters.remove(self.redis_url, self.hits, taken)
+            else:
+                rate_counters.remove(self.context, self.hits, taken)
         except OUTAGE_ERRORS as error:
-            log.warning("rate_limit_not_released", limit=limit, error=str(error))
+            log.warning("rate_limit_not_released", error=str(error))
 
-    def _remove(self, subjects: Iterable[str]) -> None:
-        if self.redis_url:
-            from shop.http import redis_counters
+    def fail(self) -> None:
+        """Count the request as a failure by every limit of failures."""
+        _fail(self.context, _get_quotas(self.attempts), self.hits, self.redis_url)
 
-            redis_counters.remove(self.redis_url, self.hits, subjects)
-        else:
-            rate_counters.remove(self.context, self.hits, subjects)
+    def list_failure_subjects(self) -> dict[str, str]:
+        """Return the subjects of the limit of failures by key, for `count_failure` if the failure comes later."""
+        return {counter.key: subject for subject, counter in self.attempts.items()}
 
     def build_headers(self) -> dict[str, str]:
         """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10) of the scarcest quota."""
@@ -136,7 +159,7 @@ class Limiter:
             subject = max(self.waits, key=self.waits.__getitem__)
             remaining, reset = 0, self.waits[subject]
         else:
-            shown = [subject for subject in self.hits if self.counters[subject].limit not in self.released]
+            shown = [subject for subject in self.hits if not (self.is_released and subject in self.attempts)]
             if not shown:
                 return {}
             subject = min(shown, key=self._count_remaining)
@@ -149,6 +172,52 @@ class Limiter:
 
     def _count_remaining(self, subject: str) -> int:
         return self.counters[subject].quota.limit - self.hits[subject].used
+
+
+def count_failure(context: str, limit: str, subjects: Mapping[str, str]) -> None:
+    """Count a failure of a request that was answered before. subjects: from `Limiter.list_failure_subjects`."""
+    quotas = {subject: quota for key, subject in subjects.items() if (quota := _get_quota(limit, key))}
+    _fail(context, dict(sorted(quotas.items())), {})
+
+
+def _fail(context: str, quotas: Quotas, hits: Mapping[str, Hit], counted_in: str = "") -> None:
+    """Count a failure. An outage is only logged: the request itself has its outcome.
+
+    hits: the attempts that have failed. counted_in: the Redis in which they are; empty: in the database.
+    """
+    attempts = {subject: hit for subject, hit in hits.items() if subject in quotas}
+    try:
+        if settings.RATE_LIMIT_STORE == "redis" and _try_redis(quotas, attempts if counted_in else {}):
+            return
+        rate_counters.fail(context, quotas, {} if counted_in else attempts)
+    except OUTAGE_ERRORS as error:
+        log.warning("rate_limit_failure_not_counted", error=str(error))
+
+
+def _try_redis(quotas: Quotas, attempts: Mapping[str, Hit]) -> bool:
+    """Count a failure in Redis, or return False if it is unavailable."""
+    from shop.http import redis_counters
+
+    try:
+        redis_counters.fail(settings.REDIS_URL, quotas, attempts)
+    except Unavailable as error:
+        log.warning("rate_limit_store_unavailable", error=str(error.__cause__))
+        return False
+    return True
+
+
+def _build_counters(limits: Iterable[str], keys: Mapping[str, str]) -> dict[str, Counter]:
+    found = {
+        compute_keyed_hash(f"rate limit {limit} {key} {value}".encode()): Counter(limit, key, quota)
+        for limit in limits
+        for key, value in keys.items()
+        if (quota := _get_quota(limit, key))
+    }
+    return dict(sorted(found.items()))
+
+
+def _get_quotas(counters: Mapping[str, Counter]) -> dict[str, Quota]:
+    return {subject: counter.quota for subject, counter in counters.items()}
 
 
 def _get_quota(limit: str, key: str) -> Quota | None:

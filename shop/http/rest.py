@@ -188,6 +188,7 @@ def endpoint(
     headers: Mapping[str, str] | None = None,
     raw_body: bool = False,
     limits: tuple[str, ...] = (),
+    failure_limits: tuple[str, ...] = (),
     count_limits: CountLimits = "before_the_method",
     body_is_optional: bool = False,
 ) -> Callable[[ApiMethod], Callable[..., HttpResponse]]:
@@ -204,6 +205,7 @@ def endpoint(
     methods without a body or a query refuse one.
     headers: descriptions of other request headers that the method reads, for the OpenAPI document.
     limits: names of the rate limits that apply; the setting of `orders` is RATE_LIMIT_ORDERS.
+    failure_limits: those that count failed requests only; with `by_use_case`, which reports whether the request failed.
     count_limits: `by_use_case`: the method receives the `limiter` and passes it to the use case, which counts.
     body_is_optional: the method receives None for a request without a body, or with one that names no member.
     """
@@ -213,8 +215,9 @@ def endpoint(
             raise TypeError(f"{method.__qualname__} would ignore unknown members: derive {lenient} from RequestBody")
         warm_up_decoders(body, query)
         mode = idempotency if method.__name__ == "post" else "none"
+        limited = (limits, failure_limits, count_limits)
         declared = _Endpoint(
-            method, access, next(iter(responses)), body, query, mode, raw_body, limits, count_limits, body_is_optional
+            method, access, next(iter(responses)), body, query, mode, raw_body, *limited, body_is_optional
         )
 
         @extend_schema(**declared.describe(responses, headers or {}))
@@ -242,13 +245,14 @@ class _Endpoint:
     idempotency: IdempotencyMode
     raw_body: bool
     limits: tuple[str, ...] = ()
+    failure_limits: tuple[str, ...] = ()
     count_limits: CountLimits = "before_the_method"
     body_is_optional: bool = False
 
     def run(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
         self.access.check(request)
         self._read(request, arguments)
-        if self.limits:
+        if self.limits or self.failure_limits:
             self._apply_limits(view, request, arguments)
         if self.idempotency == "none":
             return self._respond(view, request, arguments)
@@ -278,7 +282,7 @@ class _Endpoint:
             reads_query=not self.raw_body,
             uses_key=self.idempotency != "none",
             requires_key=self.idempotency == "required",
-            is_limited=bool(self.limits),
+            is_limited=bool(self.limits or self.failure_limits),
         )
         return [*errors, *general, *([Forbidden] if self.access.permission else [])]
 
@@ -302,7 +306,7 @@ class _Endpoint:
 
     def _apply_limits(self, view: View, request: Request, arguments: dict[str, object]) -> None:
         keys = collect_keys(request._request, request.user, arguments.get("body"))
-        view.limiter = Limiter(view.context, self.limits, keys)
+        view.limiter = Limiter(view.context, self.limits, keys, self.failure_limits)
         if self.count_limits == "by_use_case":
             arguments["limiter"] = view.limiter
         else:

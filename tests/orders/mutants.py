@@ -329,12 +329,15 @@ cancel(
             Change(
                 "contexts.orders.service.orders",
                 """\
-        if not is_declined:
-            limiter.release(DECLINED_PAYMENTS)
+        if is_declined:
+            limiter.fail()
+        else:
+            limiter.release()
 """,
                 """\
         if is_declined:
             limiter.count()
+            limiter.fail()
 """,
             ),
         ),
@@ -345,13 +348,44 @@ cancel(
         rule="rate limits: only declined payments use up their quota",
         module="contexts.orders.service.orders",
         replace="""\
-        if not is_declined:
-            limiter.release(DECLINED_PAYMENTS)
+        if is_declined:
+            limiter.fail()
+        else:
+            limiter.release()
 """,
         by="""\
-        pass
+        limiter.fail()
 """,
         caught_by="tests/orders/test_rate_limits.py::test_paid_and_waiting_orders_do_not_count_as_declined",
+    ),
+    Mutant(
+        name="later_decline_is_not_counted",
+        what="cards are tested with payments that the provider declines after the response, without limit",
+        rule="rate limits: a payment that is declined after the response counts as declined",
+        module="contexts.orders.service.orders",
+        replace="if subjects and progress.order is order and _take_decline(order, was_on_hold=was_on_hold):",
+        by="if False:",
+        caught_by="tests/orders/test_rate_limits.py::"
+        "test_a_payment_that_is_declined_after_the_response_counts_once_for_every_key",
+    ),
+    Mutant(
+        name="repeated_payment_counts_as_another_decline",
+        what="a client that repeats a declined request after a lost response is taken for a card tester",
+        rule="rate limits: a repeat with the same key is not counted",
+        module="contexts.orders.service.paying",
+        replace="if is_declined and is_new:",
+        by="if is_declined:",
+        caught_by="tests/orders/test_rate_limits.py::test_a_card_that_is_declined_when_an_order_is_paid_again_counts_once",
+    ),
+    Mutant(
+        name="parallel_orders_are_taken_for_card_testing",
+        what="a customer with many orders at the same time is refused, although no payment was declined",
+        rule="rate limits: while attempts under way fill a quota of failures, a request waits for their outcomes",
+        module="shop.http.rate_limits",
+        replace="if not is_busy or time.monotonic() > deadline:",
+        by="if True:",
+        caught_by="tests/orders/test_rate_limits.py::"
+        "test_by_default_many_parallel_orders_of_one_customer_are_no_card_testing",
     ),
     Mutant(
         name="answered_refusal_sends_mail",

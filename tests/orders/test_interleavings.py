@@ -46,6 +46,15 @@ class InterruptedPayments(LocalPayments):
     def sync(self, **arguments):
         return super().sync(**arguments)
 
+    def pay_again(self, **arguments):
+        return super().pay_again(**arguments)
+
+    def without_number(self, **arguments):
+        return super().without_number(**arguments)
+
+    def set_numbers(self, **arguments):
+        return super().set_numbers(**arguments)
+
     def of_orders(self, **arguments):
         return super().of_orders(**arguments)
 

@@ -101,7 +101,83 @@ def test_paid_and_waiting_orders_do_not_count_as_declined(sku, limits):
         assert InProcessShopper().order(sku, token="tok_requires_action", email=unique_email()).status == 202
         assert InProcessShopper().order("UNKNOWN", email=unique_email()).status == 422
         assert InProcessShopper().order(create_sku(0), email=unique_email()).status == 409
-    assert [decline(InProcessShopper(), sku) for _ in range(4)] == [DECLINED] * 3 + [TOO_MANY]
+    execute(
+        "orders", "UPDATE shop_ratelimit SET attempts = '{}'"
+    )  # those that were not released: a quarter of the quota
+    assert [decline(InProcessShopper(), sku) for _ in range(5)] == [DECLINED] * 4 + [TOO_MANY]
+
+
+def decline_at_provider(order: dict) -> None:
+    """Decline the payment of an order on the provider's page, after the response."""
+    address = order["payment"]["action"]["url"].replace("/approve", "/decline").split("/", 3)[3]
+    assert InProcessShopper().post(f"/{address}").status == 200
+    run_until_idle()
+
+
+def test_a_payment_that_is_declined_after_the_response_counts_once_for_every_key(sku, limits):
+    limits.RATE_LIMIT_DECLINED_PAYMENTS = "address:9/hour,email:2/hour,card:3/hour"
+    email, shopper = unique_email(), InProcessShopper()
+    waiting = [shopper.order(sku, token="tok_requires_action", email=email).body for _ in range(3)]
+    assert [order["status"] for order in waiting] == ["pending"] * 3, "no payment is declined yet"
+    decline_at_provider(waiting[0])
+    assert shopper.order(sku, token="tok_requires_action", email=email).status == 202
+    decline_at_provider(waiting[1])
+    refused = shopper.order(sku, token="tok_requires_action", email=email)
+    assert (refused.status, refused.headers["ratelimit-policy"]) == (429, '"declined_payments";q=2;w=3600')
+    assert shopper.order(sku, token="tok_requires_action", email=unique_email()).status == 202, "the card has one left"
+    decline_at_provider(waiting[2])
+    assert shopper.order(sku, token="tok_requires_action", email=unique_email()).status == 429
+    assert shopper.order(sku, email=unique_email()).status == 201, "another card"
+    hashes = fetch_rows("orders", "SELECT attempt_counters FROM orders_order WHERE id = %s", [waiting[0]["id"]])
+    assert hashes == [(None,)], "they are deleted with the token of the card"
+
+
+def test_a_payment_that_is_declined_during_a_retry_of_its_request_counts_once(sku, limits):
+    limits.RATE_LIMIT_DECLINED_PAYMENTS = "email:2/hour"
+    key, email, shopper = uuid.uuid4().hex, unique_email(), InProcessShopper()
+    options = {"token": "tok_requires_action", "email": email}
+    order = shopper.order(sku, key=key, **options).body
+    decline_at_provider(order)
+    assert [shopper.order(sku, key=key, **options).status for _ in range(3)] == [402] * 3
+    assert shopper.order(sku, **options).status == 202
+    assert decline(shopper, sku, email=email) == DECLINED
+    assert decline(shopper, sku, email=email) == TOO_MANY
+
+
+def pay_again(shopper: InProcessShopper, order: dict, token: str, key: str = "") -> int:
+    body = {"payment_method": {"provider": "sandbox", "token": token}}
+    headers = {"Idempotency_Key": key or uuid.uuid4().hex, "X_Order_Token": order["token"]}
+    return shopper.post(f"orders/{order['id']}/payment", body, **headers).status
+
+
+def test_a_card_that_is_declined_when_an_order_is_paid_again_counts_once(sku, limits):
+    limits.RATE_LIMIT_DECLINED_PAYMENTS = "address:2/hour"
+    shopper, key = InProcessShopper(), uuid.uuid4().hex
+    order = shopper.order(sku, token="tok_capture_refused", email=unique_email()).body
+    assert [pay_again(shopper, order, "tok_declined", key) for _ in range(3)] == [402] * 3
+    assert pay_again(shopper, order, "tok_requires_action") == 202
+    decline_at_provider(shopper.get_order(order))
+    assert pay_again(shopper, order, "tok_ok") == 429
+    assert shopper.get_order(order)["status"] == "on_hold"
+
+
+def test_a_card_that_ends_a_pending_order_counts_once(sku, limits):
+    limits.RATE_LIMIT_DECLINED_PAYMENTS = "address:2/hour"
+    shopper = InProcessShopper()
+    order = shopper.order(sku, token="tok_requires_action", email=unique_email()).body
+    assert pay_again(shopper, order, "tok_declined") == 402
+    run_until_idle()
+    assert [decline(shopper, sku) for _ in range(2)] == [DECLINED, TOO_MANY]
+
+
+def test_by_default_many_parallel_orders_of_one_customer_are_no_card_testing(sku, limits):
+    """Attempts under way take the quota of declined payments; those above it wait until one is paid."""
+    limits.RATE_LIMIT_DECLINED_PAYMENTS = DEFAULT_RATE_LIMIT_DECLINED_PAYMENTS
+    shopper = InProcessShopper()
+    shopper.register()
+    assert parse_quotas(DEFAULT_RATE_LIMIT_DECLINED_PAYMENTS)["account"].limit < 20
+    statuses = repeat_concurrently(20, lambda _: shopper.order(sku).status)
+    assert statuses == [201] * 20
 
 
 def test_a_retry_with_the_same_key_is_neither_counted_nor_refused(sku, limits):
@@ -113,7 +189,8 @@ def test_a_retry_with_the_same_key_is_neither_counted_nor_refused(sku, limits):
 
 
 def test_orders_are_limited_and_say_what_is_left(sku, limits):
-    limits.RATE_LIMIT_ORDERS = "3/minute"
+    """A refused order takes nothing of the quota of declined payments, which would be the longer wait."""
+    limits.RATE_LIMIT_ORDERS, limits.RATE_LIMIT_DECLINED_PAYMENTS = "3/minute", "4/hour"
     responses = repeat_concurrently(10, lambda _: InProcessShopper().order(sku, email=unique_email()))
     assert sorted(response.status for response in responses) == [201] * 3 + [429] * 7
     accepted = [response.headers["ratelimit"] for response in responses if response.status == 201]

@@ -314,8 +314,8 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         what="a repeat with the same key starts another attempt",
         rule="protocol 5: a repeat has one effect",
         module="contexts.orders.service.paying",
-        replace='if idempotency.find("orders", key) is None:',
-        by="if True:",
+        replace='is_new = idempotency.find("orders", key) is None',
+        by="is_new = True",
         caught_by="tests/orders/test_pay_again.py::test_a_repeat_with_the_same_key_starts_no_other_attempt",
     ),
     Mutant(

@@ -134,6 +134,8 @@ def test_the_right_password_of_the_same_client_is_delayed_not_locked():
     response = sign_in(person, REMOTE_ADDR=address)
     assert problem_of(response) == TOO_MANY
     assert (response.headers["Retry-After"], response.json()["facts"]) == ("1", {"retry_after": 1})
+    assert response.headers["RateLimit-Policy"] == '"sign_in_delay";q=1;w=1'
+    assert response.headers["RateLimit"] == '"sign_in_delay";r=0;t=1'
     backdate(subjects_of(person, address).pair, 1)
     assert sign_in(person, REMOTE_ADDR=address).status_code == 200
 
@@ -211,7 +213,28 @@ def test_guesses_from_one_address_are_limited_over_all_accounts(settings):
     response = sign_in(innocent, REMOTE_ADDR=address)
     assert problem_of(response) == TOO_MANY
     assert 0 < int(response.headers["Retry-After"]) <= 300
+    assert response.headers["RateLimit-Policy"] == '"sign_in";q=60;w=300'
+    assert response.headers["RateLimit"].startswith('"sign_in";r=0;t=')
     assert sign_in(innocent, REMOTE_ADDR=unique_ip_address()).status_code == 200
+
+
+def test_the_response_to_a_wrong_password_states_what_is_left_to_its_address(settings):
+    settings.RATE_LIMITS, settings.RATE_LIMIT_SIGN_IN = True, "address:60/5minutes"
+    address, person = unique_ip_address(), register_person()
+    headers = [sign_in(person, WRONG, REMOTE_ADDR=address).headers["RateLimit"] for _ in range(3)]
+    assert [text.partition(";t=")[0] for text in headers] == [f'"sign_in";r={left}' for left in (59, 58, 57)]
+
+
+def test_refused_refreshes_have_the_headers_of_a_rate_limit(settings):
+    settings.RATE_LIMITS, settings.RATE_LIMIT_REFRESH = True, "address:1/minute"
+    address, tokens = unique_ip_address(), sign_in(register_person()).json()
+    body = {"refresh": tokens["refresh"]}
+    for status, left in ((200, 0), (429, 0)):
+        options = {"content_type": "application/json", "REMOTE_ADDR": address}
+        response = Client().post("/api/v1/auth/token/refresh", body, **options)
+        assert response.status_code == status
+        assert response.headers["RateLimit-Policy"] == '"refresh";q=1;w=60'
+        assert response.headers["RateLimit"].startswith(f'"refresh";r={left};t=')
 
 
 def test_the_addresses_of_one_ipv6_network_count_as_one():

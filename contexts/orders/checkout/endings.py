@@ -26,6 +26,7 @@ def reject(order: Order, refusal: DomainError, *, undo_step: str) -> None:
         payment_status=order.payment_status,
         payment_action=None,
         payment_token="",
+        attempt_counters=None,
         timeline=append_timeline_entry(order, "rejected", str(refusal)),
     )
 
@@ -39,5 +40,6 @@ def cancel(order: Order, reason: str, text: str, *, undo_step: str) -> None:
         step=undo_step,
         payment_action=None,
         payment_token="",
+        attempt_counters=None,
         timeline=append_timeline_entry(order, "cancelled", text),
     )

@@ -91,7 +91,8 @@ class OrderList(OrdersView):
         responses={201: OrderView, 202: OrderView},
         idempotency="required",
         errors=PLACING_ERRORS,
-        limits=("orders", orders.DECLINED_PAYMENTS),
+        limits=("orders",),
+        failure_limits=(orders.DECLINED_PAYMENTS,),
         count_limits="by_use_case",
     )
     def post(self, request: Request, body: OrderRequest, key: Key, limiter: Limiter) -> HttpResponse:
@@ -165,7 +166,7 @@ class Pay(OrdersView):
         ),
         idempotency="required",
         headers=GUEST_HEADERS,
-        limits=(orders.DECLINED_PAYMENTS,),
+        failure_limits=(orders.DECLINED_PAYMENTS,),
         count_limits="by_use_case",
     )
     def post(

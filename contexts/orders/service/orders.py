@@ -13,12 +13,13 @@ from django.db.models.functions import Now
 
 from contexts.orders.checkout import runner
 from contexts.orders.checkout.persistence import release_lease, reload_cancel_request
+from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Cart, Order, Step
 from contexts.orders.service import carts
 from contexts.orders.service.cancellation import NotCancellable, build_cancellable_condition
 from contexts.orders.service.placing import NewOrder, OrderRequest, build_order, insert_order
 from contexts.orders.service.views import OrderView, build_outcome, make_guest_token, to_view
-from contexts.payments.interface import Declined
+from contexts.payments.interface import Declined, PaymentStatus
 from shop.audit import audit
 from shop.db import leases
 from shop.db.database import NoRowChanged, transaction
@@ -26,7 +27,7 @@ from shop.db.leases import LeaseLost, keep_lease_alive
 from shop.errors import Conflict, NotFound, Unauthenticated
 from shop.http import idempotency
 from shop.http.idempotency import Key, Outcome
-from shop.http.rate_limits import Limiter
+from shop.http.rate_limits import Limiter, count_failure
 
 DECLINED_PAYMENTS = "declined_payments"  # the rate limit
 
@@ -69,18 +70,29 @@ def place(request: OrderRequest, *, user_id: UUID | None, key: Key, limiter: Lim
 def _place_limited(request: OrderRequest, user_id: UUID | None, key: Key, limiter: Limiter) -> Progress:
     """Place an order that the rate limits allow. Count it as a declined payment before it is one.
 
-    Parallel attempts with many cards then reach the provider no more often than the limit allows.
+    Parallel attempts with many cards then reach the provider no more often than the limit allows. A payment that is declined
+    after the response is counted by `_resume`.
     """
     limiter.count()
     is_declined = False
     try:
-        progress = _place_new(build_order(request, user_id), key)
-        refusal = progress.order.refusal
-        is_declined = refusal is not None and refusal["code"] == Declined.code
+        new = build_order(request, user_id)
+        new.order.attempt_counters = limiter.list_failure_subjects() or None
+        progress = _place_new(new, key)
+        is_declined = progress.order is new.order and _is_declined(new.order)
         return progress
     finally:
-        if not is_declined:
-            limiter.release(DECLINED_PAYMENTS)
+        if is_declined:
+            limiter.fail()
+        else:
+            limiter.release()
+
+
+def _is_declined(order: Order) -> bool:
+    """Return whether an order was rejected because its provider declined the payment."""
+    if order.refusal is None:
+        return False
+    return order.refusal["code"] == Declined.code or order.payment_status == PaymentStatus.DECLINED
 
 
 def _place_new(new: NewOrder, key: Key) -> Progress:
@@ -165,7 +177,23 @@ def _resume(order_id: UUID, key: Key | None = None) -> Progress:
         order = get(order_id)
         return Progress(order, _store_outcome(order, key))
     order.is_answered_by_request = key is not None
-    return _advance_checkout(order, key)
+    subjects = order.attempt_counters  # deleted once the order is confirmed or has ended
+    was_on_hold = order.status == OrderStatus.ON_HOLD
+    progress = _advance_checkout(order, key)
+    if subjects and progress.order is order and _take_decline(order, was_on_hold=was_on_hold):
+        count_failure("orders", DECLINED_PAYMENTS, subjects)
+    return progress
+
+
+def _take_decline(order: Order, *, was_on_hold: bool) -> bool:
+    """Return whether this run of the checkout found a payment declined that has not been counted.
+
+    An order on hold stays so when another card is declined. Deleting what the decline is counted by makes it count once.
+    """
+    if not was_on_hold or order.payment_status not in (PaymentStatus.DECLINED, PaymentStatus.CAPTURE_REFUSED):
+        return _is_declined(order)
+    counted = Order.objects.filter(pk=order.pk, attempt_counters__isnull=False)
+    return counted.update(attempt_counters=None) > 0
 
 
 def resume_due() -> None:

@@ -9,7 +9,7 @@ from contexts.orders.models import Order
 from contexts.orders.service import orders
 from contexts.orders.service.placing import PaymentMethod, UnknownProvider
 from contexts.payments import interface
-from contexts.payments.interface import Declined, Payment, payments
+from contexts.payments.interface import Declined, Payment, PaymentStatus, payments
 from shop.db.database import transaction
 from shop.errors import Conflict
 from shop.http import idempotency
@@ -18,6 +18,8 @@ from shop.http.rate_limits import Limiter
 from shop.http.reading import RequestBody
 
 PAYABLE_STATUSES = (OrderStatus.PENDING, OrderStatus.ON_HOLD)
+DECLINED_STATUSES = (PaymentStatus.DECLINED, PaymentStatus.CAPTURE_REFUSED)
+WAITING_STATUSES = (PaymentStatus.PROCESSING, PaymentStatus.UNKNOWN, PaymentStatus.REQUIRES_ACTION)
 
 
 class PaymentRequest(RequestBody, kw_only=True):
@@ -41,20 +43,31 @@ def pay(order_id: UUID, request: PaymentRequest, *, key: Key, limiter: Limiter) 
     """
     if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
         raise UnknownProvider(provider=request.payment_method.provider).at("/payment_method/provider")
-    if idempotency.find("orders", key) is None:
+    is_new = idempotency.find("orders", key) is None
+    if is_new:
         limiter.count()
-        _record(order_id, request, key)
     is_declined = False
     try:
+        if is_new:
+            _record(order_id, request, key)
         payment = _start(order_id, request, key)
-        is_declined = payment.status in ("declined", "capture_refused")
+        is_declined = payment.status in DECLINED_STATUSES
+        _set_attempt_counters(order_id, payment, limiter)
         order = orders.resume(order_id)
     finally:
-        if not is_declined:
-            limiter.release(orders.DECLINED_PAYMENTS)
+        if is_declined and is_new:
+            limiter.fail()
+        else:
+            limiter.release()
     if is_declined:
         raise Declined(reason=payment.reason or payment.status)
     return orders.get(order.id)
+
+
+def _set_attempt_counters(order_id: UUID, payment: Payment, limiter: Limiter) -> None:
+    """Store what a decline is counted by if it comes later. One that is in the response is counted by the request."""
+    subjects = limiter.list_failure_subjects() if payment.status in WAITING_STATUSES else {}
+    Order.objects.filter(pk=order_id, status__in=PAYABLE_STATUSES).update(attempt_counters=subjects or None)
 
 
 def _record(order_id: UUID, request: PaymentRequest, key: Key) -> None:

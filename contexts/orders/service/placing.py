@@ -309,6 +309,7 @@ ATTRIBUTE_COLUMNS = (
     "billing_address",
     "payment_provider",
     "payment_token",
+    "attempt_counters",
     "payment_status",
     "timeline",
     "created_at",
@@ -350,6 +351,8 @@ def insert_order(new: NewOrder) -> None:
 
     It takes the first lease, unless it is already rejected.
     """
+    if new.order.is_final:
+        new.order.attempt_counters = None
     parameters: dict[str, object] = {name: _adapt(getattr(new.order, name)) for name in ATTRIBUTE_COLUMNS}
     parameters |= {f"line_{name}": [getattr(line, name) for line in new.lines] for name in LINE_COLUMNS}
     parameters["lease"] = None if new.order.is_final else LEASE_DURATION

@@ -119,7 +119,8 @@ def _authenticate(email: str, password: str, address: str, entrance: Entrance) -
     user = find_user(email)
     is_correct = user.check_password(password) if user else check_password(password, "")
     if user is None or not is_correct or not user.is_active or (entrance == "staff" and not user.permissions):
-        raise SignInFailed
+        throttle.fail()
+        raise SignInFailed().with_headers(throttle.limiter.build_headers())
     throttle.forget()
     return user
 

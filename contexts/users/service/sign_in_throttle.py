@@ -26,6 +26,7 @@ from shop.http.rate_limits import Limiter
 
 Entrance = Literal["public", "staff"]
 SIGN_IN = "sign_in"  # the rate limit
+SIGN_IN_DELAY = "sign_in_delay"  # the name of the delay in the RateLimit headers
 
 MAX_ATTEMPTS_ON_ACCOUNT = 100
 # Counters are forgotten this long after the latest attempt that was not refused. Longer than every delay.
@@ -45,7 +46,7 @@ WHERE pair.began_at + {_DELAY_SQL} <= clock_timestamp()
 RETURNING count"""
 
 _FIND_DELAY_SQL = f"""
-SELECT extract(epoch FROM began_at + {_DELAY_SQL} - clock_timestamp())::float
+SELECT extract(epoch FROM began_at + {_DELAY_SQL} - clock_timestamp())::float, extract(epoch FROM {_DELAY_SQL})::float
 FROM users_signinattempts AS pair WHERE subject = %(pair)s"""
 
 _FIND_ACCOUNT_SQL = """
@@ -65,7 +66,7 @@ class SignInThrottle:
         network = find_network(address)
         self.pair = build_subject(entrance, "client", f"{network} {account}")
         self.account = build_subject(entrance, "account", account)
-        self.limiter = Limiter("users", [SIGN_IN], {"address": f"{entrance} {network}"} if network else {})
+        self.limiter = Limiter("users", [], {"address": f"{entrance} {network}"} if network else {}, [SIGN_IN])
 
     def count(self) -> None:
         """Count an attempt before its password is checked. Raises TooManyRequests while it is delayed.
@@ -76,7 +77,7 @@ class SignInThrottle:
         try:
             self._count_pair()
         except TooManyRequests:
-            self.limiter.release(SIGN_IN)
+            self.limiter.release()
             raise
         execute("users", _COUNT_ACCOUNT_SQL, {"account": self.account, "retention": ATTEMPT_RETENTION})
 
@@ -91,18 +92,31 @@ class SignInThrottle:
         is_attacked = bool(attempts) and attempts[0][0] >= MAX_ATTEMPTS_ON_ACCOUNT
         parameters["free"] = 1 if is_attacked else settings.SIGN_IN_FREE_ATTEMPTS
         if not fetch_rows("users", _COUNT_PAIR_SQL, parameters):
-            delays = [seconds for (seconds,) in fetch_rows("users", _FIND_DELAY_SQL, parameters)]
-            raise TooManyRequests(retry_after=max(1, *map(math.ceil, delays)))
+            raise _build_refusal(fetch_rows("users", _FIND_DELAY_SQL, parameters))
+
+    def fail(self) -> None:
+        """Count the attempt as failed, because its password was wrong."""
+        self.limiter.fail()
 
     def forget(self) -> None:
         """Remove what the attempt has counted, because its password was correct."""
-        self.limiter.release(SIGN_IN)
+        self.limiter.release()
         execute("users", "DELETE FROM users_signinattempts WHERE subject = %s", [self.pair])
         execute(
             "users",
             "UPDATE users_signinattempts SET count = count - 1 WHERE subject = %s AND count > 0",
             [self.account],
         )
+
+
+def _build_refusal(delays: list[tuple[float, float]]) -> TooManyRequests:
+    """Build the refusal of an attempt during its delay. delays: what is left of it and all of it, in seconds."""
+    left, delay = (max(1, math.ceil(seconds)) for seconds in (delays[0] if delays else (0, 0)))
+    headers = {
+        "RateLimit-Policy": f'"{SIGN_IN_DELAY}";q=1;w={delay}',
+        "RateLimit": f'"{SIGN_IN_DELAY}";r=0;t={left}',
+    }
+    return TooManyRequests(retry_after=left).with_headers(headers)
 
 
 def build_subject(entrance: Entrance, kind: str, name: str) -> str:

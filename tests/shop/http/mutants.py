@@ -223,18 +223,20 @@ MUTANTS = (
         what="requests are counted, but accepted above the quota",
         rule="rate limits: never more than the quota in any period",
         module="shop.http.rate_counters",
-        replace="WHERE cardinality({_CURRENT_HITS}) < excluded.quota",
-        by="WHERE true",
-        caught_by="tests/shop/http/test_rate_limits.py::test_of_parallel_requests_exactly_the_quota_is_accepted",
-        fails_with="TypeError",  # the CHECK of the table refuses what the condition would have
+        replace="WHERE cardinality({_CURRENT_HITS}) < excluded.quota\n",
+        by="WHERE true\n",
+        caught_by="tests/shop/http/test_rate_limits.py::"
+        "test_a_request_that_is_refused_at_the_last_moment_takes_no_quota_of_failures",
+        fails_with="django.db.utils.IntegrityError",  # the CHECK of the table refuses what the condition would have
     ),
     Mutant(
         name="rate_limit_window_jumps",
         what="a quota begins anew with each period, so that twice as many requests pass around its start",
         rule="rate limits: never more than the quota in any period",
         module="shop.http.rate_counters",
-        replace="ARRAY(SELECT hit FROM unnest(counter.hits) AS hit WHERE hit > clock_timestamp() - excluded.period ORDER BY hit)",
-        by="CASE WHEN counter.hits[1] > clock_timestamp() - excluded.period THEN counter.hits ELSE '{}' END",
+        replace='_CURRENT_HITS = _build_current("hits", "excluded.period")',
+        by="""_CURRENT_HITS = \"\"\"
+CASE WHEN counter.hits[1] > clock_timestamp() - excluded.period THEN counter.hits ELSE '{}' END\"\"\"""",
         caught_by="tests/shop/http/test_rate_limits.py::test_the_period_slides",
     ),
     Mutant(
@@ -242,11 +244,38 @@ MUTANTS = (
         what="a refused request uses up the quota of its other keys",
         rule="rate limits: a refused request is counted by none of its keys",
         module="shop.http.rate_counters",
-        replace="""\
-    remove(alias, hits, hits)
-""",
-        by="",
-        caught_by="tests/shop/http/test_rate_limits.py::test_a_refused_request_is_counted_by_none_of_its_keys",
+        replace="remove(alias, hits, [subject for quotas in",
+        by="remove(alias, hits, [subject for quotas in () for _ in",
+        caught_by="tests/shop/http/test_rate_limits.py::test_a_request_that_is_refused_at_the_last_moment_is_counted_by_no_key",
+    ),
+    Mutant(
+        name="refused_request_takes_quotas_for_a_moment",
+        what="a flood of refused requests makes others with the same address look as if they exceeded a quota",
+        rule="rate limits: a refused request takes nothing of the other quotas, not even for a moment",
+        module="shop.http.rate_counters",
+        replace="ELSE 0 END >= asked.quota)),",
+        by="ELSE 0 END >= asked.quota + 1)),",
+        caught_by="tests/shop/http/test_rate_limits.py::"
+        "test_a_request_that_one_quota_refuses_takes_no_other_one_not_even_for_a_moment",
+    ),
+    Mutant(
+        name="refused_order_takes_quota_of_failures",
+        what="orders that are refused fill the quota of declined payments, which then names a longer wait",
+        rule="rate limits: a refused request takes nothing of the quotas of failures",
+        module="shop.http.rate_counters",
+        replace="(SELECT count(*) FROM requests) = (SELECT count(*) FROM admitted WHERE NOT is_attempt)",
+        by="true",
+        caught_by="tests/shop/http/test_rate_limits.py::"
+        "test_a_request_that_is_refused_at_the_last_moment_takes_no_quota_of_failures",
+    ),
+    Mutant(
+        name="attempt_takes_the_quota_for_ever",
+        what="a process that dies while a card is charged uses up the customer's quota of declined payments",
+        rule="rate limits: an attempt without an outcome is no failure",
+        module="shop.http.rate_counters",
+        replace="""_build_current("attempts", f"interval '{ATTEMPT_SECONDS} seconds'")""",
+        by="""_build_current("attempts", "interval '1 day'")""",
+        caught_by="tests/shop/http/test_rate_limits.py::test_an_attempt_whose_process_died_is_no_failure",
     ),
     Mutant(
         name="query_of_other_spelling_is_cached_again",

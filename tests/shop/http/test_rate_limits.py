@@ -5,18 +5,25 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.test import RequestFactory
 
 from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import InTransaction, TooManyRequests
 from shop.http import rate_counters
 from shop.http.quotas import Quota, parse_quotas, read_rate_limit
-from shop.http.rate_limits import Limiter, collect_keys, normalize_email
-from tests.concurrency import repeat_concurrently
+from shop.http.rate_counters import ATTEMPT_SECONDS
+from shop.http.rate_limits import Limiter, collect_keys, count_failure, normalize_email
+from tests.concurrency import eventually, repeat_concurrently
 from tests.shop.http import count_requests
+
+T = TypeVar("T")
 
 ALIAS = "orders"
 LIMIT = "carts"  # any name whose setting the test overrides
@@ -51,8 +58,8 @@ def wait_of(address: str) -> int:
     return refusal.value.retry_after
 
 
-def let_time_pass(address: str, seconds: float) -> None:
-    [subject] = limiter(address).counters
+def let_time_pass(address: str, seconds: float, counted: Limiter | None = None) -> None:
+    [subject] = (counted or limiter(address)).counters
     sql = """UPDATE shop_ratelimit SET expires_at = expires_at - %(past)s * interval '1 second',
              hits = ARRAY(SELECT hit - %(past)s * interval '1 second' FROM unnest(hits) AS hit)
              WHERE subject = %(subject)s"""
@@ -135,14 +142,150 @@ def test_parallel_requests_with_common_keys_in_any_order_do_not_deadlock(limits)
     assert all(repeat_concurrently(20, send))
 
 
-def test_a_success_is_released_once_a_quarter_of_the_quota_of_failures_is_taken(limits):
+def attempt(address: str, **keys: str) -> Limiter:
+    """Return a limiter that counts failures only."""
+    return Limiter(ALIAS, [], {"address": address, **keys}, [LIMIT])
+
+
+def is_attempt_accepted(address: str) -> bool:
+    """Attempt and fail."""
+    attempted = attempt(address)
+    try:
+        attempted.count()
+    except TooManyRequests:
+        return False
+    attempted.fail()
+    return True
+
+
+def count_attempts(address: str) -> tuple[int, int]:
+    """Return the failures, and the attempts that are stored."""
+    sql = "SELECT cardinality(hits), cardinality(attempts) FROM shop_ratelimit WHERE subject = ANY(%s)"
+    rows = fetch_rows(ALIAS, sql, [list(attempt(address).counters)])
+    return rows[0] if rows else (0, 0)
+
+
+def test_successful_attempts_take_nothing_of_a_quota_of_failures(limits):
     limits.RATE_LIMIT_CARTS = "4/minute"
     address = unique_key()
     for _ in range(20):
-        attempt = limiter(address)
-        attempt.count()
-        attempt.release(LIMIT)
-    assert [is_accepted(address) for _ in range(4)] == [True, True, True, False]
+        attempted = attempt(address)
+        attempted.count()
+        attempted.release()
+    assert count_attempts(address) == (0, 1), "up to a quarter is not released, which saves a statement"
+    assert [is_attempt_accepted(address) for _ in range(4)] == [True, True, True, False]
+    forget_attempts(address)
+    assert [is_attempt_accepted(address) for _ in range(2)] == [True, False]
+
+
+def forget_attempts(address: str) -> None:
+    """Let the time pass after which attempts without an outcome are forgotten."""
+    sql = """UPDATE shop_ratelimit
+             SET attempts = ARRAY(SELECT hit - %s * interval '1 second' FROM unnest(attempts) AS hit)
+             WHERE subject = ANY(%s)"""
+    assert execute(ALIAS, sql, [ATTEMPT_SECONDS, list(attempt(address).counters)]) == 1
+
+
+def test_an_attempt_whose_process_died_is_no_failure(limits):
+    limits.RATE_LIMIT_CARTS = "2/minute"
+    address = unique_key()
+    for _ in range(2):
+        attempt(address).count()
+    with pytest.raises(TooManyRequests) as refusal:
+        attempt(address).count()
+    assert refusal.value.retry_after == 1, "most attempts under way have an outcome in a moment"
+    forget_attempts(address)
+    assert is_attempt_accepted(address)
+
+
+def test_of_parallel_attempts_no_more_than_the_quota_fail(limits):
+    limits.RATE_LIMIT_CARTS = "10/minute"
+    address = unique_key()
+    assert sum(repeat_concurrently(40, lambda _: is_attempt_accepted(address))) == 10
+    assert count_attempts(address) == (10, 0)
+
+
+def test_parallel_attempts_that_succeed_wait_for_each_other_and_none_is_refused(limits):
+    limits.RATE_LIMIT_CARTS = "4/minute"
+    address, under_way, most = unique_key(), [], []
+
+    def succeed(_: int) -> None:
+        attempted = attempt(address)
+        attempted.count()
+        under_way.append(attempted)
+        most.append(len(under_way))
+        under_way.remove(attempted)
+        attempted.release()
+
+    assert repeat_concurrently(16, succeed) == [None] * 16
+    assert max(most) <= 4
+
+
+def test_a_failure_after_the_response_is_counted_even_if_the_quota_is_used_up(limits):
+    limits.RATE_LIMIT_CARTS = "address:3/minute,email:2/minute"
+    address, email = unique_key(), unique_key()
+    subjects = attempt(address, email=email).list_failure_subjects()
+    assert subjects.keys() == {"address", "email"}
+    for _ in range(5):
+        count_failure(ALIAS, LIMIT, subjects)
+    assert count_attempts(address) == (3, 0)
+    assert not is_attempt_accepted(address)
+    let_time_pass(address, 58, attempt(address))
+    assert not is_attempt_accepted(address)
+    let_time_pass(address, 2, attempt(address))
+    assert is_attempt_accepted(address)
+
+
+def build_count_parameters(*counters: tuple[str, int, bool]) -> dict[str, list[object]]:
+    """Build the parameters of the counting statement. counters: subject, quota, whether it is one of failures."""
+    subjects, quotas, are_attempts = (list(column) for column in zip(*counters, strict=True))
+    periods = [60] * len(subjects)
+    return {"subjects": subjects, "quotas": quotas, "periods": periods, "are_attempts": are_attempts}
+
+
+def test_a_request_that_one_quota_refuses_takes_no_other_one_not_even_for_a_moment():
+    """The counting statement returns what it took: the caller removes it again from a refused request."""
+    full, address, failures = unique_key(), unique_key(), unique_key()
+    parameters = build_count_parameters((full, 1, False), (address, 9, False), (failures, 9, True))
+    assert len(fetch_rows(ALIAS, rate_counters.COUNT, parameters)) == 3
+    assert fetch_rows(ALIAS, rate_counters.COUNT, parameters) == []
+
+
+def race_for_last_hit(full: str, count: Callable[[], T]) -> T:
+    """Run `count`, which waits for the row of `full`, while another request takes the last hit of its quota."""
+
+    def count_in_thread() -> T:
+        try:
+            return count()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor() as pool:
+        with transaction(ALIAS):
+            assert len(fetch_rows(ALIAS, rate_counters.COUNT, build_count_parameters((full, 1, False)))) == 1
+            later = pool.submit(count_in_thread)
+            eventually(lambda: fetch_rows(ALIAS, _IS_WAITING_SQL))
+        return later.result()
+
+
+def test_a_request_that_is_refused_at_the_last_moment_takes_no_quota_of_failures():
+    """The quota was free when the statement began."""
+    full, failures = unique_key(), unique_key()
+    parameters = build_count_parameters((full, 1, False), (failures, 9, True))
+    assert race_for_last_hit(full, lambda: fetch_rows(ALIAS, rate_counters.COUNT, parameters)) == []
+
+
+def test_a_request_that_is_refused_at_the_last_moment_is_counted_by_no_key():
+    first, full, failures = f"0{unique_key()}", f"1{unique_key()}", unique_key()
+    requests, attempts = {first: Quota(9, 60), full: Quota(1, 60)}, {failures: Quota(9, 60)}
+    answer = race_for_last_hit(full, lambda: rate_counters.count(ALIAS, requests, attempts))
+    assert (answer.hits, answer.waits.keys(), answer.is_busy) == ({}, {full}, False)
+    sql = "SELECT subject FROM shop_ratelimit WHERE subject = ANY(%s) AND cardinality(hits || attempts) > 0"
+    assert fetch_rows(ALIAS, sql, [[first, full, failures]]) == [(full,)]
+
+
+# pg_stat_activity would be read once in the transaction.
+_IS_WAITING_SQL = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
 def test_without_limits_nothing_is_counted(limits):

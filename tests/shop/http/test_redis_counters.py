@@ -12,14 +12,23 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ops.launch import valkey
 from shop.errors import TooManyRequests
-from shop.http.rate_limits import Limiter
+from shop.http.rate_limits import Limiter, count_failure
 from shop.http.redis_counters import PREFIX
 from shop.setting_types import read_redis_url
 from shop.settings import read_setting
 from tests.concurrency import eventually, repeat_concurrently
 from tests.ports import reserve_port
 from tests.shop.http import count_requests
-from tests.shop.http.test_rate_limits import ALIAS, LIMIT, is_accepted, limiter, unique_key, wait_of
+from tests.shop.http.test_rate_limits import (
+    ALIAS,
+    LIMIT,
+    attempt,
+    is_accepted,
+    is_attempt_accepted,
+    limiter,
+    unique_key,
+    wait_of,
+)
 
 
 class Server:
@@ -94,14 +103,44 @@ def test_a_refused_request_is_counted_by_none_of_its_keys(limits):
     assert used.build_headers() == {"RateLimit-Policy": '"carts";q=100;w=60', "RateLimit": '"carts";r=97;t=60'}
 
 
-def test_a_success_is_released_once_a_quarter_of_the_quota_of_failures_is_taken(limits):
+def test_successful_attempts_take_nothing_of_a_quota_of_failures(limits):
     limits.RATE_LIMIT_CARTS = "4/minute"
     address = unique_key()
     for _ in range(20):
-        attempt = limiter(address)
-        attempt.count()
-        attempt.release(LIMIT)
-    assert [is_accepted(address) for _ in range(4)] == [True] * 3 + [False]
+        attempted = attempt(address)
+        attempted.count()
+        attempted.release()
+    assert [is_attempt_accepted(address) for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_of_parallel_attempts_no_more_than_the_quota_fail(limits):
+    limits.RATE_LIMIT_CARTS = "10/minute"
+    address = unique_key()
+    assert sum(repeat_concurrently(40, lambda _: is_attempt_accepted(address))) == 10
+
+
+def test_parallel_attempts_that_succeed_wait_for_each_other_and_none_is_refused(limits):
+    limits.RATE_LIMIT_CARTS = "4/minute"
+    address = unique_key()
+
+    def succeed(_: int) -> None:
+        attempted = attempt(address)
+        attempted.count()
+        attempted.release()
+
+    assert repeat_concurrently(16, succeed) == [None] * 16
+
+
+def test_a_failure_after_the_response_is_counted_even_if_the_quota_is_used_up(limits, server):
+    limits.RATE_LIMIT_CARTS = "3/minute"
+    address = unique_key()
+    for _ in range(5):
+        count_failure(ALIAS, LIMIT, attempt(address).list_failure_subjects())
+    with redis.Redis.from_url(server.url) as client:
+        assert [client.zcard(f"{PREFIX}{subject}") for subject in attempt(address).counters] == [3]
+    assert not is_attempt_accepted(address)
+    let_time_pass(address, 60, server.url)
+    assert is_attempt_accepted(address)
 
 
 def test_counters_expire_with_their_period(server):
@@ -118,10 +157,12 @@ def test_while_valkey_is_down_the_database_counts(limits, tmp_path):
     limits.REDIS_URL = server.url
     address = unique_key()
     assert all(is_accepted(address) for _ in range(3))
-    attempt = limiter(unique_key())
-    attempt.count()
+    successful, failed = attempt(unique_key()), attempt(unique_key())
+    successful.count()
+    failed.count()
     server.stop()
-    attempt.release(LIMIT)  # an outage is no error of a request that has succeeded
+    successful.release()  # an outage is no error of a request that has succeeded
+    failed.fail()
     accepted = repeat_concurrently(10, lambda _: is_accepted(address))
     assert sum(accepted) == 3
 
