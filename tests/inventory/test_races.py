@@ -197,8 +197,9 @@ def test_control_a_price_range_computed_without_the_product_lock_is_outdated():
             execute("inventory", "UPDATE inventory_variant SET price = %s WHERE sku = %s", [price, sku])
             catalogue_editing.update_price_ranges([product_id])
 
-    run_blocked_by(partial(reprice, skus[0], 10), partial(reprice, skus[1], 20))
-    assert fetch_rows("inventory", PRICE_RANGE_SQL, [skus[0]]) == [(20, 1000)]
+    # It changes no price itself, so that it can wait for nothing but the product.
+    run_blocked_by(partial(reprice, skus[0], 10), partial(catalogue_editing.update_price_ranges, [product_id]))
+    assert fetch_rows("inventory", PRICE_RANGE_SQL, [skus[0]]) == [(1000, 1000)], "10 is missing"
 
 
 def test_a_release_that_waited_for_its_reserve_restores_its_units():

@@ -135,5 +135,5 @@ def test_every_log_line_is_json_with_a_correlation_id(tmp_path, launch_shop):
 
 
 def test_a_shop_without_its_secret_does_not_start():
-    with pytest.raises(AssertionError, match="ended while it was starting"):
+    with pytest.raises(AssertionError, match="exited while it was starting"):
         start_shop(SECRET_KEY="short")

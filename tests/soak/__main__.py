@@ -135,7 +135,7 @@ def _build_environment(database: PostgresServer) -> dict[str, str]:
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_TIMEOUT_SECONDS": "2",
         "EMAIL_DATA_TIMEOUT_SECONDS": "2",
-        "EMAIL_MAX_UNKNOWN_OUTCOMES": "1000",  # the mail server hangs and disconnects for longer than a real one
+        "EMAIL_MAX_UNKNOWN_OUTCOMES": "100",  # the mail server hangs and disconnects for longer than a real one
         "EMAIL_UNKNOWN_OUTCOME_PAUSE_SECONDS": "0.1",
         "LOG_FORMAT": "json",
     }
