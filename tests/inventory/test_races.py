@@ -199,7 +199,7 @@ def test_control_a_price_range_computed_without_the_product_lock_is_outdated():
 
     # It changes no price itself, so that it can wait for nothing but the product.
     run_blocked_by(partial(reprice, skus[0], 10), partial(catalogue_editing.update_price_ranges, [product_id]))
-    assert fetch_rows("inventory", PRICE_RANGE_SQL, [skus[0]]) == [(1000, 1000)], "10 is missing"
+    assert fetch_rows("inventory", PRICE_RANGE_SQL, [skus[0]]) == [(1000, 1100)], "10 is missing"
 
 
 def test_a_release_that_waited_for_its_reserve_restores_its_units():

@@ -119,8 +119,8 @@ States of the unavailable context:
 ## What this means for clients
 
 - *No response*: the context that serves the request is the one that is unavailable. A gateway responds with 502, or with 504
-  after its timeout; that of `manage.py gateway` does so with the problem `shop.unavailable` and `Retry-After`. The request may or may
-  not have been carried out: repeat it with its `Idempotency-Key`.
+  after its timeout; that of `manage.py gateway` does so with the problem `shop.unavailable` and `Retry-After`. The request
+  may or may not have been carried out: repeat it with its `Idempotency-Key`.
 - A call between contexts has a deadline of {deadline:.0f} s, each attempt a timeout of {timeout:.0f} s.
   After {failures} failures in a row the circuit breaker opens for {cooldown:.0f} s: further calls fail immediately.
 - A 503 has a `Retry-After` header, and nothing of the order was stored. After a 202 the order is stored, and the shop
