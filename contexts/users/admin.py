@@ -4,7 +4,7 @@ from typing import cast
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -17,6 +17,10 @@ from shop.admin.submissions import read_version
 from shop.batch import Task
 from shop.db.text_search import normalize_term, parse_id
 from shop.http.tokens import Caller
+
+NEW_PASSWORD_MESSAGE = (
+    "{} was a customer's account. All of its sessions have ended, and its password is now: {} It is shown only once."
+)
 
 
 def _get_caller(request: HttpRequest) -> Caller:
@@ -97,4 +101,7 @@ class UserAdmin(ContextAdmin):
         permissions = form.cleaned_data.get("permissions")
         if permissions is not None:
             version = read_version(request)
-            staff.set_permissions(obj.id, permissions=permissions, actor=_get_caller(request), expected_version=version)
+            actor = _get_caller(request)
+            password = staff.set_permissions(obj.id, permissions=permissions, actor=actor, expected_version=version)
+            if password:
+                self.message_user(request, NEW_PASSWORD_MESSAGE.format(obj.email, password), messages.WARNING)

@@ -12,6 +12,13 @@ SELECT account.id AS subject,
            'disabled, but a session is not revoked' END AS problem
 FROM users_user account WHERE NOT is_active"""
 
+_PASSWORDS_SQL = """
+SELECT family.id AS subject,
+       CASE WHEN began_at < (SELECT max(at) FROM shop_auditentry WHERE object_type = 'user'
+                             AND object_id = family.user_id::text AND action IN ('set password', 'change password')) THEN
+           'not revoked, but older than the password of its account' END AS problem
+FROM users_tokenfamily family WHERE NOT revoked"""
+
 _STAFF_AUDIT_SQL = """
 SELECT id AS subject,
        CASE WHEN NOT EXISTS (SELECT FROM shop_auditentry WHERE object_type = 'user' AND object_id = account.id::text
@@ -40,6 +47,12 @@ DECLARATION = ContextInvariants(
             name="staff_audited",
             description="For every user with permissions the audit trail has an entry that names who granted them.",
             sql=_STAFF_AUDIT_SQL,
+        ),
+        Invariant(
+            number=60,
+            name="password_ends_sessions",
+            description="No active session is older than a new password of its account.",
+            sql=_PASSWORDS_SQL,
         ),
     ),
     required_constraints=("users_user_email_key", "email_is_lower_case"),

@@ -87,7 +87,7 @@ def test_staff_grant_and_take_only_permissions_that_they_have():
     assert permissions_of(person) == ["orders.view"]
     set_permissions_in_admin(manager, person, "")
     assert permissions_of(person) == []
-    assert [action for _, action, _ in audit_entries(person)] == ["set permissions"] * 2
+    assert [action for _, action, _ in audit_entries(person)] == ["set password"] + ["set permissions"] * 2
 
 
 def test_the_present_permissions_of_the_actor_count_not_those_of_the_token():
@@ -139,7 +139,7 @@ def test_the_last_superuser_can_neither_be_disabled_nor_demoted():
         superuser, superuser, "users.view"
     )
     with pytest.raises(CommandError, match="the last active account"):
-        create_staff(email=superuser.email, permissions="users.view")
+        create_staff(email=superuser.email, permissions="users.view", existing=True)
     assert (is_active(superuser), permissions_of(superuser)) == (True, ["*"])
     successor = staff_member()
     set_permissions_in_admin(successor, superuser, "users.view")
@@ -174,13 +174,13 @@ def test_one_superuser_remains_when_several_disable_each_other_at_once():
 def test_the_command_grants_an_existing_account_only_what_it_names():
     customer, clerk = register_person(), staff_member("orders.view")
     with pytest.raises(CommandError, match="Nothing changed"):
-        create_staff(email=customer.email, password="another walk in there")
+        create_staff(email=customer.email, password="another walk in there", existing=True)
     assert permissions_of(customer) == []
     assert sign_in(customer).status_code == 200
-    assert "orders.view" in create_staff(email=clerk.email)
+    assert "Permissions: orders.view" in create_staff(email=clerk.email, existing=True)
     assert permissions_of(clerk) == ["orders.view"]
-    output = create_staff(email=clerk.email, permissions="orders.view,orders.change")
-    assert "with the permissions orders.change, orders.view" in output
+    output = create_staff(email=clerk.email, permissions="orders.view,orders.change", existing=True)
+    assert "Permissions: orders.change, orders.view" in output
     assert "Permissions before: orders.view" in output
     detail = {"before": ["orders.view"], "after": ["orders.change", "orders.view"]}
     assert audit_entries(clerk)[-1] == ("create_staff", "set permissions", detail)
@@ -192,12 +192,12 @@ def test_the_command_does_not_say_that_a_disabled_account_can_sign_in():
     staff.disable(clerk.id, actor=staff.as_operator("test"))
     for options in ({}, {"password": "another walk in there"}, {"permissions": "*"}):
         with pytest.raises(CommandError, match="disabled and cannot sign in"):
-            create_staff(email=clerk.email, **options)
+            create_staff(email=clerk.email, existing=True, **options)
     assert (is_active(clerk), permissions_of(clerk)) == (False, ["users.view"])
-    assert "can sign in" in create_staff(email=clerk.email, enable=True)
+    assert "can sign in" in create_staff(email=clerk.email, password=PASSWORD, enable=True, existing=True)
     assert can_open_admin(sign_in_to_admin(clerk))
     assert refresh(token).status_code == 401
-    assert [action for _, action, _ in audit_entries(clerk)] == ["appoint", "disable", "enable"]
+    assert [action for _, action, _ in audit_entries(clerk)] == ["appoint", "disable", "enable", "set password"]
 
 
 def test_the_command_needs_a_permission_to_grant():

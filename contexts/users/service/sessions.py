@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.contrib.auth.hashers import check_password
+from django.contrib.auth.hashers import check_password, make_password
 
 from contexts.users.interface import SignInFailed, StaffSession
 from contexts.users.models import User
@@ -38,7 +38,8 @@ log = structlog.get_logger(__name__)
 
 _INSERT_FAMILY_SQL = """
 INSERT INTO users_tokenfamily (id, user_id, revoked)
-SELECT %(family_id)s, id, false FROM users_user WHERE id = %(user_id)s AND is_active FOR SHARE"""
+SELECT %(family_id)s, id, false FROM users_user
+WHERE id = %(user_id)s AND is_active AND password = %(password)s FOR SHARE"""
 
 _INSERT_TOKEN_SQL = """
 INSERT INTO users_refreshtoken (digest, family_id, expires_at)
@@ -98,10 +99,15 @@ def sign_in(*, email: str, password: str, address: str) -> Tokens:
 
     address: the client's IP address. Failed attempts are counted for it as well.
     """
-    user = _authenticate(email, password, address, "public")
+    return start_session(_authenticate(email, password, address, "public"))
+
+
+def start_session(user: User) -> Tokens:
+    """Start a session of a user whose password was checked. Raises SignInFailed if it is another one by now."""
     family_id = uuid7()
+    family = {"family_id": family_id, "user_id": user.id, "password": user.password}
     with transaction("users"):
-        if not execute("users", _INSERT_FAMILY_SQL, {"family_id": family_id, "user_id": user.id}):
+        if not execute("users", _INSERT_FAMILY_SQL, family):
             raise SignInFailed
         refresh_token = _issue_refresh_token(family_id)
     return Tokens(access=_sign_access_token(user), refresh=refresh_token)
@@ -117,12 +123,23 @@ def _authenticate(email: str, password: str, address: str, entrance: Entrance) -
     throttle = SignInThrottle(account=normalize_email(email), address=address, entrance=entrance)
     throttle.count()
     user = find_user(email)
-    is_correct = user.check_password(password) if user else check_password(password, "")
+    is_correct = _check_password(user, password) if user else check_password(password, "")
     if user is None or not is_correct or not user.is_active or (entrance == "staff" and not user.permissions):
         throttle.fail()
         raise SignInFailed().with_headers(throttle.limiter.build_headers())
     throttle.forget()
     return user
+
+
+def _check_password(user: User, password: str) -> bool:
+    """Check a password. A hash of former parameters is replaced, unless a new password was set meanwhile."""
+
+    def upgrade_hash(password: str) -> None:
+        hashed = make_password(password)
+        if User.objects.filter(id=user.id, password=user.password).update(password=hashed):
+            user.password = hashed
+
+    return check_password(password, user.password, upgrade_hash)
 
 
 def refresh(token: str) -> Tokens:

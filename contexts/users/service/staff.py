@@ -6,6 +6,7 @@ expires, after five minutes at most.
 """
 
 import re
+import secrets
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 from uuid import UUID
@@ -86,9 +87,16 @@ def find_account(email: str) -> StaffAccount | None:
     return StaffAccount(user.id, user.is_active, user.permissions) if user else None
 
 
-def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller, expected_version: str = "") -> None:
+def generate_password() -> str:
+    """Return a random password for an account that becomes one of staff."""
+    return secrets.token_urlsafe(12)
+
+
+def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller, expected_version: str = "") -> str:
     """Set a user's permissions. A user without permissions is a customer.
 
+    A customer who becomes staff gets a new password, which is returned, and loses all sessions: anybody can have
+    registered the address. The password of staff stays, and the result is empty.
     Raises PermissionMalformed, UnknownPermission, Forbidden, PermissionNotHeld, LastSuperuser, NotFound, and
     PreconditionFailed if the account has another version.
     """
@@ -97,7 +105,11 @@ def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller, exp
         held = _authorize(actor, GRANT_PERMISSION)
         user = _lock_user(user_id)
         assert_version("users", "user", user_id, current=get_version(user), expected=expected_version)
+        password = generate_password() if permissions and not user.permissions else ""
+        if password:
+            _set_password(user, password, actor)
         _set_permissions(user, permissions, held, actor)
+    return password
 
 
 def get_version(user: User) -> str:
@@ -147,12 +159,12 @@ def create(*, email: str, password: str, permissions: list[str], actor: Caller) 
         _audit(user, actor, "appoint", permissions=permissions)
 
 
-def update(
-    user_id: UUID, *, permissions: list[str] | None, password: str | None, is_enabled: bool, actor: Caller
+def take_over(
+    user_id: UUID, *, permissions: list[str] | None, password: str, is_enabled: bool, actor: Caller
 ) -> StaffAccount:
-    """Change the permissions and the password of an account, and enable it. Returns the account.
+    """Give an existing account to a member of staff: a new password, no session, these permissions. Returns the account.
 
-    permissions, password: None leaves them as they are. A new password revokes the sessions.
+    permissions: None leaves them as they are. is_enabled: enable a disabled account.
     Raises what `set_permissions` and `enable` raise, and WeakPassword.
     """
     with transaction("users"):
@@ -161,8 +173,7 @@ def update(
         _assert_holds_all(held, user.permissions)
         if is_enabled:
             _enable(user, actor)
-        if password is not None:
-            _set_password(user, password, actor)
+        _set_password(user, password, actor)
         if permissions is not None:
             _set_permissions(user, sorted(set(permissions)), held, actor)
         user.refresh_from_db()

@@ -211,6 +211,10 @@ CORRUPTIONS = [
     Corruption("one_refresh_token", "users", "%(family)s",
           "INSERT INTO users_refreshtoken (digest, family_id, expires_at) VALUES ('planted', %(family)s, now())",
           "DELETE FROM users_refreshtoken WHERE digest = 'planted'"),
+    Corruption("password_ends_sessions", "users", "%(family)s",
+          """INSERT INTO shop_auditentry (actor, action, object_type, object_id, detail)
+             SELECT 'planted', 'set password', 'user', %(user)s, '{}'""",
+          "DELETE FROM shop_auditentry WHERE actor = 'planted' AND object_id = %(user)s"),
     change_column("disabled_signed_out", "users", "%(user)s", "users_user", "id = %(user)s",
          "is_active = true", "is_active = false"),
     change_column("staff_audited", "users", "%(user)s", "users_user", "id = %(user)s",
