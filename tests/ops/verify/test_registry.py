@@ -9,7 +9,7 @@ from ops.verify import ALL_CONTEXTS, INVARIANTS
 from ops.verify.registry import InvalidDeclaration, collect_extracts, collect_invariants, load_declarations
 from shop.invariants import ContextInvariants, EventCounter, Invariant
 
-PLANTED = Invariant(number=60, name="planted", description="It holds.", sql="SELECT 1")
+PLANTED = Invariant(number=1000, name="planted", description="It holds.", sql="SELECT 1")
 NEW_CONTEXT = {"reviews": ContextInvariants(invariants=(PLANTED,))}
 
 
@@ -22,7 +22,7 @@ def test_a_new_context_brings_its_invariants_without_a_change_here():
     declarations = load_declarations(settings.ALL_CONTEXTS) | NEW_CONTEXT
     collected = collect_invariants(declarations)
     by_name = {one.name: one for one in collected}
-    assert [one.number for one in collected] == [one.number for one in INVARIANTS] + [60]
+    assert [one.number for one in collected] == [one.number for one in INVARIANTS] + [PLANTED.number]
     assert by_name["planted"].contexts == ("reviews",)
     assert "reviews" in by_name["guards_are_on"].contexts
     assert [one.table for one in collect_extracts(declarations)["reviews"]] == ["sent", "received"]
@@ -38,7 +38,7 @@ def test_an_invariant_of_two_contexts_has_the_sql_of_each():
 @pytest.mark.parametrize("change", [{"name": "other"}, {"description": "Other."}, {"holds_always": False}])
 def test_a_contradicting_declaration_is_refused(change):
     other = ContextInvariants(invariants=(replace(PLANTED, **change),))
-    with pytest.raises(InvalidDeclaration, match="have the number 60, but are not the same"):
+    with pytest.raises(InvalidDeclaration, match="have the number 1000, but are not the same"):
         collect_invariants(NEW_CONTEXT | {"ratings": other})
 
 
