@@ -8,9 +8,6 @@ RUN := $(VENV)/bin/python
 # What `make lint` checks the types of.
 PACKAGES := shop contexts config ops
 
-# The parts of the suite, by transport and by whether a test runs with both bindings or with one (tests/conftest.py).
-PARTS := $(if $(ARGS),local-any loopback-any,local-one loopback-one loopback-both local-both)
-
 # What `make test` also runs in five processes: one test of each kind of crossing, in less than a minute.
 CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_admin.py tests/payments/test_rest.py \
 	tests/notifications/test_message_creation.py tests/users/test_staff.py tests/inventory/test_events.py
@@ -43,17 +40,12 @@ ifneq ($(C),)
 	@test -e tests/$(C) || { echo "tests/$(C) does not exist. C is a folder of tests/, for example C=orders."; exit 2; }
 	@TRANSPORT=$(or $(TRANSPORT),local) $(RUN) -m pytest tests/$(C) $(ARGS)
 else
-	@echo "Running $(words $(PARTS)) parts side by side, each on its own PostgreSQL. Their outputs follow ..."
-	@for part in $(PARTS); do \
-			TRANSPORT=$${part%-*} BINDINGS=$${part#*-} $(RUN) -m pytest $(ARGS) >.test-$$part.log 2>&1 & \
-			running="$$running $$part:$$!"; \
-		done; \
-		trap 'for one in $$running; do kill $${one#*:}; done; exit 130' INT TERM; \
-		for one in $$running; do \
-			wait $${one#*:} || failed=1; \
-			echo "$${one%:*}:"; cat .test-$${one%:*}.log; \
-		done; \
-		exit $${failed:-0}
+	@echo "Both bindings run side by side, each on its own PostgreSQL; the local output follows the loopback output ..."
+	@failed=0; TRANSPORT=local $(RUN) -m pytest $(ARGS) >.local.log 2>&1 & local=$$!; \
+		TRANSPORT=loopback $(RUN) -m pytest $(ARGS) & loopback=$$!; \
+		trap 'kill $$local $$loopback; exit 130' INT TERM; \
+		wait $$loopback || failed=1; wait $$local || failed=1; \
+		cat .local.log; exit $$failed
 	@$(if $(ARGS),,echo "A part of the suite runs in five processes ..."; TRANSPORT=remote $(RUN) -m pytest $(CROSSING))
 endif
 

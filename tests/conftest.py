@@ -5,7 +5,6 @@ earlier tests of its folder. Each folder begins with empty tables, so that the c
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -37,7 +36,7 @@ OWN_TARGET_TESTS = [
 ]
 collect_ignore = OWN_TARGET_TESTS + [
     path
-    for binding, paths in SINGLE_BINDING_TESTS.items() if binding != settings.TRANSPORT or environment.BINDINGS == "both"
+    for binding, paths in SINGLE_BINDING_TESTS.items() if binding != settings.TRANSPORT
     for path in paths if environment.TOPOLOGY != "remote" or path not in ALSO_REMOTE
 ]  # fmt: skip
 
@@ -46,14 +45,6 @@ MIGRATED = {
     "django_content_type",
     "inventory_catalogueversion",
 }  # tables with rows that migrations insert
-
-
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """With BINDINGS=one, leave out the tests that run with both bindings."""
-    if environment.BINDINGS != "one" or collection_path.is_dir():
-        return None
-    single = [Path(__file__).parent / path for path in SINGLE_BINDING_TESTS[settings.TRANSPORT]]
-    return None if any(collection_path.is_relative_to(path) for path in single) else True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ops.launch.postgres import PostgresServer
 
 TOPOLOGY = os.environ.get("TRANSPORT", "local")  # or loopback; or remote: see tests/topologies
-BINDINGS = os.environ.pop("BINDINGS", "any")  # which tests run, as conftest.py divides them: both, one, any
 FOLDER = Path(tempfile.mkdtemp(prefix="satsuma-tests-"))
 
 
@@ -29,7 +28,7 @@ def _start() -> None:
         atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
         atexit.register(server.stop)
         os.environ["DATABASE_URL"] = server.url
-    os.environ["DATABASE_PREFIX"] = f"test_satsuma_{TOPOLOGY}_{BINDINGS}"  # test runs may share a server
+    os.environ["DATABASE_PREFIX"] = f"test_satsuma_{TOPOLOGY}"  # two test runs may share a server
     os.environ["TRANSPORT"] = "local" if TOPOLOGY == "remote" else TOPOLOGY  # each of the five calls itself locally
     os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 40
     os.environ["JWT_SIGNING_KEY"] = signing_key()

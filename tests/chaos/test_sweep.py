@@ -3,7 +3,7 @@
 The points of a flow are those that a run without faults reaches. Their number is in points.json and may not decrease. If a
 change of the shop decreases it for a good reason, run this file with UPDATE_POINTS=1 under both transports.
 
-The suite kills at every third point with local transport, and at every seventh with loopback; `make sweep` at every point
+The suite kills at every fifth point with local transport, and at every eleventh with loopback; `make sweep` at every point
 (SWEEP_EVERY=1). Some points of `buy` and `cancel` also have an outage or a dropped session: where local has the one, loopback
 has the other.
 """
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("verified")
 POINT_COUNTS_FILE = Path(__file__).with_name("points.json")
 LOCAL = settings.TRANSPORT == "local"
 # Odd, so that points before and points after an action are in the sample.
-EVERY = int(os.environ.get("SWEEP_EVERY") or (3 if LOCAL else 7))
+EVERY = int(os.environ.get("SWEEP_EVERY") or (5 if LOCAL else 11))
 EVERY_NTH_OUTAGE = 3  # the same for outages and dropped sessions; odd as well
 ACTIONS = ("raise", "drop") if LOCAL else ("drop", "raise")  # at points before an action, and after it
 CANCELS = [
