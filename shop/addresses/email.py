@@ -46,12 +46,17 @@ def parse_customer_address(text: str) -> Address:
     return address
 
 
+def fold_address(text: str) -> str:
+    """Return an address as it was entered, but stripped, in lower case and NFKC."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).strip().lower())
+
+
 def normalize_address(text: str) -> str:
     """Return one spelling for all that name the same address: stripped, in lower case, NFKC, and the domain in Unicode.
 
     `JÖRG@xn--mnchen-3ya.example` is `jörg@münchen.example`. A text that is no address is returned without that last step.
     """
-    spelled = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).strip().lower())
+    spelled = fold_address(text)
     local, at, domain = spelled.rpartition("@")
     if domain.isascii() and "xn--" not in domain:
         return spelled

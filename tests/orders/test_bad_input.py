@@ -170,9 +170,9 @@ def test_a_country_without_postal_codes_can_be_ordered_to(shopper, order_request
     assert shopper.post("orders", order_request, Idempotency_Key=uuid.uuid4().hex).status == 201
 
 
-@pytest.mark.parametrize(("length", "status"), [(254, 201), (255, 400), (256, 400), (314, 400)])
+@pytest.mark.parametrize(("length", "status"), [(254, 201), (255, 400), (256, 400), (300, 400)])
 def test_an_email_is_as_long_as_its_column(shopper, order_request, length, status):
-    domain = f"{'d' * 60}.{'e' * 60}.{'f' * (length - 64 - 1 - 122 - 4)}.com"
+    domain = f"{'d' * 60}.{'e' * 60}.{'f' * 50}.{'g' * (length - 242)}.com"  # no label is too long
     order_request["email"] = f"{uuid.uuid4().hex * 2}@{domain}"
     assert len(order_request["email"]) == length
     assert shopper.post("orders", order_request, Idempotency_Key=uuid.uuid4().hex).status == status

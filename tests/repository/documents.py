@@ -47,8 +47,8 @@ def find_missing_paths(document: Path, root: Path = ROOT) -> list[str]:
 def list_folders(root: Path = ROOT) -> list[str]:
     """Return the folders of the tree that hold code or documents: those at the root, and one level below them."""
     files = [path.relative_to(root).parts for name in FOLDERS for path in (root / name).rglob("*.*") if path.is_file()]
-    parents = {"/".join(parts[:depth]) for parts in files for depth in (1, 2) if len(parts) > depth}
-    return sorted(folder for folder in parents if "__pycache__" not in folder)
+    kept = [parts for parts in files if "__pycache__" not in parts]  # a folder that was deleted may still have one
+    return sorted({"/".join(parts[:depth]) for parts in kept for depth in (1, 2) if len(parts) > depth})
 
 
 def find_unlisted_folders(document: Path, root: Path = ROOT) -> list[str]:

@@ -72,7 +72,7 @@ MUTANTS = (
         rule="Admin: a form is saved only if the object still has the version that the form was opened with",
         module="shop.admin.context_admin",
         replace='token, version = request.POST.get(TOKEN_FIELD, ""), request.POST.get(VERSION_FIELD, "")',
-        by='token, version = request.POST.get(TOKEN_FIELD, ""), ""',
+        by='token, version = request.POST.get(TOKEN_FIELD, ""), self.get_version(obj)',
         caught_by="tests/inventory/test_stale_forms.py::test_a_form_with_errors_keeps_the_version_that_it_was_opened_with",
     ),
     Mutant(

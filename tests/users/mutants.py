@@ -228,7 +228,7 @@ MUTANTS = (
     ),
     Mutant(
         name="create_staff_appoints_a_squatter",
-        what="create_staff grants permissions to an account that anybody may have registered, without being asked to",
+        what="create_staff grants permissions to an account that a stranger may have registered, without being asked to",
         rule="Staff: an existing account needs an explicit flag",
         module="contexts.users.management.commands.create_staff",
         replace="        if not existing:\n",
@@ -237,7 +237,7 @@ MUTANTS = (
     ),
     Mutant(
         name="squatter_keeps_the_password",
-        what="a customer who is made staff in the admin keeps a password and sessions that somebody else may have",
+        what="a customer who is made staff in the admin keeps a password and sessions that another person may have",
         rule="Staff: an account that becomes one of staff gets a new password and loses its sessions",
         module="contexts.users.service.staff",
         replace='        password = generate_password() if permissions and not user.permissions else ""\n',

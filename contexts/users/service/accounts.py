@@ -1,6 +1,5 @@
 """Accounts: registration, profile, canonical e-mail addresses."""
 
-from unicodedata import normalize
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -10,7 +9,7 @@ from django.core.exceptions import ValidationError
 from contexts.users.events import UserRegistered
 from contexts.users.interface import Profile, WeakPassword
 from contexts.users.models import User
-from shop.addresses.email import InvalidAddress, normalize_address, parse_customer_address
+from shop.addresses.email import InvalidAddress, fold_address, normalize_address, parse_customer_address
 from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.messaging.outbox import Revision, publish
@@ -41,7 +40,7 @@ def find_user(email: str) -> User | None:
 
     The spelling that was entered comes first: two accounts may share an address since before spellings were compared.
     """
-    entered = normalize("NFKC", normalize("NFKC", email).strip().lower())
+    entered = fold_address(email)
     found = User.objects.filter(email__in={entered, normalize_email(email)})
     return max(found, key=lambda user: user.email == entered, default=None)
 

@@ -95,7 +95,7 @@ def generate_password() -> str:
 def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller, expected_version: str = "") -> str:
     """Set a user's permissions. A user without permissions is a customer.
 
-    A customer who becomes staff gets a new password, which is returned, and loses all sessions: anybody can have
+    A customer who becomes staff gets a new password, which is returned, and loses all sessions: a stranger may have
     registered the address. The password of staff stays, and the result is empty.
     Raises PermissionMalformed, UnknownPermission, Forbidden, PermissionNotHeld, LastSuperuser, NotFound, and
     PreconditionFailed if the account has another version.

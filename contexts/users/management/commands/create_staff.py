@@ -84,7 +84,7 @@ class Command(BaseCommand):
         """Raise CommandError unless the options allow to change this account, to enable it and what to grant."""
         if not existing:
             raise CommandError(
-                f"{email} has an account already, and anybody can have registered it. Nothing changed; --existing gives it "
+                f"{email} already has an account, and a stranger may have registered it. Nothing changed; --existing gives it "
                 "a new password, ends all of its sessions and changes it as the options specify."
             )
         if not account.is_active and not enable:
