@@ -12,7 +12,7 @@ The snapshots of two databases are from different moments. A comparison between 
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,8 +22,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.transaction import atomic
 
+from ops.verify.prepared import fetch_prepared
 from ops.verify.registry import collect_extracts, collect_invariants, load_declarations
-from shop.invariants import Extract, Invariant
+from shop.invariants import Invariant
 
 GRACE_SECONDS = 60.0  # time within which work in progress must have finished
 TIMER_DELAY_SECONDS = 10.0  # time within which a due timer must have fired
@@ -79,18 +80,52 @@ class Report:
         self.unlisted_count += violation_count - len(listed)
 
 
+def _fetch_all(context: str, sql: str, parameters: Parameters) -> list[Any]:
+    with connections[context].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
+def _fetch_in_batches(context: str, sql: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
+    with connections[context].chunked_cursor() as cursor:
+        cursor.execute(sql, parameters)
+        while batch := cursor.fetchmany(FETCH_BATCH_ROWS):
+            yield from batch
+
+
+class Statements(NamedTuple):
+    """How statements are run."""
+
+    fetch_all: Callable[[str, str, Parameters], list[Any]]
+    fetch_many: Callable[[str, str, Parameters], Iterable[tuple[Any, ...]]]  # for more rows than should be in memory
+
+
+_PLANNED = Statements(_fetch_all, _fetch_in_batches)
+_PREPARED = Statements(fetch_prepared, fetch_prepared)
+
+
 def check(
-    is_idle: bool = False, contexts: Iterable[str] | None = None, grace: float = GRACE_SECONDS
+    is_idle: bool = False,
+    contexts: Iterable[str] | None = None,
+    grace: float = GRACE_SECONDS,
+    keeps_plans: bool = False,
 ) -> list[Violation]:
     """Return the violations; an empty list if all invariants hold. See `verify` for the arguments."""
-    return verify(is_idle=is_idle, contexts=contexts, grace=grace).violations
+    return verify(is_idle, contexts, grace, keeps_plans).violations
 
 
-def verify(is_idle: bool = False, contexts: Iterable[str] | None = None, grace: float = GRACE_SECONDS) -> Report:
+def verify(
+    is_idle: bool = False,
+    contexts: Iterable[str] | None = None,
+    grace: float = GRACE_SECONDS,
+    keeps_plans: bool = False,
+) -> Report:
     """Check the invariants of these contexts, by default of all that this process hosts.
 
     is_idle: no work is in progress; apply no grace period.
-    grace: grace period in seconds for unfinished work. Raises DatabaseUnreadable.
+    grace: grace period in seconds for unfinished work.
+    keeps_plans: prepare the statements, for a process that checks small databases again and again.
+    Raises DatabaseUnreadable.
     """
     began = time.monotonic()
     requested = set(settings.CONTEXTS if contexts is None else contexts)
@@ -105,7 +140,7 @@ def verify(is_idle: bool = False, contexts: Iterable[str] | None = None, grace: 
         "currency": settings.CURRENCY,
     }
     report = Report(unchecked=[one.name for one in INVARIANTS if not _is_covered(one, chosen)])
-    _run_checks(report, chosen, parameters)
+    _run_checks(report, chosen, parameters, _PREPARED if keeps_plans else _PLANNED)
     report.violations.sort()
     report.seconds = time.monotonic() - began
     return report
@@ -117,29 +152,30 @@ def _is_covered(invariant: Invariant, chosen: list[str]) -> bool:
     return needed <= set(chosen) if invariant.is_cross_context else bool(needed & set(chosen))
 
 
-def _run_checks(report: Report, chosen: list[str], parameters: Parameters) -> None:
+def _run_checks(report: Report, chosen: list[str], parameters: Parameters, statements: Statements) -> None:
     with _open_scratch_database() as scratch:
         for context in chosen:
             with _open_read_transaction(context):
                 for invariant in INVARIANTS:
                     if context in invariant.contexts and not invariant.is_cross_context:
-                        report.add(invariant, _run_invariant(context, invariant, parameters))
-                _load_extracts(context, scratch, parameters)
+                        sql = _CHECK_SQL.format(sql=invariant.get_sql(context), limit=MAX_LISTED_VIOLATIONS)
+                        report.add(invariant, statements.fetch_all(context, sql, parameters))
+                _load_extracts(context, scratch, parameters, statements)
         mismatches = _compare_extracts(scratch, chosen)
     report.suspected_count = len(mismatches.violations)
     if report.suspected_count:
-        mismatches = _confirm_mismatches(mismatches, chosen, parameters)
+        mismatches = _confirm_mismatches(mismatches, chosen, parameters, statements)
     report.violations += mismatches.violations
     report.checked_counts |= mismatches.checked_counts
     report.unlisted_count += mismatches.unlisted_count
 
 
-def _confirm_mismatches(first: Report, chosen: list[str], parameters: Parameters) -> Report:
+def _confirm_mismatches(first: Report, chosen: list[str], parameters: Parameters, statements: Statements) -> Report:
     """Read the databases again and return the mismatches that are in both reads."""
     with _open_scratch_database() as scratch:
         for context in chosen:
             with _open_read_transaction(context):
-                _load_extracts(context, scratch, parameters)
+                _load_extracts(context, scratch, parameters, statements)
         second = _compare_extracts(scratch, chosen)
     known = {(found.invariant, found.subject) for found in first.violations}
     second.violations = [found for found in second.violations if (found.invariant, found.subject) in known]
@@ -153,6 +189,7 @@ def _open_read_transaction(context: str) -> Iterator[None]:
         with atomic(using=context, durable=True), connections[context].cursor() as cursor:
             cursor.execute(
                 f"""SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL jit = off;
+                    SET LOCAL plan_cache_mode = force_generic_plan;
                     SET LOCAL enable_seqscan = on;
                     SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}';
                     SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_TIMEOUT}'"""
@@ -170,13 +207,6 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _run_invariant(context: str, invariant: Invariant, parameters: Parameters) -> list[ResultRow]:
-    sql = _CHECK_SQL.format(sql=invariant.get_sql(context), limit=MAX_LISTED_VIOLATIONS)
-    with connections[context].cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return cursor.fetchall()
-
-
 @contextmanager
 def _open_scratch_database() -> Iterator[sqlite3.Connection]:
     """Open an empty SQLite database, in memory until it outgrows the cache and then in a temporary file."""
@@ -188,21 +218,13 @@ def _open_scratch_database() -> Iterator[sqlite3.Connection]:
         yield scratch
 
 
-def _load_extracts(context: str, scratch: sqlite3.Connection, parameters: Parameters) -> None:
+def _load_extracts(context: str, scratch: sqlite3.Connection, parameters: Parameters, statements: Statements) -> None:
     for extract in _EXTRACTS[context]:
         placeholders = ", ".join("?" * len(extract.columns.split(",")))
+        rows = statements.fetch_many(context, extract.sql, {**parameters, "context": context})
         scratch.execute("BEGIN")
-        scratch.executemany(
-            f"INSERT INTO {extract.table} VALUES ({placeholders})", _fetch_rows(context, extract, parameters)
-        )
+        scratch.executemany(f"INSERT INTO {extract.table} VALUES ({placeholders})", rows)
         scratch.execute("COMMIT")
-
-
-def _fetch_rows(context: str, extract: Extract, parameters: Parameters) -> Iterator[tuple[object, ...]]:
-    with connections[context].chunked_cursor() as cursor:
-        cursor.execute(extract.sql, {**parameters, "context": context})
-        while batch := cursor.fetchmany(FETCH_BATCH_ROWS):
-            yield from batch
 
 
 def _compare_extracts(scratch: sqlite3.Connection, chosen: list[str]) -> Report:

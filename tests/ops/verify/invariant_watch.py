@@ -28,7 +28,10 @@ def find_violations() -> Violations:
     global _last_check
     [(snapshot,)] = fetch_rows("orders", "SELECT pg_current_snapshot()::text")  # of all databases of the server
     if _last_check[0] != snapshot:
-        _last_check = snapshot, {(found.invariant, found.subject): found for found in check(is_idle=True)}
+        _last_check = (
+            snapshot,
+            {(found.invariant, found.subject): found for found in check(is_idle=True, keeps_plans=True)},
+        )
     return _last_check[1]
 
 
