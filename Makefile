@@ -12,12 +12,29 @@ PACKAGES := shop contexts config ops
 CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_admin.py tests/payments/test_rest.py \
 	tests/notifications/test_message_creation.py tests/users/test_staff.py tests/inventory/test_events.py
 
+# What `make test-system` runs instead of `make test`: whole shops that are killed, cut off, moved, upgraded or overloaded.
+SYSTEM := tests/chaos tests/soak
+SYSTEM_LOCAL := $(SYSTEM) tests/ops/launch/test_up.py tests/ops/test_startcontext.py \
+	$(addprefix tests/journeys/test_,outages.py serving.py shop_process.py slow_clients.py)
+SYSTEM_LOOPBACK := $(SYSTEM) tests/bench tests/ops/peel tests/releases tests/shop/messaging/celery \
+	$(addprefix tests/journeys/test_,shop_process.py split.py)
+
+# Runs pytest with both bindings side by side, with these options for local and for loopback.
+define side_by_side
+echo "Both bindings run side by side, each on its own PostgreSQL; the local output follows the loopback output ..."; \
+	failed=0; TRANSPORT=local $(RUN) -m pytest $(1) >.local.log 2>&1 & local=$$!; \
+	TRANSPORT=loopback $(RUN) -m pytest $(2) & loopback=$$!; \
+	trap 'kill $$local $$loopback; exit 130' INT TERM; \
+	wait $$loopback || failed=1; wait $$local || failed=1; \
+	cat .local.log; exit $$failed
+endef
+
 # The generated requests depend on the order of sets: with a fixed hash seed, FUZZ_SEED alone reproduces them.
-test test-local test-loopback test-split test-fuzz: export PYTHONHASHSEED := 0
+test test-system test-local test-loopback test-split test-fuzz: export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
 
-.PHONY: help up split test test-local test-loopback test-split lint style boundaries vocabulary types format \
+.PHONY: help up split test test-system test-local test-loopback test-split lint style boundaries vocabulary types format \
 	test-fuzz test-brokers test-clients test-moves test-install mutants chaos sweep crowd bench clean lock
 
 help:  ## list the targets
@@ -35,19 +52,17 @@ split: $(VENV)/up.stamp  ## start the same shop in five processes behind nginx, 
 
 ##@ Test a change
 
-test: $(if $(C),$(VENV)/dev.stamp,lint)  ## run all checks and tests; one folder of tests/: C=orders; pytest options: ARGS=
+test: $(if $(C),$(VENV)/dev.stamp,lint)  ## run all checks and tests but those of whole systems (C=orders: one folder of tests/; ARGS: pytest options)
 ifneq ($(C),)
 	@test -e tests/$(C) || { echo "tests/$(C) does not exist. C is a folder of tests/, for example C=orders."; exit 2; }
 	@TRANSPORT=$(or $(TRANSPORT),local) $(RUN) -m pytest tests/$(C) $(ARGS)
 else
-	@echo "Both bindings run side by side, each on its own PostgreSQL; the local output follows the loopback output ..."
-	@failed=0; TRANSPORT=local $(RUN) -m pytest $(ARGS) >.local.log 2>&1 & local=$$!; \
-		TRANSPORT=loopback $(RUN) -m pytest $(ARGS) & loopback=$$!; \
-		trap 'kill $$local $$loopback; exit 130' INT TERM; \
-		wait $$loopback || failed=1; wait $$local || failed=1; \
-		cat .local.log; exit $$failed
+	@$(call side_by_side,$(or $(ARGS),$(SYSTEM_LOCAL:%=--ignore=%)),$(or $(ARGS),$(SYSTEM_LOOPBACK:%=--ignore=%)))
 	@$(if $(ARGS),,echo "A part of the suite runs in five processes ..."; TRANSPORT=remote $(RUN) -m pytest $(CROSSING))
 endif
+
+test-system: $(VENV)/dev.stamp  ## run the tests that kill, cut off, move, upgrade or overload whole shops (ARGS)
+	@$(call side_by_side,$(SYSTEM_LOCAL) $(ARGS),$(SYSTEM_LOOPBACK) $(ARGS))
 
 lint: style boundaries vocabulary types  ## run every static check: style, boundaries, vocabulary, types
 

@@ -74,19 +74,37 @@ def test_the_suite_begins_with_lint_and_runs_in_every_topology():
     ]
 
 
+def pytest_paths(command, binding):
+    [options] = re.findall(rf"TRANSPORT={binding} \S+ -m pytest([^>&]*)", command)
+    return set(options.split())
+
+
+@pytest.mark.parametrize("binding", ["local", "loopback"])
+def test_what_the_suite_leaves_out_is_what_the_tests_of_systems_run(binding):
+    suite, systems = (next(line for line in commands(name) if "pytest" in line) for name in ("test", "test-system"))
+    paths = pytest_paths(systems, binding)
+    assert pytest_paths(suite, binding) == {f"--ignore={path}" for path in paths}
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_ci_runs_the_suite_and_the_tests_of_systems():
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test test-system"
+
+
 def test_with_pytest_options_both_bindings_run_and_the_part_in_five_processes_does_not():
     suite = commands("test", "ARGS=tests/orders -x")
     assert [line.count("pytest tests/orders -x") for line in suite if "pytest" in line] == [2]
     assert not any("TRANSPORT=remote" in line for line in suite)
 
 
+@pytest.mark.parametrize("target", ["test", "test-system"])
 @pytest.mark.parametrize(("failing", "status"), [("none", 0), ("local", 2), ("loopback", 2)])
-def test_the_suite_fails_if_either_binding_fails(tmp_path, failing, status):
+def test_the_suite_fails_if_either_binding_fails(tmp_path, target, failing, status):
     copy = copy_with(tmp_path, "")
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\necho ran $TRANSPORT\n[ $TRANSPORT != {failing} ]\n")
     python.chmod(0o755)
-    run = ["make", "--old-file=.venv/dev.stamp", "-o", "lint", f"RUN={python}", "test"]
+    run = ["make", "--old-file=.venv/dev.stamp", "-o", "lint", f"RUN={python}", target]
     done = subprocess.run(run, cwd=copy, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     assert set(re.findall(r"^ran ([a-z]+)$", done.stdout, re.MULTILINE)) >= {"local", "loopback"}
