@@ -52,12 +52,12 @@ split: $(VENV)/up.stamp  ## start the same shop in five processes behind nginx, 
 
 ##@ Test a change
 
-test: $(if $(C),$(VENV)/dev.stamp,lint)  ## run all checks and tests but those of whole systems (C=orders: one folder of tests/; ARGS: pytest options)
+test: $(if $(C),$(VENV)/dev.stamp,lint)  ## run the checks and the tests (C=orders: one folder of tests/; ALL=1: also test-system; ARGS: pytest options)
 ifneq ($(C),)
 	@test -e tests/$(C) || { echo "tests/$(C) does not exist. C is a folder of tests/, for example C=orders."; exit 2; }
 	@TRANSPORT=$(or $(TRANSPORT),local) $(RUN) -m pytest tests/$(C) $(ARGS)
 else
-	@$(call side_by_side,$(or $(ARGS),$(SYSTEM_LOCAL:%=--ignore=%)),$(or $(ARGS),$(SYSTEM_LOOPBACK:%=--ignore=%)))
+	@$(call side_by_side,$(ARGS) $(if $(ALL)$(ARGS),,$(SYSTEM_LOCAL:%=--ignore=%)),$(ARGS) $(if $(ALL)$(ARGS),,$(SYSTEM_LOOPBACK:%=--ignore=%)))
 	@$(if $(ARGS),,echo "A part of the suite runs in five processes ..."; TRANSPORT=remote $(RUN) -m pytest $(CROSSING))
 endif
 
