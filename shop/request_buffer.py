@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import Any, Protocol
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
+UNREADABLE = "\xff"  # as the value of a header that granian cannot read: outside of ASCII. No header may have it
 BODY_PROBLEM = "satsuma.body_problem"  # key of the WSGI environment
 TIMED_OUT, TOO_LARGE, NO_LENGTH = "timed_out", "too_large", "no_length"
 PROBE_THREADS = {"/health": 1, "/ready": 2}
@@ -27,6 +28,7 @@ class Headers(Protocol):
 
     def get(self, key: str, default: str | None = None) -> str | None: ...
     def items(self) -> list[tuple[str, str]]: ...
+    def keys(self) -> list[str]: ...
 
 
 class Scope(Protocol):
@@ -134,7 +136,9 @@ def build_environ(scope: Scope) -> WSGIEnvironment:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    for name, value in scope.headers.items():
+    headers = list(scope.headers.items())  # without those that granian cannot read
+    headers += [(name, UNREADABLE) for name in set(scope.headers.keys()).difference(name for name, _ in headers)]
+    for name, value in headers:
         if "_" in name:
             continue
         key = name.upper().replace("-", "_")

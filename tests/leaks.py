@@ -7,6 +7,7 @@ that a test restarts for it with the environment that the fixture had.
 """
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -108,7 +109,7 @@ class LeakCheck:
         leaked = {
             pid: name
             for pid, name in find_processes().items()
-            if read_owner(pid) not in owners and not is_descendant(pid, kept)
+            if read_owner(pid) not in owners and not is_descendant(pid, kept) and not is_being_killed(pid)
         }
         for pid in leaked:
             with suppress(ProcessLookupError):
@@ -163,6 +164,14 @@ def read_owner(pid: int) -> str:
         entries = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
         return next((entry.partition("=")[2] for entry in entries if entry.startswith(f"{OWNER_MARK}=")), "")
     return ""
+
+
+def is_being_killed(pid: int) -> bool:
+    """Return whether a process has been sent SIGKILL: it ends as soon as it gets the processor."""
+    with suppress(OSError):
+        pending = re.findall(r"^(?:Sig|Shd)Pnd:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        return any(int(signals, 16) >> (signal.SIGKILL - 1) & 1 for signals in pending)
+    return True  # it has ended meanwhile
 
 
 def is_descendant(pid: int, kept: set[int]) -> bool:

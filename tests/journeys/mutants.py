@@ -23,6 +23,15 @@ MUTANTS = (
         caught_by="tests/journeys/test_slow_clients.py::test_an_unfinished_request_is_not_carried_out",
     ),
     Mutant(
+        name="an_unreadable_header_is_ignored",
+        what="a header outside of ASCII is treated as if it had not been sent",
+        rule="nothing is silently ignored",
+        module="shop.request_buffer",
+        replace="headers += [(name, UNREADABLE)",
+        by="[(name, UNREADABLE)",
+        caught_by="tests/journeys/test_slow_clients.py::test_a_header_that_is_no_ascii_is_refused_and_not_ignored",
+    ),
+    Mutant(
         name="health_waits_for_a_thread",
         what="health checks wait until a thread that handles requests is free",
         rule="health answers from its own thread",

@@ -38,7 +38,7 @@ class ContextProcess:
 
     def await_ready(self) -> None:
         eventually(lambda: self._is_ready() or self.process.poll() is not None, timeout=START_TIMEOUT_SECONDS)
-        assert self.process.poll() is None, f"{self.context}: it ended while it was starting"
+        assert self.process.poll() is None, f"{self.context}: it exited while it was starting"
 
     def _is_ready(self) -> bool:
         try:

@@ -12,7 +12,7 @@ import pytest
 from tests.concurrency import eventually
 from tests.journeys.test_serving import ServedShop, serve
 from tests.shop.db.superuser_session import database_name, open_superuser_session
-from tests.shopper import Shopper
+from tests.shopper import ADDRESS, Shopper
 
 SLOW_CLIENTS = 40  # ten times the number of threads
 BODY_TIMEOUT_SECONDS = 3
@@ -133,6 +133,17 @@ def test_a_path_and_headers_reach_the_application_as_they_were_sent(shop):
         response.begin()
         assert response.status == 404
         assert response.headers["X-Request-ID"] != "forged"
+
+
+def test_a_header_that_is_no_ascii_is_refused_and_not_ignored(shop):
+    order = {
+        "items": [{"sku": "NONE", "quantity": 1}],
+        "email": "someone@example.com",
+        "shipping_address": ADDRESS,
+        "payment_method": {"provider": "sandbox", "token": "tok_ok"},
+    }
+    answer = Shopper(shop.site).post("orders", order, Idempotency_Key="é" * 20)
+    assert (answer.status, answer.body["code"]) == (400, "shop.idempotency_key_invalid")
 
 
 def test_a_busy_shop_answers_health_checks(shop):

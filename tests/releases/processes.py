@@ -46,7 +46,7 @@ class Host:
         eventually(self._listens, timeout=START_TIMEOUT_SECONDS)
 
     def _listens(self) -> bool:
-        assert self.process.poll() is None, "it ended while it was starting"
+        assert self.process.poll() is None, "it exited while it was starting"
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
