@@ -3,6 +3,7 @@
 They are passed to `read_setting` of shop/settings.py. Messages about a URL that may contain a password do not show it.
 """
 
+import json
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -156,6 +157,15 @@ def read_text(name: str, default: str) -> str:
     if not value:
         raise ValueError("it is empty")
     return value
+
+
+def read_secrets(name: str, default: list[str]) -> list[str]:
+    """Return secrets that are separated by commas or line breaks, or in a JSON array. Messages do not show them."""
+    text = str(env.str(name, default=""))
+    found = json.loads(text) if text.startswith("[") else re.split(r"[,\s]+", text) if text else default
+    if not all(isinstance(secret, str) and secret for secret in found):
+        raise ValueError("must be secrets separated by commas, or a JSON array of them; one is empty")
+    return list(found)
 
 
 def read_names(name: str, default: list[str]) -> list[str]:

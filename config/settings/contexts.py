@@ -10,7 +10,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from config.contexts import ALL_CONTEXTS
-from config.settings.security import BASE_DIR, MIN_SECRET_CHARACTERS, derive_secret
+from config.settings.security import BASE_DIR, MIN_SECRET_CHARACTERS, derive_secrets
 from shop.setting_types import read_broker_url, read_internal_url, read_names
 from shop.settings import env, read_number, read_setting
 
@@ -60,7 +60,7 @@ def read_call_keys(context: str) -> list[str]:
     keys: list[str] = read_setting(
         f"{context.upper()}_CALL_KEYS",
         env.list,
-        [derive_secret(f"calls by {context}")],
+        derive_secrets(f"calls by {context}"),
         family="<CONTEXT>_CALL_KEYS",
         shown_default="derived from SECRET_KEY",
         description="Keys that sign the calls of a context, 32 characters or more each, separated by commas: the first one "

@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 from config.settings.contexts import CONTEXTS
-from config.settings.security import derive_secret
+from config.settings.security import derive_secrets
 from shop.setting_types import MAX_PORT, read_database_prefix
 from shop.settings import env, read_setting, read_whole_number
 
@@ -88,10 +88,14 @@ def build_database(context: str) -> dict[str, Any]:
     }
 
 
-def derive_role(context: str) -> dict[str, str]:
-    """Return the database and the role of a context. The password follows from SECRET_KEY."""
+def derive_role(context: str) -> dict[str, Any]:
+    """Return the database and the role of a context. The password follows from SECRET_KEY.
+
+    FORMER_PASSWORDS are accepted by a server on which `manage.py databases` did not run yet after a change of SECRET_KEY.
+    """
     name = f"{DATABASE_PREFIX}_{context}"
-    return {"NAME": name, "USER": name, "PASSWORD": derive_secret(f"role {context}")}
+    password, *former = derive_secrets(f"role {context}")
+    return {"NAME": name, "USER": name, "PASSWORD": password, "FORMER_PASSWORDS": former}
 
 
 DATABASE_SERVER = parse_postgres_url(

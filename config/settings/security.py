@@ -1,16 +1,11 @@
 """Secrets, addresses and browser security."""
 
-import base64
 import hashlib
 import hmac
-import json
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ImproperlyConfigured
-from jwt.algorithms import ECAlgorithm
 
 from shop.setting_types import (
     build_origin,
@@ -18,8 +13,8 @@ from shop.setting_types import (
     read_networks,
     read_origins,
     read_redis_url,
+    read_secrets,
     read_site_url,
-    read_text,
 )  # fmt: skip
 from shop.settings import env, read_setting, read_whole_number
 
@@ -29,29 +24,10 @@ LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?\Z"
 YEAR_SECONDS = 365 * 24 * 3600
 
 
-def read_retired_keys(name: str, default: list[Any]) -> list[dict[str, Any]]:
-    """Parse public keys as JWKs (RFC 7517): a JSON array of objects, or objects separated by commas."""
-    text = env.str(name, default="").strip()
-    keys: list[dict[str, Any]] = json.loads(text if text.startswith("[") else f"[{text}]")
-    if not all(isinstance(key, dict) and key.get("kid") and "d" not in key for key in keys):
-        raise ValueError("each key has to be a public JWK with a kid, as /.well-known/jwks.json shows them")
-    return keys or default
-
-
-def derive_secret(purpose: str) -> str:
-    """Derive a secret from SECRET_KEY for one purpose."""
-    return hmac.new(SECRET_KEY.encode(), purpose.encode(), hashlib.sha256).hexdigest()
-
-
-def build_jwk(pem: bytes) -> dict[str, Any]:
-    """Return the public key of a signing key as a JWK (RFC 7517, thumbprint RFC 7638)."""
-    try:
-        public = json.loads(ECAlgorithm.to_jwk(load_pem_private_key(pem, None).public_key()))  # type: ignore[arg-type]  # other kinds of keys raise
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ImproperlyConfigured(f"JWT_SIGNING_KEY is not an EC P-256 private key in PEM: {error}") from None
-    required = json.dumps({name: public[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
-    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(required.encode()).digest()).rstrip(b"=").decode()
-    return {**public, "kid": thumbprint, "use": "sig", "alg": "ES256"}
+def derive_secrets(purpose: str) -> list[str]:
+    """Derive a secret for one purpose from SECRET_KEY, then those from SECRET_KEY_FALLBACKS."""
+    keys = (SECRET_KEY, *SECRET_KEY_FALLBACKS)
+    return [hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest() for key in keys]
 
 
 DEBUG = False
@@ -62,6 +38,11 @@ SECRET_KEY: str = read_setting(
 )
 if len(SECRET_KEY) < MIN_SECRET_CHARACTERS:
     raise ImproperlyConfigured(f"SECRET_KEY is shorter than {MIN_SECRET_CHARACTERS} characters")
+# Former values of SECRET_KEY, or its next one, separated by commas or as a JSON array. What was signed, hashed or derived with
+# them is accepted: sessions, idempotency keys and links of guests, passwords of database roles.
+SECRET_KEY_FALLBACKS: list[str] = read_setting("SECRET_KEY_FALLBACKS", read_secrets, [])
+if any(len(key) < MIN_SECRET_CHARACTERS for key in SECRET_KEY_FALLBACKS):
+    raise ImproperlyConfigured(f"SECRET_KEY_FALLBACKS has a key shorter than {MIN_SECRET_CHARACTERS} characters")
 
 SITE_URL: str = read_setting(  # for links; never taken from Host
     "SITE_URL",
@@ -103,20 +84,6 @@ CORS_ALLOW_HEADERS = [
     "x-request-id", "traceparent",
 ]  # fmt: skip
 CORS_EXPOSE_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "RateLimit", "RateLimit-Policy"]
-
-# Tokens. The users context signs them with the private key; every context verifies them with the public keys.
-JWT_ISSUER = read_setting("JWT_ISSUER", read_text, "satsuma", description="The `iss` claim of access tokens.")
-JWT_AUDIENCE = read_setting("JWT_AUDIENCE", read_text, "satsuma", description="The `aud` claim of access tokens.")
-JWT_SIGNING_KEY: str = read_setting(
-    "JWT_SIGNING_KEY",
-    env.str,
-    description="EC P-256 private key in PEM; line breaks may be written \\n. Only users signs with it.",
-).replace("\\n", "\n")
-if not JWT_SIGNING_KEY:
-    raise ImproperlyConfigured("JWT_SIGNING_KEY is not set; `make up` sets it for you, .env.example explains it")
-# Public JWKs of former signing keys, as JSON, accepted until the tokens that they signed have expired.
-JWT_RETIRED_KEYS: list[dict[str, Any]] = read_setting("JWT_RETIRED_KEYS", read_retired_keys, [])
-JWKS = {"keys": [build_jwk(JWT_SIGNING_KEY.encode()), *JWT_RETIRED_KEYS]}
 
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_HTTPONLY = True

@@ -99,7 +99,7 @@ SELECT uid AS subject,
             WHEN keys > 1 THEN concat(keys, ' idempotency keys refer to it')
        END AS problem
 FROM (SELECT uid FROM inventory_stockmovement WHERE uid IS NOT NULL) movement
-FULL JOIN (SELECT resource AS uid, count(*) AS keys FROM shop_idempotencykey
+FULL JOIN (SELECT resource AS uid, count(DISTINCT key) AS keys FROM shop_idempotencykey
            WHERE resource IS NOT NULL GROUP BY resource) key USING (uid)"""
 
 _RESERVATIONS_EXTRACT_SQL = """

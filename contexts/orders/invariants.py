@@ -105,7 +105,7 @@ SELECT order_id AS subject,
             WHEN keys > 1 THEN concat(keys, ' idempotency keys refer to it')
        END AS problem
 FROM (SELECT *, id AS order_id FROM orders_order) placed
-FULL JOIN (SELECT resource AS order_id, count(*) AS keys FROM shop_idempotencykey
+FULL JOIN (SELECT resource AS order_id, count(DISTINCT key) AS keys FROM shop_idempotencykey
            WHERE resource IS NOT NULL AND scope NOT LIKE '%%/payment' -- of an attempt to pay an order again
            GROUP BY resource) key USING (order_id)"""
 

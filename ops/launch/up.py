@@ -25,7 +25,8 @@ HOST = "127.0.0.1"
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 ENVIRONMENT_FILE_NAMES = (
-    "DATABASE_URL", "SECRET_KEY", "JWT_SIGNING_KEY", "SITE_URL", "CURRENCY", "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL",
+    "DATABASE_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "JWT_SIGNING_KEY", "JWT_RETIRED_KEYS", "SITE_URL", "CURRENCY",
+    "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL",
 )  # fmt: skip
 
 # Run the servers until they exit: (environment, port, output of `ops.launch.prepare`) -> exit status

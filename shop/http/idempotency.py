@@ -2,23 +2,24 @@
 
 The row of a key is written in the transaction of the request's effect, so neither exists without the other. A key whose
 row names a resource (an order, a stock movement) is kept as long as that resource; any other is kept for 72 hours.
+
+The scope of a guest's key and the fingerprint of a body are keyed hashes. While SECRET_KEY_FALLBACKS has former keys, a key
+is looked up and stored under each of them, so that two processes with different keys in front never both accept a request.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from shop import sizes
 from shop.db.database import PreparedStatement, execute, fetch_rows, joinable_transaction
 from shop.errors import Conflict, DomainError, Invalid, Unprocessable
 from shop.http.problems import build_problem_response
+from shop.keyed_hashes import compute_keyed_hashes, is_same_hash
 
 MIN_GUEST_KEY_LENGTH = 16
 _KEY = rf"[\x21-\x7e]{{1,{sizes.IDEMPOTENCY_KEY_LENGTH}}}"
@@ -50,11 +51,25 @@ class IdempotencyKeyInFlight(Conflict):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """The key of a request, the scope in which it is unique, and the keyed hash of the body."""
+    """The key of a request, the scope in which it is unique, and the keyed hash of the body.
+
+    former: scope and fingerprint under each of SECRET_KEY_FALLBACKS.
+    """
 
     scope: str
     key: str
     fingerprint: str
+    former: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint by scope. Sorted, so that concurrent requests lock rows in one order."""
+        return dict(sorted({**dict(self.former), self.scope: self.fingerprint}.items()))
+
+    def has_fingerprint(self, fingerprint: str) -> bool:
+        """Return whether a stored fingerprint is that of this request's body."""
+        known = [self.fingerprint, *(former for _, former in self.former)]
+        return any([is_same_hash(fingerprint, one) for one in known])
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -78,26 +93,18 @@ class StoredOutcome(msgspec.Struct, frozen=True):
 
 
 _FIND = PreparedStatement(
-    "SELECT fingerprint, resource, status, body FROM shop_idempotencykey WHERE scope = %s AND key = %s"
+    "SELECT fingerprint, resource, status, body FROM shop_idempotencykey WHERE scope = ANY(%s) AND key = %s"
 )
 _RECORD = PreparedStatement("""
-INSERT INTO shop_idempotencykey (scope, key, fingerprint, resource) VALUES (%s, %s, %s, %s)
+INSERT INTO shop_idempotencykey (scope, key, fingerprint, resource)
+SELECT scope, %(key)s, fingerprint, %(resource)s
+FROM unnest(%(scopes)s::text[], %(fingerprints)s::text[]) AS given (scope, fingerprint)
 ON CONFLICT (scope, key) DO NOTHING""")
 _STORE = PreparedStatement("""
 UPDATE shop_idempotencykey SET status = coalesce(status, %s), body = coalesce(body, %s)
-WHERE scope = %s AND key = %s RETURNING resource, status, body""")
+WHERE scope = ANY(%s) AND key = %s RETURNING resource, status, body""")
 
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
-
-
-def compute_keyed_hash(data: bytes) -> str:
-    """Compute an HMAC-SHA256 with the shop's secret, so that stored hashes reveal nothing outside of the shop."""
-    return hmac.new(settings.SECRET_KEY.encode(), data, hashlib.sha256).hexdigest()
-
-
-def is_same_hash(one: str, other: str) -> bool:
-    """Compare two hashes in constant time."""
-    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def read_key(request: HttpRequest, body: object, *, required: bool) -> Key | None:
@@ -114,35 +121,39 @@ def read_key(request: HttpRequest, body: object, *, required: bool) -> Key | Non
     is_guest = not request.user.is_authenticated
     if not re.fullmatch(_KEY, key) or (is_guest and len(key) < MIN_GUEST_KEY_LENGTH):
         raise IdempotencyKeyInvalid
-    owner = str(request.user.id)
+    fingerprints = compute_keyed_hashes(msgspec.json.encode(body, order="deterministic"))
+    owners = [str(request.user.id)] * len(fingerprints)
     if is_guest:
-        owner = compute_keyed_hash(f"{getattr(body, 'email', '')} {getattr(body, 'cart_id', '')}".encode())
-    fingerprint = compute_keyed_hash(msgspec.json.encode(body, order="deterministic"))
-    return Key(scope=_build_scope(owner, f"{request.method} {request.path}"), key=key, fingerprint=fingerprint)
+        owners = compute_keyed_hashes(f"{getattr(body, 'email', '')} {getattr(body, 'cart_id', '')}".encode())
+    scopes = _build_scopes(owners, f"{request.method} {request.path}")
+    (scope, fingerprint), *former = zip(scopes, fingerprints, strict=True)
+    return Key(scope=scope, key=key, fingerprint=fingerprint, former=tuple(former))
 
 
-def _build_scope(owner: str, operation: str) -> str:
-    """Return the scope of a key. A path that is too long for the column is replaced by its hash."""
-    scope = f"{owner} {operation}"
-    if len(scope) <= sizes.IDEMPOTENCY_SCOPE_LENGTH:
-        return scope
-    return f"{owner} {compute_keyed_hash(operation.encode())}"
+def _build_scopes(owners: list[str], operation: str) -> list[str]:
+    """Return the scope of a key under each secret. A path that is too long for the column is replaced by its hash."""
+    if len(f"{owners[0]} {operation}") <= sizes.IDEMPOTENCY_SCOPE_LENGTH:
+        return [f"{owner} {operation}" for owner in owners]
+    digests = compute_keyed_hashes(operation.encode())
+    return [f"{owner} {digest}" for owner, digest in zip(owners, digests, strict=True)]
 
 
 def find(alias: str, key: Key) -> StoredOutcome | None:
     """Find the outcome of a key. Raises IdempotencyKeyReused if it was used with another body."""
-    rows = fetch_rows(alias, _FIND, [key.scope, key.key])
+    rows = fetch_rows(alias, _FIND, [list(key.fingerprints), key.key])
     if not rows:
         return None
-    [(fingerprint, resource, status, body)] = rows
-    if not is_same_hash(fingerprint, key.fingerprint):
+    fingerprint, resource, status, body = rows[0]  # during a change of SECRET_KEY a key may have several equal rows
+    if not key.has_fingerprint(fingerprint):
         raise IdempotencyKeyReused
     return StoredOutcome(resource, status, None if body is None else bytes(body))
 
 
 def record(alias: str, key: Key, resource: UUID | None = None) -> None:
     """Store the key inside the transaction of its effect. Raises IdempotencyKeyInFlight if another request was first."""
-    if not execute(alias, _RECORD, [key.scope, key.key, key.fingerprint, resource]):
+    scopes, fingerprints = list(key.fingerprints), list(key.fingerprints.values())
+    parameters = {"key": key.key, "resource": resource, "scopes": scopes, "fingerprints": fingerprints}
+    if execute(alias, _RECORD, parameters) < len(scopes):
         raise IdempotencyKeyInFlight
 
 
@@ -165,7 +176,9 @@ def store_outcome(alias: str, key: Key, outcome: Outcome) -> Outcome:
 
 def store_response(alias: str, key: Key, status: int, body: bytes) -> StoredOutcome:
     """Store the final response of a key, unless it has one. Returns the stored outcome."""
-    [(resource, stored_status, stored_body)] = fetch_rows(alias, _STORE, [status, body, key.scope, key.key])
+    [(resource, stored_status, stored_body), *_] = fetch_rows(
+        alias, _STORE, [status, body, list(key.fingerprints), key.key]
+    )
     return StoredOutcome(resource, stored_status, bytes(stored_body))
 
 
@@ -181,7 +194,7 @@ def respond_once(
     stored = find(alias, key)
     if stored is None:
         with joinable_transaction(alias):
-            [(is_locked,)] = fetch_rows(alias, _TRY_LOCK, [key.scope + key.key])
+            [(is_locked,)] = fetch_rows(alias, _TRY_LOCK, [min(key.fingerprints) + key.key])
             if not is_locked:
                 raise IdempotencyKeyInFlight
             record(alias, key, resource)

@@ -24,6 +24,7 @@ from rest_framework.request import Request
 from shop.errors import FieldError
 from shop.http.parameters import read_parameters
 from shop.http.problems import BadQuery
+from shop.keyed_hashes import get_secrets
 
 MAX_PAGE_SIZE = 100
 CURSOR_VERSION = b"\x01"
@@ -191,7 +192,7 @@ def _get_values(row: Any, columns: list[Column]) -> list[Any]:
 def _encode(position: Position, list_name: str) -> str:
     """Encode a position as a signed cursor, which is valid for lists with this name."""
     content = msgspec.json.encode(position)
-    return _to_text(CURSOR_VERSION + _sign(content, list_name) + content)
+    return _to_text(CURSOR_VERSION + _sign(content, list_name, get_secrets()[0]) + content)
 
 
 def _decode(cursor: str, list_name: str) -> Position:
@@ -200,8 +201,9 @@ def _decode(cursor: str, list_name: str) -> Position:
     except ValueError:  # includes text that is not ASCII
         raise _invalid_cursor() from None
     start = len(CURSOR_VERSION) + SIGNATURE_BYTES
-    signed = CURSOR_VERSION + _sign(data[start:], list_name)
-    if _to_text(data) != cursor or not hmac.compare_digest(signed, data[:start]):
+    signed = [CURSOR_VERSION + _sign(data[start:], list_name, secret) for secret in get_secrets()]
+    is_signed = any([hmac.compare_digest(one, data[:start]) for one in signed])
+    if _to_text(data) != cursor or not is_signed:
         raise _invalid_cursor()
     return _decoder.decode(data[start:])
 
@@ -210,9 +212,10 @@ def _to_text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _sign(content: bytes, list_name: str) -> bytes:
+def _sign(content: bytes, list_name: str, secret: str) -> bytes:
     """Compute the signature that proves that this list has issued the content."""
-    return salted_hmac(f"shop.http.pagination {list_name}", content, algorithm="sha256").digest()[:SIGNATURE_BYTES]
+    salt = f"shop.http.pagination {list_name}"
+    return salted_hmac(salt, content, secret, algorithm="sha256").digest()[:SIGNATURE_BYTES]
 
 
 def _invalid_cursor() -> BadQuery:

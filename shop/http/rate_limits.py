@@ -8,6 +8,7 @@ keys, so that parallel requests, of several processes as well, never exceed a qu
 orders them, and stores the time of each request in the period. A refused request is not counted. The upsert commits
 without waiting for the disk: a crash of the server forgets the requests of less than a second. With
 RATE_LIMIT_STORE=redis the counters are in Redis or Valkey instead; while that is unavailable, they are in the database.
+While SECRET_KEY is being changed, each request is counted under every key, so that no quota starts anew.
 """
 
 import math
@@ -23,10 +24,10 @@ from shop.addresses.email import normalize_address
 from shop.db.database import OUTAGE_ERRORS
 from shop.errors import TooManyRequests, Unavailable
 from shop.http import rate_counters
-from shop.http.idempotency import compute_keyed_hash
 from shop.http.proxies import get_client_network
 from shop.http.quotas import Quota, parse_quotas
 from shop.http.rate_counters import Answer, Hit, Quotas
+from shop.keyed_hashes import compute_keyed_hashes
 
 log = structlog.get_logger(__name__)
 
@@ -208,10 +209,11 @@ def _try_redis(quotas: Quotas, attempts: Mapping[str, Hit]) -> bool:
 
 def _build_counters(limits: Iterable[str], keys: Mapping[str, str]) -> dict[str, Counter]:
     found = {
-        compute_keyed_hash(f"rate limit {limit} {key} {value}".encode()): Counter(limit, key, quota)
+        subject: Counter(limit, key, quota)
         for limit in limits
         for key, value in keys.items()
         if (quota := _get_quota(limit, key))
+        for subject in compute_keyed_hashes(f"rate limit {limit} {key} {value}".encode())
     }
     return dict(sorted(found.items()))
 

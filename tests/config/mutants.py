@@ -4,6 +4,25 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="former_call_key_refused",
+        what="after a change of SECRET_KEY the calls of processes that still have the former key are refused",
+        rule="docs/deploy.md: SECRET_KEY is changed while the shop sells",
+        module="config.settings.security",
+        replace="    keys = (SECRET_KEY, *SECRET_KEY_FALLBACKS)",
+        by="    keys = (SECRET_KEY, *SECRET_KEY_FALLBACKS[:0])",
+        caught_by="tests/config/test_settings.py::test_what_is_derived_from_a_former_secret_is_accepted",
+        fails_with="IndexError",
+    ),
+    Mutant(
+        name="retired_key_not_accepted",
+        what="the document that /.well-known/jwks.json answers is no valid value of JWT_RETIRED_KEYS",
+        rule="docs/deploy.md: the key of access tokens is changed while the shop sells",
+        module="shop.token_keys",
+        replace='        return list(found[0]["keys"])',
+        by="        return []",
+        caught_by="tests/config/test_settings.py::test_retired_keys_are_read_as_json_or_pem[a JWK set]",
+    ),
+    Mutant(
         name="production_sells_by_sandbox",
         what="a shop on https starts with the sandbox, which takes no money",
         rule="docs/deploy.md: sandbox is refused in production unless ALLOW_SANDBOX_PAYMENTS=true",

@@ -13,9 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 import shop.settings
 from ops.launch import keys
+from ops.launch.keys import generate_signing_key
 from shop.setting_types import parse_url
 from shop.settings import env, read_number, read_setting, read_whole_number, registry
+from shop.token_keys import build_jwk
 from tests.preloaded_python import PreloadedPython
+from tests.public_keys import public_pem
 
 P384 = "-----BEGIN PRIVATE KEY-----\\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAi\\n-----END PRIVATE KEY-----\\n"
 FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
@@ -66,6 +69,16 @@ WRONG = {
     "WEB_THREADS is 0; it has to be from 1 to 256": {"WEB_THREADS": "0"},
     "BODY_TIMEOUT_SECONDS is 0.0; it has to be above 0": {"BODY_TIMEOUT_SECONDS": "0"},
     "MAX_BODY_BYTES is 0; it has to be from 1000 to 100000000": {"MAX_BODY_BYTES": "0"},
+    "SECRET_KEY_FALLBACKS has a key shorter than 32 characters": {"SECRET_KEY_FALLBACKS": "x" * 40 + ",short"},
+    "SECRET_KEY_FALLBACKS cannot be read: must be secrets separated by commas": {
+        "SECRET_KEY_FALLBACKS": "x" * 40 + ","
+    },
+    "JWT_RETIRED_KEYS cannot be read: each key has to be a public JWK, or a public key in PEM": {
+        "JWT_RETIRED_KEYS": P384
+    },
+    "JWT_RETIRED_KEYS cannot be read: each key has to be a public JWK of an EC P-256 key": {
+        "JWT_RETIRED_KEYS": '{"kid": "1", "kty": "EC", "crv": "P-256", "x": "a", "y": "b"}'
+    },
     "JWT_RETIRED_KEYS cannot be read": {"JWT_RETIRED_KEYS": '{"kty": "EC"'},
     "JWT_RETIRED_KEYS cannot be read: each key has to be a public JWK": {
         "JWT_RETIRED_KEYS": '[{"kid": "1", "d": "private"}]'
@@ -326,10 +339,59 @@ def test_a_password_in_a_file_may_contain_quotes_and_comments(tmp_path, read_set
     assert read_settings("s.EMAIL_HOST_PASSWORD", EMAIL_HOST_PASSWORD_FILE=str(tmp_path / "password")) == '"it\'s # $x"'
 
 
-def test_a_retired_key_is_read_as_json(read_settings):
-    keys = [{"kid": "1", "kty": "EC", "crv": "P-256", "x": "a", "y": "b"}, {"kid": "2", "kty": "EC"}]
-    for text in (json.dumps(keys), ",".join(map(json.dumps, keys))):
-        assert read_settings("s.JWT_RETIRED_KEYS", JWT_RETIRED_KEYS=text) == keys
+FORMER = [generate_signing_key(), generate_signing_key()]
+FORMER_JWKS = [build_jwk(pem) for pem in FORMER]
+RETIRED = {
+    "a JSON array": json.dumps(FORMER_JWKS),
+    "JWKs separated by commas": ",".join(map(json.dumps, FORMER_JWKS)),
+    "a JWK set": json.dumps({"keys": FORMER_JWKS}, indent=2),
+    "PEM": "".join(map(public_pem, FORMER)).replace("\n", "\\n"),
+    "without kid": json.dumps([{name: key[name] for name in ("kty", "crv", "x", "y")} for key in FORMER_JWKS]),
+}
+
+
+@pytest.mark.parametrize("text", RETIRED.values(), ids=RETIRED)
+def test_retired_keys_are_read_as_json_or_pem(text, read_settings):
+    assert read_settings("s.JWT_RETIRED_KEYS", JWT_RETIRED_KEYS=text) == FORMER_JWKS
+
+
+@pytest.mark.parametrize("text", RETIRED.values(), ids=RETIRED)
+def test_retired_keys_are_read_from_a_file(text, tmp_path, read_settings):
+    (tmp_path / "keys").write_text(text.replace("\\n", "\n") + "\n")
+    published = read_settings("s.JWKS['keys']", JWT_RETIRED_KEYS_FILE=str(tmp_path / "keys"))
+    assert published[1:] == FORMER_JWKS
+
+
+def test_the_present_key_is_published_once(read_settings):
+    present = public_pem(os.environ["JWT_SIGNING_KEY"]).replace("\n", "\\n")
+    assert len(read_settings("s.JWKS['keys']", JWT_RETIRED_KEYS=present)) == 1
+
+
+SECRETS = ["a" * 40, "b" * 40]
+
+
+@pytest.mark.parametrize("text", [",".join(SECRETS), json.dumps(SECRETS), ", ".join(SECRETS)])
+def test_former_secrets_are_read_from_a_list(text, read_settings):
+    assert read_settings("s.SECRET_KEY_FALLBACKS", SECRET_KEY_FALLBACKS=text) == SECRETS
+
+
+def test_former_secrets_may_have_commas_in_a_json_array(read_settings):
+    former = ["x," * 20, 'y"' * 20]
+    assert read_settings("s.SECRET_KEY_FALLBACKS", SECRET_KEY_FALLBACKS=json.dumps(former)) == former
+
+
+def test_former_secrets_are_read_from_a_file_with_one_in_each_line(tmp_path, read_settings):
+    (tmp_path / "former").write_text("\n".join(SECRETS) + "\n")
+    assert read_settings("s.SECRET_KEY_FALLBACKS", SECRET_KEY_FALLBACKS_FILE=str(tmp_path / "former")) == SECRETS
+
+
+def test_what_is_derived_from_a_former_secret_is_accepted(read_settings):
+    derived = "[s.CALL_KEYS['orders'], s.DATABASES['orders']['PASSWORD'], s.DATABASES['orders']['FORMER_PASSWORDS']]"
+    [old_key], old_password, _ = read_settings(derived, SECRET_KEY=SECRETS[0])
+    keys, password, former = read_settings(derived, SECRET_KEY=SECRETS[1], SECRET_KEY_FALLBACKS=SECRETS[0])
+    assert (keys[1], former) == (old_key, [old_password])
+    assert keys[0] != old_key
+    assert password != old_password
 
 
 def test_a_password_in_a_database_url_is_percent_decoded_once(read_settings):

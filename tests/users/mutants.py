@@ -97,10 +97,11 @@ MUTANTS = (
         rule="Sessions: reuse revokes the family",
         module="contexts.users.service.sessions",
         replace="""\
-    elif not fetch_rows("users", _FIND_UNUSED_TOKEN_SQL, [_hash_token(successor)]):
-        return None
+    return rotated._replace(successor=by_digest[unused[0][0]]) if unused else None
 """,
-        by="",
+        by="""\
+    return rotated
+""",
         caught_by="tests/users/test_sessions.py::test_reusing_a_refresh_token_revokes_its_session_only",
     ),
     Mutant(
@@ -150,8 +151,8 @@ MUTANTS = (
         what="wrong passwords of one client delay every other client of the account",
         rule="Sessions: the right password from a client without a mistake is accepted",
         module="contexts.users.service.sign_in_throttle",
-        replace='self.pair = build_subject(entrance, "client", f"{network} {account}")',
-        by='self.pair = build_subject(entrance, "client", account)',
+        replace='self.pairs = build_subjects(entrance, "client", f"{network} {account}")',
+        by='self.pairs = build_subjects(entrance, "client", account)',
         caught_by="tests/users/test_sign_in_throttle.py::test_wrong_passwords_do_not_lock_the_right_one_of_another_client_out",
     ),
     Mutant(
@@ -159,9 +160,27 @@ MUTANTS = (
         what="wrong passwords at the public API delay the sign-in of staff to the admin",
         rule="Sessions: staff are counted apart",
         module="contexts.users.service.sign_in_throttle",
-        replace='return compute_keyed_hash(f"sign-in {entrance} {kind} {name}".encode())',
-        by='return compute_keyed_hash(f"sign-in {kind} {name}".encode())',
+        replace='return compute_keyed_hashes(f"sign-in {entrance} {kind} {name}".encode())',
+        by='return compute_keyed_hashes(f"sign-in {kind} {name}".encode())',
         caught_by="tests/users/test_sign_in_throttle.py::test_wrong_public_sign_ins_do_not_delay_staff_in_the_admin",
+    ),
+    Mutant(
+        name="new_secret_forgets_sign_in_attempts",
+        what="a new SECRET_KEY gives everybody who guesses passwords new attempts",
+        rule="Sessions: growing delays",
+        module="contexts.users.service.sign_in_throttle",
+        replace="WHERE subject = ANY(%(former_pairs)s) AND",
+        by="WHERE subject <> ALL(%(former_pairs)s) AND false AND",
+        caught_by="tests/users/test_secret_rotation.py::test_wrong_passwords_before_the_rotation_still_delay",
+    ),
+    Mutant(
+        name="new_secret_ends_the_session_of_a_repeated_refresh",
+        what="a refresh whose response was lost while SECRET_KEY was changed ends the session",
+        rule="Sessions: a repeat within the grace time gets the same successor",
+        module="contexts.users.service.sessions",
+        replace="for secret in get_secrets()]",
+        by="for secret in get_secrets()[:1]]",
+        caught_by="tests/users/test_secret_rotation.py::test_a_refresh_repeated_after_the_rotation_gets_the_same_successor",
     ),
     Mutant(
         name="sign_in_delay_does_not_grow",

@@ -18,7 +18,7 @@ from contexts.orders.models import Cart, Order, Step
 from contexts.orders.service import carts
 from contexts.orders.service.cancellation import NotCancellable, build_cancellable_condition
 from contexts.orders.service.placing import NewOrder, OrderRequest, build_order, insert_order
-from contexts.orders.service.views import OrderView, build_outcome, make_guest_token, to_view
+from contexts.orders.service.views import OrderView, build_outcome, is_guest_token, to_view
 from contexts.payments.interface import Declined, PaymentStatus
 from shop.audit import audit
 from shop.db import leases
@@ -241,7 +241,7 @@ def get_owned(order_id: UUID, *, user_id: UUID | None, token: str) -> Order:
     """Return an order to its customer, or to a guest with its token. Raises OrderNotFound, also for any other caller."""
     order = get(order_id)
     is_owner = user_id is not None and order.user_id == user_id
-    if is_owner or (token and idempotency.is_same_hash(token, make_guest_token(order_id))):
+    if is_owner or (token and is_guest_token(token, order_id)):
         return order
     raise OrderNotFound
 

@@ -1,6 +1,6 @@
 """Pay an order again, or in another way, while it is pending or on hold."""
 
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from django.conf import settings
 
@@ -16,6 +16,7 @@ from shop.http import idempotency
 from shop.http.idempotency import Key
 from shop.http.rate_limits import Limiter
 from shop.http.reading import RequestBody
+from shop.ids import uuid7
 
 PAYABLE_STATUSES = (OrderStatus.PENDING, OrderStatus.ON_HOLD)
 DECLINED_STATUSES = (PaymentStatus.DECLINED, PaymentStatus.CAPTURE_REFUSED)
@@ -43,14 +44,15 @@ def pay(order_id: UUID, request: PaymentRequest, *, key: Key, limiter: Limiter) 
     """
     if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
         raise UnknownProvider(provider=request.payment_method.provider).at("/payment_method/provider")
-    is_new = idempotency.find("orders", key) is None
+    known = idempotency.find("orders", key)
+    attempt_id = known.resource if known else None
+    is_new = attempt_id is None
     if is_new:
         limiter.count()
     is_declined = False
     try:
-        if is_new:
-            _record(order_id, request, key)
-        payment = _start(order_id, request, key)
+        attempt_id = attempt_id or _record(order_id, request, key)
+        payment = _start(order_id, request, attempt_id)
         is_declined = payment.status in DECLINED_STATUSES
         _set_attempt_counters(order_id, payment, limiter)
         order = orders.resume(order_id)
@@ -70,20 +72,20 @@ def _set_attempt_counters(order_id: UUID, payment: Payment, limiter: Limiter) ->
     Order.objects.filter(pk=order_id, status__in=PAYABLE_STATUSES).update(attempt_counters=subjects or None)
 
 
-def _record(order_id: UUID, request: PaymentRequest, key: Key) -> None:
-    """Store the key with the order's new provider, before payments is asked: a crash in between is made good by a repeat."""
+def _record(order_id: UUID, request: PaymentRequest, key: Key) -> UUID:
+    """Store the key with the order's new provider, before payments is asked: a crash in between is made good by a repeat.
+
+    Returns the id of the attempt, which is stored with the key, so that payments makes it once.
+    """
+    attempt_id = uuid7()
     with transaction("orders"):
         payable = Order.objects.filter(pk=order_id, status__in=PAYABLE_STATUSES, cancel_requested_at=None)
         if not payable.update(payment_provider=request.payment_method.provider):
             raise NotPayable(present=orders.get(order_id).status)
-        idempotency.record("orders", key, resource=_build_attempt_id(order_id, key))
+        idempotency.record("orders", key, resource=attempt_id)
+    return attempt_id
 
 
-def _start(order_id: UUID, request: PaymentRequest, key: Key) -> Payment:
+def _start(order_id: UUID, request: PaymentRequest, attempt_id: UUID) -> Payment:
     method = interface.PaymentMethod(provider=request.payment_method.provider, token=request.payment_method.token)
-    return payments.pay_again(order_id=order_id, attempt_id=_build_attempt_id(order_id, key), method=method)
-
-
-def _build_attempt_id(order_id: UUID, key: Key) -> UUID:
-    """Return the id of the attempt that a request makes: the same for each repeat, so that payments makes it once."""
-    return uuid5(order_id, f"{key.scope} {key.key}")
+    return payments.pay_again(order_id=order_id, attempt_id=attempt_id, method=method)

@@ -18,6 +18,7 @@ from shop.decoders import warm_up_decoders
 from shop.errors import Conflict, get_error_class
 from shop.http import idempotency
 from shop.http.idempotency import Outcome
+from shop.keyed_hashes import compute_keyed_hash, is_keyed_hash
 from shop.money import Money
 
 STATUS_OVERRIDES = {"inventory.unknown_sku": Conflict.status}  # the SKU was for sale when the order was placed
@@ -213,4 +214,13 @@ def build_link(order: Order) -> str:
 
 def make_guest_token(order_id: UUID) -> str:
     """Derive the token that shows a guest's order from its id and the shop's secret; it is stored nowhere."""
-    return idempotency.compute_keyed_hash(f"order {order_id}".encode())
+    return compute_keyed_hash(_name_guest_token(order_id))
+
+
+def is_guest_token(token: str, order_id: UUID) -> bool:
+    """Return whether a token shows this order. One that was derived from a key in SECRET_KEY_FALLBACKS does, too."""
+    return is_keyed_hash(token, _name_guest_token(order_id))
+
+
+def _name_guest_token(order_id: UUID) -> bytes:
+    return f"order {order_id}".encode()

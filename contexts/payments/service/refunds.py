@@ -11,7 +11,7 @@ from contexts.payments.service.transitions import REFUSED_REFUNDS
 from shop.audit import audit
 from shop.db.database import transaction
 from shop.errors import Conflict, DomainError, NotFound
-from shop.http.idempotency import IdempotencyKeyReused, Key, is_same_hash
+from shop.http.idempotency import IdempotencyKeyReused, Key
 from shop.ids import uuid7
 from shop.money import Money
 
@@ -82,7 +82,7 @@ def _serialize_key(key: Key) -> str:
 def _find_by_key(key: Key | None) -> Refund | None:
     """Return the refund that an earlier request with this key started. Raises IdempotencyKeyReused."""
     found = Refund.objects.filter(key=_serialize_key(key)).first() if key else None
-    if key and found and not is_same_hash(found.fingerprint, key.fingerprint):
+    if key and found and not key.has_fingerprint(found.fingerprint):
         raise IdempotencyKeyReused
     return found
 

@@ -30,6 +30,7 @@ from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import Unauthenticated
 from shop.http.tokens import ACCESS, STAFF
 from shop.ids import uuid7
+from shop.keyed_hashes import get_secrets
 
 STAFF_TOKEN_LIFETIME = timedelta(minutes=5)
 EXPIRED_TOKEN_RETENTION = timedelta(days=1)  # reuse of an expired token is still detected
@@ -54,7 +55,7 @@ WHERE token.digest = %(digest)s AND token.expires_at > now()
   AND owner.id = family.user_id AND owner.is_active
 RETURNING family.id, owner.id, owner.email, owner.full_name, owner.permissions, token.used_at = now()"""
 
-_FIND_UNUSED_TOKEN_SQL = "SELECT 1 FROM users_refreshtoken WHERE digest = %s AND used_at IS NULL"
+_FIND_UNUSED_TOKENS_SQL = "SELECT digest FROM users_refreshtoken WHERE digest = ANY(%s) AND used_at IS NULL"
 
 _REVOKE_FAMILY_SQL = """
 UPDATE users_tokenfamily SET revoked = true
@@ -79,7 +80,7 @@ class Tokens(DTO):
 
 
 class RotatedToken(NamedTuple):
-    """The token family of a rotated refresh token, and its user."""
+    """The token family of a rotated refresh token, its user, and the refresh token that follows it."""
 
     family_id: UUID
     user_id: UUID
@@ -87,6 +88,7 @@ class RotatedToken(NamedTuple):
     full_name: str
     permissions: list[str]
     is_first_use: bool
+    successor: str
 
     @property
     def id(self) -> UUID:
@@ -148,35 +150,39 @@ def refresh(token: str) -> Tokens:
     A repeat within REFRESH_GRACE_SECONDS returns the same refresh token. Raises RefreshRefused if the token is not valid.
     A known token that cannot be rotated (used before, expired, disabled account) revokes its session.
     """
-    digest, successor = _hash_token(token), derive_successor(token)
+    digest = _hash_token(token)
     with transaction("users"):
-        rotated = _rotate(digest, successor)
+        rotated = _rotate(digest, derive_successors(token))
         if rotated is None and execute("users", _REVOKE_FAMILY_SQL, [digest]):
             log.warning("token_family_revoked", reason="refresh token reused or expired, or account disabled")
     if rotated is None:
         raise RefreshRefused
-    return Tokens(access=_sign_access_token(rotated), refresh=successor)
+    return Tokens(access=_sign_access_token(rotated), refresh=rotated.successor)
 
 
-def _rotate(digest: str, successor: str) -> RotatedToken | None:
-    """Mark a token as used and store its successor. A repeat needs a successor that is still unused."""
+def _rotate(digest: str, successors: list[str]) -> RotatedToken | None:
+    """Mark a token as used and store its first successor. A repeat needs one of them that is stored and still unused."""
     grace = timedelta(seconds=settings.REFRESH_GRACE_SECONDS)
     rows = fetch_rows("users", ROTATE_TOKEN_SQL, {"digest": digest, "grace": grace})
     if not rows:
         return None
-    rotated = RotatedToken(*rows[0])
+    rotated = RotatedToken._make([*rows[0], successors[0]])
     if rotated.is_first_use:
-        _store_refresh_token(successor, rotated.family_id)
-    elif not fetch_rows("users", _FIND_UNUSED_TOKEN_SQL, [_hash_token(successor)]):
-        return None
-    return rotated
+        _store_refresh_token(rotated.successor, rotated.family_id)
+        return rotated
+    by_digest = {_hash_token(successor): successor for successor in successors}
+    unused = fetch_rows("users", _FIND_UNUSED_TOKENS_SQL, [list(by_digest)])
+    return rotated._replace(successor=by_digest[unused[0][0]]) if unused else None
 
 
-def derive_successor(token: str) -> str:
-    """Derive the refresh token that follows this one. Without the shop's secret it cannot be guessed."""
+def derive_successors(token: str) -> list[str]:
+    """Derive the refresh token that follows this one, and those under SECRET_KEY_FALLBACKS.
+
+    Without the shop's secret they cannot be guessed.
+    """
     data = f"successor of refresh token {token}".encode()
-    code = hmac.new(settings.SECRET_KEY.encode(), data, sha256).digest()
-    return base64.urlsafe_b64encode(code).rstrip(b"=").decode()
+    codes = [hmac.new(secret.encode(), data, sha256).digest() for secret in get_secrets()]
+    return [base64.urlsafe_b64encode(code).rstrip(b"=").decode() for code in codes]
 
 
 def sign_out(token: str) -> None:

@@ -20,9 +20,9 @@ from django.conf import settings
 
 from shop.db.database import execute, fetch_rows
 from shop.errors import TooManyRequests
-from shop.http.idempotency import compute_keyed_hash
 from shop.http.proxies import find_network
 from shop.http.rate_limits import Limiter
+from shop.keyed_hashes import compute_keyed_hashes
 
 Entrance = Literal["public", "staff"]
 SIGN_IN = "sign_in"  # the rate limit
@@ -37,8 +37,13 @@ _DELAY_SQL = """
 CASE WHEN pair.count < %(free)s THEN 0
      ELSE least(%(max_delay)s, power(2, least(pair.count - %(free)s, 30))) END * interval '1 second'"""
 
+# What was counted under a former SECRET_KEY delays, too, and continues under the present one.
 _COUNT_PAIR_SQL = f"""
-INSERT INTO users_signinattempts AS pair (subject, began_at, count) VALUES (%(pair)s, clock_timestamp(), 1)
+INSERT INTO users_signinattempts AS pair (subject, began_at, count)
+SELECT %(pair)s, clock_timestamp(), 1 + coalesce(max(pair.count), 0)
+FROM (SELECT count, began_at + {_DELAY_SQL} AS ends_at FROM users_signinattempts AS pair
+      WHERE subject = ANY(%(former_pairs)s) AND began_at > now() - %(retention)s) AS pair
+HAVING coalesce(max(pair.ends_at) <= clock_timestamp(), true)
 ON CONFLICT (subject) DO UPDATE SET
     count = CASE WHEN pair.began_at > now() - %(retention)s THEN pair.count + 1 ELSE 1 END,
     began_at = clock_timestamp()
@@ -47,10 +52,11 @@ RETURNING count"""
 
 _FIND_DELAY_SQL = f"""
 SELECT extract(epoch FROM began_at + {_DELAY_SQL} - clock_timestamp())::float, extract(epoch FROM {_DELAY_SQL})::float
-FROM users_signinattempts AS pair WHERE subject = %(pair)s"""
+FROM users_signinattempts AS pair WHERE subject = ANY(%(pairs)s) ORDER BY 1 DESC"""
 
 _FIND_ACCOUNT_SQL = """
-SELECT count FROM users_signinattempts WHERE subject = %(account)s AND began_at > now() - %(retention)s"""
+SELECT coalesce(sum(count), 0)::int FROM users_signinattempts
+WHERE subject = ANY(%(accounts)s) AND began_at > now() - %(retention)s"""
 
 _COUNT_ACCOUNT_SQL = """
 INSERT INTO users_signinattempts AS known (subject, began_at, count) VALUES (%(account)s, now(), 1)
@@ -64,8 +70,9 @@ class SignInThrottle:
     def __init__(self, *, account: str, address: str, entrance: Entrance) -> None:
         """account: canonical e-mail address. address: the client's IP address; IPv6 counts by network."""
         network = find_network(address)
-        self.pair = build_subject(entrance, "client", f"{network} {account}")
-        self.account = build_subject(entrance, "account", account)
+        self.pairs = build_subjects(entrance, "client", f"{network} {account}")
+        self.accounts = build_subjects(entrance, "account", account)
+        self.pair, self.account = self.pairs[0], self.accounts[0]
         self.limiter = Limiter("users", [], {"address": f"{entrance} {network}"} if network else {}, [SIGN_IN])
 
     def count(self) -> None:
@@ -84,13 +91,14 @@ class SignInThrottle:
     def _count_pair(self) -> None:
         parameters = {
             "pair": self.pair,
-            "account": self.account,
+            "pairs": self.pairs,
+            "former_pairs": self.pairs[1:],
+            "accounts": self.accounts,
             "retention": ATTEMPT_RETENTION,
             "max_delay": settings.SIGN_IN_MAX_DELAY_SECONDS,
         }
-        attempts = fetch_rows("users", _FIND_ACCOUNT_SQL, parameters)
-        is_attacked = bool(attempts) and attempts[0][0] >= MAX_ATTEMPTS_ON_ACCOUNT
-        parameters["free"] = 1 if is_attacked else settings.SIGN_IN_FREE_ATTEMPTS
+        [(attempts,)] = fetch_rows("users", _FIND_ACCOUNT_SQL, parameters)
+        parameters["free"] = 1 if attempts >= MAX_ATTEMPTS_ON_ACCOUNT else settings.SIGN_IN_FREE_ATTEMPTS
         if not fetch_rows("users", _COUNT_PAIR_SQL, parameters):
             raise _build_refusal(fetch_rows("users", _FIND_DELAY_SQL, parameters))
 
@@ -101,7 +109,7 @@ class SignInThrottle:
     def forget(self) -> None:
         """Remove what the attempt has counted, because its password was correct."""
         self.limiter.release()
-        execute("users", "DELETE FROM users_signinattempts WHERE subject = %s", [self.pair])
+        execute("users", "DELETE FROM users_signinattempts WHERE subject = ANY(%s)", [self.pairs])
         execute(
             "users",
             "UPDATE users_signinattempts SET count = count - 1 WHERE subject = %s AND count > 0",
@@ -119,9 +127,9 @@ def _build_refusal(delays: list[tuple[float, float]]) -> TooManyRequests:
     return TooManyRequests(retry_after=left).with_headers(headers)
 
 
-def build_subject(entrance: Entrance, kind: str, name: str) -> str:
-    """Return the keyed hash under which attempts are counted."""
-    return compute_keyed_hash(f"sign-in {entrance} {kind} {name}".encode())
+def build_subjects(entrance: Entrance, kind: str, name: str) -> list[str]:
+    """Return the keyed hashes under which attempts are counted, and were before SECRET_KEY was changed."""
+    return compute_keyed_hashes(f"sign-in {entrance} {kind} {name}".encode())
 
 
 def delete_expired_counters() -> int:

@@ -4,10 +4,14 @@
 DATABASE_URL. A process reads the directory when a connection is refused, and not before. This is safe because the old
 server refuses the role of a database that has moved, so nothing can be written at an old location. The environment
 names only the first location.
+
+After a change of SECRET_KEY, the role of a context has its former password until `manage.py databases` sets the new one. A
+connection that is refused with the new password is tried with those of SECRET_KEY_FALLBACKS.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -45,10 +49,12 @@ def connect(context: str, open_connection: Callable[..., C], parameters: dict[st
     for up to MOVE_TIMEOUT_SECONDS during a move. Raises psycopg.OperationalError.
     """
     deadline = time.monotonic() + MOVE_TIMEOUT_SECONDS
+    former_passwords = settings.DATABASES.get(context, {}).get("FORMER_PASSWORDS", ())
     while True:
         known = _locations.get(context)
         try:
-            return open_connection(**parameters | (known.connection_parameters() if known else {}))
+            current = parameters | (known.connection_parameters() if known else {})
+            return try_passwords(open_connection, current, former_passwords)
         except psycopg.OperationalError:
             recorded = find_location(context)
             if recorded is None or time.monotonic() > deadline:
@@ -60,6 +66,21 @@ def connect(context: str, open_connection: Callable[..., C], parameters: dict[st
             else:
                 _locations.pop(context, None)  # both locations refuse: the next attempt starts with the configured one
                 raise
+
+
+def try_passwords(open_connection: Callable[..., C], parameters: dict[str, Any], former_passwords: Sequence[str]) -> C:
+    """Open a connection with the configured password, or with a former one if the server refuses that.
+
+    Raises the psycopg.OperationalError of the configured one.
+    """
+    try:
+        return open_connection(**parameters)
+    except psycopg.OperationalError as refusal:
+        if refusal.pgconn and refusal.pgconn.used_password:
+            for password in former_passwords:
+                with suppress(psycopg.OperationalError):
+                    return open_connection(**parameters | {"password": password})
+        raise
 
 
 def _use_location(context: str, location: DatabaseLocation, parameters: dict[str, Any]) -> None:
@@ -80,10 +101,9 @@ def build_connection_parameters(server: dict[str, Any], dbname: str) -> dict[str
 def find_location(context: str) -> DatabaseLocation | None:
     """Return the location in the directory, or None if the context has never moved or the directory is unavailable."""
     directory = settings.DIRECTORY
+    parameters = build_connection_parameters(directory, directory["NAME"]) | {"connect_timeout": 1}
     try:
-        with psycopg.connect(
-            **build_connection_parameters(directory, directory["NAME"]), connect_timeout=1
-        ) as connection:
+        with try_passwords(psycopg.connect, parameters, directory["FORMER_PASSWORDS"]) as connection:
             row = connection.execute(
                 'SELECT epoch, host, port, dbname, "user", moving FROM binding WHERE context = %s', [context]
             ).fetchone()

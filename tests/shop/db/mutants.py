@@ -4,6 +4,16 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="former_password_not_tried",
+        what="after a change of SECRET_KEY no process can connect until all roles have their new passwords",
+        rule="docs/deploy.md: SECRET_KEY is changed while the shop sells",
+        module="shop.db.postgres.locations",
+        replace="            for password in former_passwords:",
+        by="            for password in former_passwords[:0]:",
+        caught_by="tests/shop/db/test_locations.py::test_a_former_password_is_tried_until_the_role_has_the_new_one",
+        fails_with="psycopg.OperationalError",
+    ),
+    Mutant(
         name="pooler_in_transaction_mode_is_used",
         what="a pooler that gives a server session to other clients after each transaction is accepted",
         rule="each connection has a session of its own",

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from ops.launch.postgres import PostgresServer
 from ops.peel.directory import Directory
 from shop.db.postgres import locations
 from shop.db.postgres.locations import DatabaseLocation
@@ -104,3 +105,41 @@ def test_a_context_can_read_the_directory_and_no_more(directory):
         for statement in ("UPDATE binding SET host = 'mine'", "SELECT * FROM move", "CREATE TABLE mine (id int)"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute(statement)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A PostgreSQL that asks for passwords."""
+    folder = tmp_path_factory.mktemp("passwords")
+    server = PostgresServer(folder, durable=False)
+    server.start()
+    try:
+        (server.data_folder / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+        with psycopg.connect(server.url, autocommit=True) as administrator:
+            administrator.execute("CREATE ROLE orders LOGIN PASSWORD 'former'")
+            administrator.execute("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        server.stop()
+
+
+def connect_with(server: PostgresServer, password: str, *former: str) -> str:
+    """Return the user of a connection that was opened with one of these passwords."""
+    parameters = psycopg.conninfo.conninfo_to_dict(server.url) | {"user": "orders", "password": password}
+    with locations.try_passwords(psycopg.connect, parameters, former) as connection:
+        return connection.info.user
+
+
+def test_a_former_password_is_tried_until_the_role_has_the_new_one(server):
+    assert connect_with(server, "new", "older", "former") == "orders"
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        connect_with(server, "new", "older")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        connect_with(server, "new")
+
+
+def test_an_outage_is_not_tried_with_every_password():
+    servers = FakeServers()
+    with pytest.raises(psycopg.OperationalError):
+        locations.try_passwords(servers.connect, {"host": "here", "password": "new"}, ["former"])
+    assert servers.tried == ["here"]

@@ -62,8 +62,8 @@ MUTANTS = (
         what="two guests who use the same key share one request",
         rule="protocol 5: the scope of a key is the user, for guests a hash of e-mail and cart",
         module="shop.http.idempotency",
-        replace="owner = compute_keyed_hash(f\"{getattr(body, 'email', '')} {getattr(body, 'cart_id', '')}\".encode())",
-        by='owner = "guest"',
+        replace="owners = compute_keyed_hashes(f\"{getattr(body, 'email', '')} {getattr(body, 'cart_id', '')}\".encode())",
+        by='owners = ["guest"]',
         caught_by="tests/shop/http/test_idempotency.py::test_scopes_are_independent",
     ),
     Mutant(
@@ -100,10 +100,46 @@ MUTANTS = (
         what="a key that was used for one request returns its response to a different one",
         rule="protocol 5: the same key with another body is 422",
         module="shop.http.idempotency",
-        replace="if not is_same_hash(fingerprint, key.fingerprint):",
+        replace="if not key.has_fingerprint(fingerprint):",
         by="if not is_same_hash(fingerprint, fingerprint):",
         caught_by="tests/shop/http/test_idempotency.py::test_another_body_with_the_same_key_is_refused",
         fails_with="KeyError",
+    ),
+    Mutant(
+        name="new_secret_forgets_keys_of_guests",
+        what="after a change of SECRET_KEY a guest's request that is repeated is carried out again",
+        rule="protocol 5: a key outlives a change of SECRET_KEY",
+        module="shop.http.idempotency",
+        replace="key=key, fingerprint=fingerprint, former=tuple(former))",
+        by="key=key, fingerprint=fingerprint)",
+        caught_by="tests/orders/test_secret_rotation.py::test_a_request_repeated_after_the_rotation_is_the_same_order",
+    ),
+    Mutant(
+        name="key_recorded_under_one_secret_only",
+        what="two processes with different keys in front, while SECRET_KEY is being changed, both accept one request",
+        rule="protocol 5: a key outlives a change of SECRET_KEY",
+        module="shop.http.idempotency",
+        replace="    scopes, fingerprints = list(key.fingerprints), list(key.fingerprints.values())\n",
+        by="    scopes, fingerprints = [key.scope], [key.fingerprint]\n",
+        caught_by="tests/shop/http/test_secret_rotation.py::test_of_two_processes_with_different_keys_in_front_one_records_a_request",
+    ),
+    Mutant(
+        name="new_secret_starts_quotas_anew",
+        what="after a change of SECRET_KEY every client has its whole quota again",
+        rule="API: rate limits",
+        module="shop.http.rate_limits",
+        replace='for subject in compute_keyed_hashes(f"rate limit {limit} {key} {value}".encode())',
+        by='for subject in compute_keyed_hashes(f"rate limit {limit} {key} {value}".encode())[:1]',
+        caught_by="tests/shop/http/test_secret_rotation.py::test_a_used_quota_stays_used",
+    ),
+    Mutant(
+        name="new_secret_invalidates_cursors",
+        what="a client that reads a list while SECRET_KEY is changed gets 400 for the next page",
+        rule="API: a list is paginated by cursor",
+        module="shop.http.pagination",
+        replace="for secret in get_secrets()]",
+        by="for secret in get_secrets()[:1]]",
+        caught_by="tests/shop/http/test_pagination.py::test_a_cursor_leads_to_the_next_page_after_a_change_of_secret_key",
     ),
     Mutant(
         name="page_compares_first_column_only",
@@ -128,7 +164,7 @@ MUTANTS = (
         what="a client may write a cursor of its own",
         rule="API: a cursor that was changed is refused",
         module="shop.http.pagination",
-        replace="if _to_text(data) != cursor or not hmac.compare_digest(signed, data[:start]):",
+        replace="if _to_text(data) != cursor or not is_signed:",
         by="if _to_text(data) != cursor or data[:1] != CURSOR_VERSION:",
         caught_by="tests/shop/http/test_pagination.py::test_a_cursor_of_another_list_is_refused",
     ),
@@ -309,8 +345,14 @@ CASE WHEN counter.hits[1] > clock_timestamp() - excluded.period THEN counter.hit
         what="two operations whose long paths begin alike share one idempotency key",
         rule="protocol 5: the scope of a key is principal, method and path",
         module="shop.http.idempotency",
-        replace="    if len(scope) <= sizes.IDEMPOTENCY_SCOPE_LENGTH:\n        return scope",
-        by="    if scope:\n        return scope[:200]",
+        replace="""\
+    if len(f"{owners[0]} {operation}") <= sizes.IDEMPOTENCY_SCOPE_LENGTH:
+        return [f"{owner} {operation}" for owner in owners]
+""",
+        by="""\
+    if owners:
+        return [f"{owner} {operation}"[:200] for owner in owners]
+""",
         caught_by="tests/shop/http/test_idempotency.py::test_long_paths_that_begin_alike_have_different_scopes",
     ),
     Mutant(

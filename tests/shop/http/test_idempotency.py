@@ -10,6 +10,7 @@ from shop.db.database import execute, fetch_rows, joinable_transaction
 from shop.http import idempotency
 from shop.http.rest import AnonymousCaller
 from shop.ids import uuid7
+from shop.keyed_hashes import compute_keyed_hash
 from tests.concurrency import run_concurrently, run_in_thread
 from tests.shop.http.signed_tokens import sign_token
 
@@ -96,7 +97,7 @@ def assert_in_flight(response):
 
 
 def test_a_key_in_flight_is_409_with_retry_after(sku, key):
-    scope = f"{idempotency.compute_keyed_hash(b' ')} POST /executions"
+    scope = f"{compute_keyed_hash(b' ')} POST /executions"
     with joinable_transaction("orders"):
         fetch_rows("orders", "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [scope + key])
         assert_in_flight(run_in_thread(lambda: post(sku, key)))

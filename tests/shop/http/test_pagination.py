@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shop.db.database import execute, fetch_rows
 from shop.http.pagination import PageQuery, paginate
+from tests.secret_rotation import rotate_secret
 from tests.shop.http.notes import ALIAS, ORDERINGS, Note, add_equal_notes, list_ids, notes_table
 
 pytestmark = [pytest.mark.urls("tests.shop.http.urls"), pytest.mark.usefixtures("notes")]
@@ -251,6 +252,13 @@ def test_a_cursor_of_another_list_is_refused():
     add_equal_notes(5)
     cursor = cursor_of(get("/notes/oldest?page_size=2")["next"])
     assert Client().get("/notes/newest", {"cursor": cursor}).status_code == 400
+
+
+def test_a_cursor_leads_to_the_next_page_after_a_change_of_secret_key(settings):
+    add_equal_notes(9)
+    url = get("/notes/oldest?page_size=3")["next"]
+    rotate_secret(settings)
+    assert ids(get(url)) == list_ids("oldest")[3:6]
 
 
 def test_an_ordering_without_a_unique_column_is_an_error_of_the_developer():
