@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from config.password_form import PasswordForm
 from contexts.users.interface import SignInFailed, users
 from shop import audit
+from shop.admin.lookups import assert_autocomplete_allowed
 from shop.admin.parked_events import show_parked_events
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
 from shop.errors import DomainError, Unauthenticated, Unavailable
@@ -75,6 +76,11 @@ class Site(admin.AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         return get_caller(request).is_staff
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        """Search rows for a form, only for a field that a table declares and the caller can change."""
+        assert_autocomplete_allowed(self, request)
+        return super().autocomplete_view(request)
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

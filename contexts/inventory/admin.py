@@ -61,12 +61,12 @@ class CategoryAdmin(CatalogueAdmin):
     ordering = ("position", "slug")
 
 
-@bulk_action("inventory.take_off_sale", "Take off sale", done="off sale")
+@bulk_action("inventory.take_off_sale", "Take off sale", permissions=("change",), done="off sale")
 def take_off_sale(task: Task) -> None:
     catalogue_editing.update_product(UUID(task.key), actor=task.actor, is_active=False)
 
 
-@bulk_action("inventory.put_on_sale", "Put on sale", done="on sale")
+@bulk_action("inventory.put_on_sale", "Put on sale", permissions=("change",), done="on sale")
 def put_on_sale(task: Task) -> None:
     catalogue_editing.update_product(UUID(task.key), actor=task.actor, is_active=True)
 
@@ -121,6 +121,7 @@ class VariantAdmin(CatalogueAdmin):
     editable = ("name", "price", "confirm_amount", "position", "is_active")
     list_display = ("sku", "product", "name", "price", "is_active")
     list_filter = ("is_active", "product__category")
+    linked_lookups = ("product__id__exact",)
     list_select_related = ("product",)
     search_fields = ("sku", "name", "product__name")
     autocomplete_fields = ("product",)
@@ -212,6 +213,7 @@ class StockMovementAdmin(ContextAdmin):
 
     list_display = ("at", "sku", "kind", "quantity", "actor", "note", "order_id")
     list_filter = ("kind", "at")
+    linked_lookups = ("sku__exact",)
     links = {"order_id": ("orders", "order")}
     search_fields = ("sku",)
     search_help_text = "A part of the SKU, or an order id."

@@ -19,12 +19,16 @@ from shop.batch import Task
 from shop.db.text_search import normalize_term, parse_id
 
 
-@bulk_action("notifications.resend", "Resend failed or parked messages", done="will be sent again")
+@bulk_action(
+    "notifications.resend", "Resend failed or parked messages", permissions=("change",), done="will be sent again"
+)
 def resend(task: Task) -> None:
     messages.resend(UUID(task.key), actor=task.actor)
 
 
-@bulk_action("notifications.mark_as_sent", "Mark parked messages as sent", done="is marked as sent")
+@bulk_action(
+    "notifications.mark_as_sent", "Mark parked messages as sent", permissions=("change",), done="is marked as sent"
+)
 def mark_as_sent(task: Task) -> None:
     messages.mark_sent(UUID(task.key), actor=task.actor)
 
@@ -36,6 +40,7 @@ def _read_reason(message: Message, request: HttpRequest) -> str:
 @bulk_action(
     "notifications.discard",
     "Discard failed or parked messages",
+    permissions=("change",),
     done="will not be sent",
     get_argument=_read_reason,
 )

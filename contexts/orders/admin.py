@@ -78,6 +78,7 @@ def _sum_up_orders(selected: Sequence[Order]) -> list[str]:
 @bulk_action(
     "orders.cancel",
     "Cancel orders (voids or refunds the payment, releases the stock)",
+    permissions=("change",),
     done="cancel requested",
     atomic=False,
     confirmation=Confirmation(
@@ -95,7 +96,7 @@ def request_cancel(task: Task) -> None:
     orders.request_cancel(UUID(task.key), actor=task.actor)
 
 
-@bulk_action("orders.resume", "Resume checkout", done="checkout resumed", atomic=False)
+@bulk_action("orders.resume", "Resume checkout", permissions=("change",), done="checkout resumed", atomic=False)
 def resume_checkout(task: Task) -> None:
     orders.resume(UUID(task.key))
 

@@ -132,7 +132,7 @@ def refund_in_full(task: Task) -> None:
     )
 
 
-@bulk_action("payments.sync", "Synchronize with the provider", done="synchronized", atomic=False, permissions=("view",))
+@bulk_action("payments.sync", "Synchronize with the provider", done="synchronized", atomic=False, permissions=("sync",))
 def sync_with_provider(task: Task) -> None:
     refunds.sync_now(payment_id=UUID(task.key), actor=task.actor)
 
@@ -227,6 +227,9 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
             pages.append(("Customer", build_object_url("users", "user", obj.customer_id)))
         return pages
 
+    def has_sync_permission(self, request: HttpRequest) -> bool:
+        return any(_get_caller(request).has_perm(f"payments.{right}") for right in ("change", "refund", "capture"))
+
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return _get_caller(request).has_perm("payments.refund")
 
@@ -240,6 +243,7 @@ class RefundAdmin(ReadOnlyMoneyAdmin):
     currency_field = "payment__currency"
     list_display = ("id", "payment_id", "amount", "status", "cause", "reason", "actor", "at")
     list_filter = ("status", "cause", "at")
+    linked_lookups = ("payment__id__exact",)
     links = {"payment_id": ("payments", "payment")}
     search_fields = ("payment__order_number",)
     search_help_text = "A part of the order number; or the id of payment or order."
@@ -252,6 +256,7 @@ class LedgerEntryAdmin(ReadOnlyMoneyAdmin):
     amounts = ("amount",)
     list_display = ("id", "payment_id", "booking", "account", "amount", "at")
     list_filter = ("account", "currency", "at")
+    linked_lookups = ("payment__id__exact",)
     links = {"payment_id": ("payments", "payment")}
     search_fields = ("payment__order_number",)
     search_help_text = "A part of the order number; or the id of payment or order."

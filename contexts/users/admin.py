@@ -50,12 +50,16 @@ def _build_actor(task: Task) -> Caller:
     return Caller(UUID(task.argument), task.actor)
 
 
-@bulk_action("users.disable", "Disable selected accounts", done="disabled", get_argument=_get_caller_id)
+@bulk_action(
+    "users.disable", "Disable selected accounts", permissions=("change",), done="disabled", get_argument=_get_caller_id
+)
 def disable(task: Task) -> None:
     staff.disable(UUID(task.key), actor=_build_actor(task))
 
 
-@bulk_action("users.enable", "Enable selected accounts", done="enabled", get_argument=_get_caller_id)
+@bulk_action(
+    "users.enable", "Enable selected accounts", permissions=("change",), done="enabled", get_argument=_get_caller_id
+)
 def enable(task: Task) -> None:
     staff.enable(UUID(task.key), actor=_build_actor(task))
 

@@ -1,6 +1,6 @@
 """Actions of the admin on many objects: confirmed if they need it, run as a batch job, reported once.
 
-    @bulk_action("orders.cancel", "Cancel orders", done="cancel requested", atomic=False, confirmation=Confirmation(…))
+    @bulk_action("orders.cancel", "Cancel orders", permissions=("cancel",), done="cancel requested", confirmation=…)
     def request_cancel(task: Task) -> None:
         orders.request_cancel(UUID(task.key), actor=task.actor)
 
@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -70,14 +70,15 @@ def bulk_action(
     name: str,
     description: str,
     *,
+    permissions: tuple[str, ...],
     done: str,
     atomic: bool = True,
-    permissions: tuple[str, ...] = ("change",),
     confirmation: Confirmation | None = None,
     get_argument: Callable[[Any, HttpRequest], str] = _get_no_argument,
 ) -> Callable[[Callable[[Task], object]], AdminAction]:
     """Declare an action of the admin by the function that processes one object, and register it as a batch action.
 
+    permissions: any of them allows the action: `refund` asks `has_refund_permission` of the table.
     done: the result for each object that it succeeded for, such as "cancel requested".
     atomic: see `batch.batch_action`.
     get_argument: what the function receives as `task.argument`, such as the state of the object that is confirmed.
@@ -99,7 +100,20 @@ def bulk_action(
 
 
 class BulkActionsAdmin(ModelAdmin):
-    """Run actions of the admin as batch jobs, with a page for each job."""
+    """Run actions of the admin as batch jobs, with a page for each job. An action without permissions is refused."""
+
+    def __init__(self, model: type[Model], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        site_wide = [action for _, action in admin_site.actions]
+        for action in [*(self.actions or ()), *site_wide]:
+            self._assert_has_permissions(action)
+
+    def _assert_has_permissions(self, action: Any) -> None:
+        """Raise ImproperlyConfigured for an action that Django would offer to everybody who sees the list."""
+        found = self.get_action(action)
+        function = found[0] if found else action
+        if not getattr(function, "allowed_permissions", None):
+            raise ImproperlyConfigured(f"{type(self).__name__}: the action {action} does not say its permissions.")
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_bulk"

@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from shop import audit
 from shop.admin.bulk_actions import BulkActionsAdmin
 from shop.admin.links import link_to_object
+from shop.admin.lookups import DeclaredLookupsAdmin
 from shop.admin.money import AmountColumn
 from shop.admin.submissions import (
     TOKEN_FIELD,
@@ -37,7 +38,7 @@ def _get_caller(request: HttpRequest) -> Caller:
     return cast(Caller, request.user)
 
 
-class ContextAdmin(BulkActionsAdmin):
+class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
     """Show a table of a context. Read-only, unless a subclass lists `editable` fields and implements
     `save_through_service` and `get_version`.
 
