@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import cast
 from uuid import UUID
 
 from django.contrib import admin
@@ -20,6 +21,7 @@ from shop.admin.bulk_actions import Confirmation, bulk_action
 from shop.admin.context_admin import ContextAdmin
 from shop.admin.links import build_list_url, build_object_url
 from shop.batch import Task
+from shop.http.tokens import Caller
 from shop.money import Money
 
 ADDRESS_FIELDS = ("name", "company", "line1", "line2", "postal_code", "city", "region", "country", "phone")
@@ -75,6 +77,12 @@ def _sum_up_orders(selected: Sequence[Order]) -> list[str]:
     return lines
 
 
+def _describe_request(order: Order, request: HttpRequest) -> str:
+    """Return the status that is confirmed, and whether the caller may give money back."""
+    can_refund = cast(Caller, request.user).has_perm("payments.refund")
+    return f"{order.status} refund" if can_refund else order.status
+
+
 @bulk_action(
     "orders.cancel",
     "Cancel orders (voids or refunds the payment, releases the stock)",
@@ -82,18 +90,20 @@ def _sum_up_orders(selected: Sequence[Order]) -> list[str]:
     done="cancel requested",
     atomic=False,
     confirmation=Confirmation(
-        question="Cancel these orders? Payments are voided or refunded, stock is released, and customers are notified.",
+        question="Cancel these orders? Payments are voided or refunded, stock is released, and customers are notified. Orders "
+        "that are paid need the permission payments.refund.",
         columns=("Order", "E-mail address", "Status", "Payment", "Total"),
         describe=_describe_order,
         sum_up=_sum_up_orders,
     ),
-    get_argument=lambda order, request: order.status,
+    get_argument=_describe_request,
 )
 def request_cancel(task: Task) -> None:
     """Request the cancellation of an order, unless the page that was confirmed shows that it cannot be cancelled."""
-    if task.argument and task.argument not in Order.CANCELLABLE_STATUSES:
-        raise NotCancellable(present=task.argument)
-    orders.request_cancel(UUID(task.key), actor=task.actor)
+    status, _, right = task.argument.partition(" ")
+    if status and status not in Order.CANCELLABLE_STATUSES:
+        raise NotCancellable(present=status)
+    orders.request_cancel(UUID(task.key), actor=task.actor, can_refund=right == "refund")
 
 
 @bulk_action("orders.resume", "Resume checkout", permissions=("change",), done="checkout resumed", atomic=False)

@@ -120,8 +120,8 @@ MUTANTS = (
         what="a bulk cancel says that it cancels orders which were cancelled before they were selected",
         rule="Admin: the summary of a bulk action says what it did",
         module="contexts.orders.admin",
-        replace="    if task.argument and task.argument not in Order.CANCELLABLE_STATUSES:\n",
-        by="    if task.argument and task.argument == Order.CANCELLABLE_STATUSES:\n",
+        replace="    if status and status not in Order.CANCELLABLE_STATUSES:\n",
+        by="    if status and status == Order.CANCELLABLE_STATUSES:\n",
         caught_by="tests/orders/test_admin.py::"
         "test_an_order_that_was_cancelled_before_it_was_selected_is_reported_as_failed",
     ),
@@ -550,5 +550,14 @@ cancel(
         replace="payments.set_numbers(numbers=numbers)",
         by="pass",
         caught_by="tests/orders/test_payment_news.py::test_the_numbers_of_older_orders_reach_their_payments",
+    ),
+    Mutant(
+        name="orders_change_gives_money_back",
+        what="staff who may only change orders give captured money back by cancelling them",
+        rule="Rights by effect: what gives money back needs the permission payments.refund",
+        module="contexts.orders.service.cancellation",
+        replace="        return condition if can_refund else condition & ~Q(status=OrderStatus.CONFIRMED)\n",
+        by="        return condition\n",
+        caught_by="tests/orders/test_admin.py::test_the_right_to_change_orders_does_not_give_captured_money_back",
     ),
 )

@@ -6,9 +6,10 @@ from contexts.orders.service.search import ORDER_TEXT
 from shop.audit import list_object_history
 from shop.db.database import fetch_rows
 from tests.admin_forms import confirm, run_action
+from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
 from tests.inventory.staff_clients import sign_in_to_admin
-from tests.orders.queries import payment_of, stock_of
+from tests.orders.queries import payment_of, status_and_step_of, stock_of
 from tests.shopper import InProcessShopper
 
 pytestmark = pytest.mark.usefixtures("verified")
@@ -49,7 +50,7 @@ def test_staff_with_change_permission_see_a_save_button():
 
 
 def test_staff_cancel_an_order_and_the_audit_records_who(order):
-    staff = sign_in_to_admin("orders.change")
+    staff = sign_in_to_admin("orders.change", "payments.refund")
     page = run_action(staff, LIST, "request_cancel", order["id"])
     assert "1 of 1 orders will be cancelled." in page.content.decode() and "19.99 EUR" in page.content.decode()
     assert InProcessShopper().get_order(order)["status"] == "confirmed"
@@ -67,6 +68,25 @@ def test_view_permission_does_not_allow_cancelling(order):
     action = {"action": "request_cancel", "_selected_action": [order["id"]]}
     staff.post("/admin/orders/order/", action)
     assert InProcessShopper().get_order(order)["status"] == "confirmed"
+
+
+def test_the_right_to_change_orders_does_not_give_captured_money_back(order):
+    staff = sign_in_to_admin("orders.view", "orders.change", "payments.view")
+    html = confirm(staff, run_action(staff, LIST, "request_cancel", order["id"]))
+    assert "0 of 1: cancel requested. 1 failed" in html and "payments.refund" in html
+    run_until_idle()
+    assert InProcessShopper().get_order(order)["status"] == "confirmed"
+    assert payment_of(order["id"]) == "captured"
+    assert list_object_history("orders", "order", order["id"]) == []
+
+
+def test_staff_without_the_right_to_refund_cancel_an_order_that_is_not_paid():
+    order = InProcessShopper().order(create_sku(1), token="tok_requires_action").body
+    assert order["status"] == "pending"
+    staff = sign_in_to_admin("orders.change")
+    assert "cancel requested" in confirm(staff, run_action(staff, LIST, "request_cancel", order["id"]))
+    run_until_idle()
+    assert status_and_step_of(order["id"]) == ("cancelled", "closed")
 
 
 def test_staff_of_another_context_see_no_orders(order):
@@ -125,7 +145,7 @@ def test_an_order_links_to_its_payment_reservation_messages_and_customer():
 
 
 def test_an_order_that_was_cancelled_meanwhile_is_reported_and_not_cancelled_twice(order):
-    staff = sign_in_to_admin("orders.change")
+    staff = sign_in_to_admin("orders.change", "payments.refund")
     page = run_action(staff, LIST, "request_cancel", order["id"])
     assert "cancel requested" in confirm(staff, run_action(staff, LIST, "request_cancel", order["id"]))
     confirm(staff, page)
@@ -133,7 +153,7 @@ def test_an_order_that_was_cancelled_meanwhile_is_reported_and_not_cancelled_twi
 
 
 def test_an_order_that_was_cancelled_before_it_was_selected_is_reported_as_failed(order):
-    staff = sign_in_to_admin("orders.change")
+    staff = sign_in_to_admin("orders.change", "payments.refund")
     confirm(staff, run_action(staff, LIST, "request_cancel", order["id"]))
     page = run_action(staff, LIST, "request_cancel", order["id"])
     html = confirm(staff, page)
@@ -145,7 +165,7 @@ def test_a_bulk_cancel_reports_each_failure_in_one_message(order):
     [(rejected_id, number)] = fetch_rows(
         "orders", "SELECT id, number FROM orders_order WHERE id = %s", [rejected["facts"]["order_id"]]
     )
-    staff = sign_in_to_admin("orders.change")
+    staff = sign_in_to_admin("orders.change", "payments.refund")
     page = run_action(staff, LIST, "request_cancel", order["id"], rejected_id)
     assert "1 of 2 orders will be cancelled." in page.content.decode()
     html = confirm(staff, page)

@@ -79,7 +79,7 @@ def test_staff_cancel_after_the_window(shopper, settings):
     settings.CANCEL_WINDOW = 0
     order = shopper.order(create_sku(1)).body
     assert cancel(shopper, order).status == 409
-    staff = sign_in_to_admin("orders.change")
+    staff = sign_in_to_admin("orders.change", "payments.refund")
     confirm(staff, run_action(staff, "/admin/orders/order/", "request_cancel", order["id"]))
     eventually(lambda: status_and_step_of(order["id"]) == ("cancelled", "closed"), run_until_idle)
     assert payment_of(order["id"]) == "refunded"

@@ -197,7 +197,7 @@ MUTANTS = (
         rule="Staff: staff remove no more than they have",
         module="contexts.users.service.staff",
         replace="""\
-        _assert_holds_all(held, user.permissions)
+        _assert_may_decide_about(user, held)
         if user.is_active:
 """,
         by="""\
@@ -289,5 +289,14 @@ MUTANTS = (
         replace="    sessions.sign_in_staff(email=user.email, password=current_password, address=address)\n",
         by="",
         caught_by="tests/users/test_passwords.py::test_a_password_that_cannot_be_changed_is_explained",
+    ),
+    Mutant(
+        name="users_change_disables_staff",
+        what="staff who may only change accounts disable other staff",
+        rule="Rights by effect: what takes rights needs the permission to grant them",
+        module="contexts.users.service.staff",
+        replace="    if user.permissions and not _is_held(held, GRANT_PERMISSION):\n        raise StaffProtected\n",
+        by="",
+        caught_by="tests/users/test_permissions.py::test_the_right_to_change_accounts_does_not_disable_or_enable_staff",
     ),
 )

@@ -68,10 +68,20 @@ def test_staff_cannot_disable_or_enable_an_account_that_may_do_more():
 
 
 def test_staff_disable_accounts_that_may_do_as_much_or_less():
-    manager, clerk = staff_member("users.change,orders.view"), staff_member("orders.view")
+    manager, clerk = staff_member("users.change,users.permissions,orders.view"), staff_member("orders.view")
     run_action(manager, "disable", clerk)
     assert not is_active(clerk)
     assert audit_entries(clerk)[-1] == (manager.email, "disable", {})
+
+
+def test_the_right_to_change_accounts_does_not_disable_or_enable_staff():
+    clerk, peer = staff_member("users.change"), staff_member("users.change")
+    assert "belongs to staff" in run_action(clerk, "disable", peer)
+    assert is_active(peer)
+    staff.disable(peer.id, actor=staff.as_operator("test"))
+    assert "belongs to staff" in run_action(clerk, "enable", peer)
+    assert not is_active(peer)
+    assert [action for _, action, _ in audit_entries(peer)] == ["appoint", "disable"]
 
 
 def test_staff_grant_and_take_only_permissions_that_they_have():

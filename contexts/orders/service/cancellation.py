@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Order
 from shop import clock
-from shop.errors import Conflict
+from shop.errors import Conflict, Forbidden
 
 
 class NotCancellable(Conflict):
@@ -23,11 +23,18 @@ class NotCancellable(Conflict):
     present: str
 
 
-def build_cancellable_condition(*, is_staff: bool) -> Q:
-    """Return the condition on an order that can be cancelled now, by the clock of the database."""
+class RefundNotAllowed(Forbidden):
+    """To cancel this order refunds its payment. You need the permission payments.refund for it."""
+
+
+def build_cancellable_condition(*, is_staff: bool, can_refund: bool = True) -> Q:
+    """Return the condition on an order that can be cancelled now, by the clock of the database.
+
+    can_refund: False for staff without the right to give money back, who cancel only what is not confirmed, and so not paid.
+    """
     condition = Q(status__in=Order.CANCELLABLE_STATUSES)
     if is_staff:
-        return condition
+        return condition if can_refund else condition & ~Q(status=OrderStatus.CONFIRMED)
     is_in_window = Q(created_at__gt=Now() - timedelta(seconds=settings.CANCEL_WINDOW))
     return condition & (~Q(status=OrderStatus.CONFIRMED) | is_in_window)
 

@@ -16,7 +16,7 @@ from contexts.orders.checkout.persistence import release_lease, reload_cancel_re
 from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Cart, Order, Step
 from contexts.orders.service import carts
-from contexts.orders.service.cancellation import NotCancellable, build_cancellable_condition
+from contexts.orders.service.cancellation import NotCancellable, RefundNotAllowed, build_cancellable_condition
 from contexts.orders.service.placing import NewOrder, OrderRequest, build_order, insert_order
 from contexts.orders.service.views import OrderView, build_outcome, is_guest_token, to_view
 from contexts.payments.interface import Declined, PaymentStatus
@@ -201,23 +201,26 @@ def resume_due() -> None:
     leases.process_due_rows(Order, "orders", resume)
 
 
-def request_cancel(order_id: UUID, *, actor: str = "") -> Order:
+def request_cancel(order_id: UUID, *, actor: str = "", can_refund: bool = True) -> Order:
     """Request the cancellation of an order and carry it out unless another worker holds the lease.
 
     A repeat changes nothing. `actor` is the member of staff who requests it, empty for the customer, who can cancel a
-    confirmed order within CANCEL_WINDOW only. Raises OrderNotFound, NotCancellable.
+    confirmed order within CANCEL_WINDOW only. `can_refund`: whether staff may refund a confirmed order.
+    Raises OrderNotFound, NotCancellable, RefundNotAllowed.
     """
-    record_cancel_request(order_id, actor=actor)
+    record_cancel_request(order_id, actor=actor, can_refund=can_refund)
     order = get(order_id)
+    if order.cancel_requested_at is None and order.status == OrderStatus.CONFIRMED and not can_refund:
+        raise RefundNotAllowed
     if order.cancel_requested_at is None:
         raise NotCancellable(present=order.status)
     return order if order.step == Step.CLOSED else resume(order_id)
 
 
-def record_cancel_request(order_id: UUID, *, actor: str = "") -> None:
+def record_cancel_request(order_id: UUID, *, actor: str = "", can_refund: bool = True) -> None:
     """Record that an order is to be cancelled, if it still can be. The lease holder reads it, even if this process dies."""
     with transaction("orders"):
-        is_cancellable = build_cancellable_condition(is_staff=bool(actor))
+        is_cancellable = build_cancellable_condition(is_staff=bool(actor), can_refund=can_refund)
         cancellable = Order.objects.filter(is_cancellable, pk=order_id, cancel_requested_at=None)
         is_new = cancellable.update(cancel_requested_at=Now(), due_at=Now(), woken=True)
         if is_new and actor:

@@ -64,6 +64,10 @@ class AccountHasMorePermissions(Forbidden):
     permission: str
 
 
+class StaffProtected(Forbidden):
+    """This account belongs to staff. To disable or enable it you need the permission users.permissions."""
+
+
 class LastSuperuser(Conflict):
     """This is the last active account with all permissions. Grant * to another account first."""
 
@@ -120,12 +124,13 @@ def get_version(user: User) -> str:
 def disable(user_id: UUID, *, actor: Caller) -> None:
     """Disable an account and revoke its sessions.
 
-    Raises Forbidden, AccountHasMorePermissions, LastSuperuser, NotFound.
+    Staff are disabled only by staff with the right to grant permissions.
+    Raises Forbidden, AccountHasMorePermissions, StaffProtected, LastSuperuser, NotFound.
     """
     with transaction("users"):
         held = _authorize(actor, CHANGE_PERMISSION)
         user = _lock_user(user_id)
-        _assert_holds_all(held, user.permissions)
+        _assert_may_decide_about(user, held)
         if user.is_active:
             _assert_not_last_superuser(user)
             User.objects.filter(id=user_id).update(is_active=False)
@@ -134,11 +139,11 @@ def disable(user_id: UUID, *, actor: Caller) -> None:
 
 
 def enable(user_id: UUID, *, actor: Caller) -> None:
-    """Enable a disabled account. Raises Forbidden, AccountHasMorePermissions, NotFound."""
+    """Enable a disabled account. Raises what `disable` raises but LastSuperuser."""
     with transaction("users"):
         held = _authorize(actor, CHANGE_PERMISSION)
         user = _lock_user(user_id)
-        _assert_holds_all(held, user.permissions)
+        _assert_may_decide_about(user, held)
         _enable(user, actor)
 
 
@@ -237,6 +242,16 @@ def _assert_holds_all(held: Collection[str], permissions: Iterable[str]) -> None
     for permission in permissions:
         if not _is_held(held, permission):
             raise AccountHasMorePermissions(permission=permission)
+
+
+def _assert_may_decide_about(user: User, held: Collection[str]) -> None:
+    """Assert that the actor may disable or enable an account. Raises AccountHasMorePermissions, StaffProtected.
+
+    The right to change customers is not enough for staff: to disable them takes what they were granted.
+    """
+    _assert_holds_all(held, user.permissions)
+    if user.permissions and not _is_held(held, GRANT_PERMISSION):
+        raise StaffProtected
 
 
 def _assert_not_last_superuser(user: User) -> None:
