@@ -23,6 +23,9 @@ class ContextConfig(AppConfig):
     interface is `service.Local<Name>`, its own settings are in `settings.py`: config/settings finds both by these names.
     """
 
+    # Whether no order can be placed without the context's database. /ready is 503 then.
+    is_needed_to_sell = False
+
     default = False  # Django must not mistake the base class for the app's own configuration
 
     def __init_subclass__(cls, **arguments: Any) -> None:

@@ -9,12 +9,15 @@ from psycopg.conninfo import conninfo_to_dict
 from config.settings.contexts import CONTEXTS
 from config.settings.security import derive_secrets
 from shop.setting_types import MAX_PORT, read_database_prefix
-from shop.settings import env, read_setting, read_whole_number
+from shop.settings import env, read_number, read_setting, read_whole_number
 
 # Databases and roles are called `<prefix>_<context>`.
 DATABASE_PREFIX = read_setting("DATABASE_PREFIX", read_database_prefix, "satsuma")
 # Connections per database and process; at least the number of threads.
 POOL_SIZE = read_whole_number("DATABASE_POOL_SIZE", 16, most=1_000)
+
+# How long a statement may wait for the answer of a server, in seconds. After 15 s a server that works ends it itself.
+ANSWER_TIMEOUT = read_number("DATABASE_ANSWER_TIMEOUT_SECONDS", 17, most=3600)
 
 # Limits for how long one session can block others. A process that is stopped or cut off in the middle of a transaction
 # loses it; sessions that wait for its locks get an outage error and retry.
@@ -83,6 +86,7 @@ def build_database(context: str) -> dict[str, Any]:
             "application_name": f"satsuma {context}",
             "pool": {"min_size": 0, "max_size": POOL_SIZE, "timeout": 5, "num_workers": 1, "max_idle": 60},
         },
+        "ANSWER_TIMEOUT": ANSWER_TIMEOUT,
         "SESSION": SESSION_TIMEOUTS | PLANNER_OPTIONS,  # set by shop.db.postgres on each new connection
         "TEST": {"DEPENDENCIES": []},
     }

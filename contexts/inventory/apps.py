@@ -10,6 +10,7 @@ class InventoryConfig(ContextConfig):
     """Inventory, and the check of its prices at start."""
 
     name = "contexts.inventory"
+    is_needed_to_sell = True
 
     def ready(self) -> None:
         super().ready()

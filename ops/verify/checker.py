@@ -183,10 +183,26 @@ def _confirm_mismatches(first: Report, chosen: list[str], parameters: Parameters
 
 
 @contextmanager
+def _wait_for_long_statements(context: str) -> Iterator[None]:
+    """Leave the limit of statements to the server, which STATEMENT_TIMEOUT raises."""
+    connections[context].ensure_connection()
+    connection = connections[context].connection
+    limit, connection.answer_timeout = connection.answer_timeout, None
+    try:
+        yield
+    finally:
+        connection.answer_timeout = limit
+
+
+@contextmanager
 def _open_read_transaction(context: str) -> Iterator[None]:
     """Open a read-only transaction with one snapshot of a database. Raises DatabaseUnreadable."""
     try:
-        with atomic(using=context, durable=True), connections[context].cursor() as cursor:
+        with (
+            _wait_for_long_statements(context),
+            atomic(using=context, durable=True),
+            connections[context].cursor() as cursor,
+        ):
             cursor.execute(
                 f"""SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL jit = off;
                     SET LOCAL plan_cache_mode = force_generic_plan;

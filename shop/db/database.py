@@ -73,6 +73,18 @@ def close_all_connections() -> None:
             log.warning("connection_not_closed", context=connection.alias, error=str(error))
 
 
+@contextmanager
+def allow_long_statements(alias: str) -> Iterator[None]:
+    """Wait for answers as long as the server works, for statements whose server-side limit has been raised."""
+    connections[alias].ensure_connection()
+    connection = connections[alias].connection
+    limit, connection.answer_timeout = connection.answer_timeout, None
+    try:
+        yield
+    finally:
+        connection.answer_timeout = limit
+
+
 def fetch_rows(alias: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
     """Run one statement and return its rows, or an empty list if it returns none."""
     with connections[alias].cursor() as cursor:

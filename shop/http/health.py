@@ -1,8 +1,10 @@
 """Liveness and readiness endpoints."""
 
 import threading
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
+from django.apps import apps
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
@@ -25,15 +27,26 @@ def health(request: HttpRequest) -> HttpResponse:
 def ready(request: HttpRequest) -> HttpResponse:
     """Check the database of each hosted context and report the lag of its engine in seconds.
 
-    Responds 503 if a database is unavailable, and while the process is draining. What a restart would not change is reported
-    as `degraded`, and the process stays ready: an engine that lags, and events that are refused or parked.
+    Responds 503 without a database that is needed to sell (`ContextConfig.is_needed_to_sell`), without any database, and while
+    the process is draining. Everything else is reported as `degraded`, and the process stays ready, since it serves the rest:
+    other databases that are unavailable, an engine that lags, and events that are refused or parked.
     """
     if draining.is_set():
         return respond({"status": "draining", "contexts": {}}, 503)
     with ThreadPoolExecutor(len(hosted_contexts())) as pool:  # in parallel: wait for one timeout only
         contexts = dict(zip(hosted_contexts(), pool.map(_check_context, hosted_contexts()), strict=True))
-    is_ready = all(state["database"] == "ok" for state in contexts.values())
-    return respond({"status": "ready" if is_ready else "not ready", "contexts": contexts}, 200 if is_ready else 503)
+    is_ready = _can_serve([context for context, state in contexts.items() if state["database"] == "ok"])
+    is_degraded = not is_ready or any(state.get("degraded", True) for state in contexts.values())
+    body = {"status": "ready" if is_ready else "not ready", "degraded": is_degraded, "contexts": contexts}
+    return respond(body, 200 if is_ready else 503)
+
+
+def _can_serve(available: Collection[str]) -> bool:
+    """Return whether the hosted contexts with an available database are enough for a process to get requests."""
+    needed = {
+        context for context in hosted_contexts() if getattr(apps.get_app_config(context), "is_needed_to_sell", False)
+    }
+    return bool(available) and needed.issubset(available)
 
 
 def _check_context(context: str) -> dict[str, object]:

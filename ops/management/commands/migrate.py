@@ -10,7 +10,7 @@ from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 
-from shop.db.database import hosted_contexts
+from shop.db.database import allow_long_statements, hosted_contexts
 
 LOCK_POLL_SECONDS = 0.2
 MIGRATION_LOCK_ID = 6_382_475  # advisory lock that serializes migrations of a database
@@ -54,6 +54,6 @@ class Command(migrate.Command):
         for alias in hosted_contexts() if database == DEFAULT_DB_ALIAS else (database,):
             if options["verbosity"]:
                 self.stdout.write(self.style.MIGRATE_HEADING(alias))
-            with hold_migration_lock(alias):
+            with allow_long_statements(alias), hold_migration_lock(alias):
                 super().handle(*args, **{**options, "database": alias, "skip_checks": True})
         sys.stdout.flush()

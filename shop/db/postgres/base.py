@@ -4,7 +4,7 @@ The transaction of a test (django.test.TestCase) does not count. Django requires
 """
 
 import select
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS
@@ -15,6 +15,7 @@ from django.utils.functional import cached_property
 from psycopg_pool import ConnectionPool
 
 from shop import chaos
+from shop.db.postgres.circuits import get_circuit
 from shop.db.postgres.cursor import Connection, Cursor, Parameters
 from shop.db.postgres.errors import ErrorWrapper
 from shop.db.postgres.sessions import configure_session
@@ -138,6 +139,12 @@ class DatabaseWrapper(DjangoWrapper):
         self.pending_statements.clear()
         super()._close()
 
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
+        """Return a connection of the pool. Raises DatabaseSilent at once while the circuit of the database is open."""
+        get_circuit(self.alias).assert_closed()
+        connection: Connection = super().get_new_connection(conn_params)
+        return connection
+
     def get_connection_params(self) -> dict[str, Any]:
         return super().get_connection_params() | {"cursor_factory": Cursor}
 
@@ -161,11 +168,12 @@ class DatabaseWrapper(DjangoWrapper):
                 open=False,
                 **self.settings_dict["OPTIONS"]["pool"],
             )
-            self._connection_pools.setdefault(self.alias, pool)
+            get_circuit(self.alias).discard_idle = self._connection_pools.setdefault(self.alias, pool).drain
         return self._connection_pools.get(self.alias)
 
     def _configure_connection(self, connection: psycopg.Connection[Any]) -> bool:
-        """Set time zone and session settings of a new connection. Returns whether Django has to commit them."""
+        """Set time limits, time zone and session settings of a new connection. Returns whether Django has to commit them."""
+        cast(Connection, connection).answer_timeout = self.settings_dict.get("ANSWER_TIMEOUT")
         super()._configure_connection(connection)
         configure_session(connection, self.settings_dict.get("SESSION", {}))
         return True

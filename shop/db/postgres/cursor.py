@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db.backends.postgresql import base
+from psycopg.errors import ConnectionTimeout
 
 from shop.db.postgres import locations
+from shop.db.postgres.circuits import GuardedConnection, get_circuit
 
 if TYPE_CHECKING:  # django-stubs does not declare what this class inherits from psycopg
     DjangoCursor = psycopg.ClientCursor[Any]
@@ -46,7 +48,7 @@ class PreparedStatement(str):
         return [parameters[name] for name in self.parameter_names] if self.parameter_names else parameters
 
 
-class Connection(psycopg.Connection[Any]):
+class Connection(GuardedConnection):
     """A connection that remembers the statements that it has prepared, and follows a database that has moved."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # those of psycopg
@@ -57,7 +59,14 @@ class Connection(psycopg.Connection[Any]):
     def connect(  # type: ignore[override]  # psycopg has no alias
         cls, conninfo: str = "", *, alias: str, **parameters: Any
     ) -> "Connection":
-        return locations.connect(alias, partial(super().connect, conninfo), parameters)
+        circuit = get_circuit(alias)
+        try:
+            connection = locations.connect(alias, partial(super().connect, conninfo), parameters)
+        except ConnectionTimeout:
+            circuit.open(parameters)
+            raise
+        connection.circuit = circuit
+        return connection
 
 
 class Cursor(DjangoCursor):

@@ -18,6 +18,8 @@ import psycopg
 import structlog
 from django.conf import settings
 
+from shop.db.postgres.circuits import open_limited_connection
+
 MOVE_TIMEOUT_SECONDS = 4.0  # max. wait of a new connection during a move; clients of the pool wait for 5 s
 POLL_INTERVAL_SECONDS = 0.02  # between two attempts during a move
 
@@ -101,9 +103,9 @@ def build_connection_parameters(server: dict[str, Any], dbname: str) -> dict[str
 def find_location(context: str) -> DatabaseLocation | None:
     """Return the location in the directory, or None if the context has never moved or the directory is unavailable."""
     directory = settings.DIRECTORY
-    parameters = build_connection_parameters(directory, directory["NAME"]) | {"connect_timeout": 1}
+    parameters = build_connection_parameters(directory, directory["NAME"])
     try:
-        with try_passwords(psycopg.connect, parameters, directory["FORMER_PASSWORDS"]) as connection:
+        with try_passwords(open_limited_connection, parameters, directory["FORMER_PASSWORDS"]) as connection:
             row = connection.execute(
                 'SELECT epoch, host, port, dbname, "user", moving FROM binding WHERE context = %s', [context]
             ).fetchone()

@@ -16,6 +16,8 @@ import structlog
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from shop.db.postgres.circuits import open_limited_connection
+
 PROBE_TIMEOUT_SECONDS = 3.0
 PROBE_ROUNDS = 3  # a pooler that hands its server sessions out in turn is found by asking one connection repeatedly
 
@@ -49,9 +51,8 @@ def _verify_pooler(connection: psycopg.Connection[Any]) -> None:
     address = (connection.info.host, str(connection.info.port), connection.info.dbname, connection.info.user)
     if address in _verified:
         return
-    with psycopg.connect(
-        connection.info.dsn, password=connection.info.password, autocommit=True, connect_timeout=3
-    ) as other:
+    parameters = {**connection.info.get_parameters(), "password": connection.info.password}
+    with open_limited_connection(**parameters, seconds=3) as other:
         if _share_sessions(connection, other):
             raise SessionRefused(
                 "a connection pooler is in between and does not work in session mode: set pool_mode = session for this "

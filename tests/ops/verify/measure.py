@@ -7,6 +7,7 @@ import os
 import resource
 
 from django.conf import settings
+from django.db import connections
 
 from ops.verify import verify
 from shop.db.database import execute, fetch_rows
@@ -68,6 +69,8 @@ def ids_of(order_id: str) -> list[str]:
 def copy_order(order_id: str, times: int) -> None:
     ids = ids_of(order_id)
     for context in settings.CONTEXTS:
+        connections[context].ensure_connection()
+        connections[context].connection.answer_timeout = None
         fetch_rows(context, "SET statement_timeout = 0")
         execute(context, _RENAME)
         for table in TABLES.get(context, ()) + KERNEL:

@@ -418,4 +418,13 @@ CASE WHEN counter.hits[1] > clock_timestamp() - excluded.period THEN counter.hit
         by="    except LookupError:",
         caught_by="tests/shop/http/test_faults.py::test_a_query_with_too_many_parameters_is_refused_in_plain_words",
     ),
+    Mutant(
+        name="ready_needs_every_database",
+        what="a database that no order needs takes every process out of service",
+        rule="API: /ready is what is needed to serve",
+        module="shop.http.health",
+        replace="return bool(available) and needed.issubset(available)",
+        by="return len(available) == len(hosted_contexts())",
+        caught_by="tests/shop/http/test_health.py::test_a_process_without_a_database_that_is_not_needed_to_sell_stays_ready",
+    ),
 )

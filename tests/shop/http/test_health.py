@@ -1,4 +1,4 @@
-"""Health: a process is alive while it responds, and ready while all of its databases are available."""
+"""Health: a process is alive while it responds, and ready while it can sell."""
 
 from contextlib import contextmanager
 
@@ -57,6 +57,27 @@ def test_a_process_without_a_database_is_not_ready_until_it_returns():
         assert body["contexts"]["orders"]["database"] == "ok"
         assert Client().get("/health").status_code == 200
     assert run_in_thread(ready)[0] == 200
+
+
+@pytest.mark.parametrize("context", ["notifications", "payments", "users"])
+def test_a_process_without_a_database_that_is_not_needed_to_sell_stays_ready(context):
+    with without_database(context):
+        status, body = run_in_thread(ready)
+        assert (status, body["status"], body["degraded"]) == (200, "ready", True)
+        assert body["contexts"][context] == {"database": "unavailable"}
+
+
+@pytest.mark.parametrize("needed", ["inventory", "orders"])
+def test_a_process_is_not_ready_without_one_of_the_databases_that_are_needed_to_sell(needed):
+    with without_database(needed):
+        assert run_in_thread(ready)[0] == 503
+
+
+def test_a_process_without_any_database_is_not_ready(settings):
+    """No context that this process hosts is needed to sell, but nothing else is left that it could serve."""
+    settings.CONTEXTS = ["notifications"]
+    with without_database("notifications"):
+        assert run_in_thread(ready)[0] == 503
 
 
 def test_a_lost_connection_does_not_make_a_process_unready():
