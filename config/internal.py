@@ -6,7 +6,7 @@ Never bind it to a public address: `python -m ops.launch.serve` starts it on INT
 from config.wsgi import application as public  # noqa: F401, I001  sets up Django and starts the engine
 from django.conf import settings
 
-from shop.calls import services
+from shop.calls import hosts, services
 from shop.calls.remote.server import MAX_REQUEST_BYTES, create_application
 from shop.db.database import hosted_contexts
 from shop.request_buffer import RequestBuffer
@@ -14,7 +14,9 @@ from shop.messaging import inbox
 
 services.bind_all()
 application = create_application(
-    services.get_served_methods(hosted_contexts()) | inbox.get_served_methods(hosted_contexts())
+    services.get_served_methods(hosted_contexts())
+    | inbox.get_served_methods(hosted_contexts())
+    | hosts.get_served_methods(hosted_contexts())
 )
 server = RequestBuffer(
     application,

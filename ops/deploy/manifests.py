@@ -11,7 +11,9 @@ from django.conf import settings
 
 from ops.deploy import gateway
 
-KUBERNETES_FOLDER = settings.BASE_DIR / "deploy" / "kubernetes"
+DEPLOY_FOLDER = settings.BASE_DIR / "deploy"
+KUBERNETES_FOLDER = DEPLOY_FOLDER / "kubernetes"
+COMPOSE_GATEWAY_FILE = DEPLOY_FOLDER / "compose" / "gateway.conf"
 TEMPLATE_FOLDER = Path(__file__).with_name("kubernetes")
 Hosts = dict[str, tuple[str, ...]]  # name of the host: the contexts that it hosts
 TOPOLOGIES: dict[str, Hosts] = {
@@ -65,7 +67,7 @@ def render_files(hosts: Hosts) -> dict[str, str]:
     if len(hosts) > 1:
         files["gateway.yaml"] = (TEMPLATE_FOLDER / "gateway.yaml").read_text()
         upstreams = {context: f"{host}:8000" for context, host in host_of.items()}
-        files["gateway.conf"] = gateway.render_nginx(upstreams, "8080")
+        files["gateway.conf"] = gateway.render_nginx(upstreams, "8080", trusted_proxies=gateway.PRIVATE_NETWORKS)
         resources, config_map = [*resources, "gateway.yaml"], GATEWAY_CONFIG_MAP
     lines = "\n".join(f"  - {resource}" for resource in resources)
     return files | {"kustomization.yaml": KUSTOMIZATION_TEMPLATE.format(resources=lines) + config_map}
@@ -95,10 +97,22 @@ def write_files(folder: Path, hosts: Hosts) -> None:
 
 def find_stale_files() -> list[str]:
     """List the committed files that differ from what the templates and URL patterns generate."""
-    return [
-        f"{topology}/{name}"
+    expected = {
+        KUBERNETES_FOLDER / topology / name: text
         for topology, hosts in TOPOLOGIES.items()
         for name, text in render_files(hosts).items()
-        if not (KUBERNETES_FOLDER / topology / name).is_file()
-        or (KUBERNETES_FOLDER / topology / name).read_text() != text
+    }
+    expected[COMPOSE_GATEWAY_FILE] = render_compose_gateway()
+    return [
+        f"{file.parent.name}/{file.name}"
+        for file, text in expected.items()
+        if not file.is_file() or file.read_text() != text
     ]
+
+
+def render_compose_gateway() -> str:
+    """Render the gateway of docker-compose.split.yml, whose containers change their addresses when they are replaced."""
+    upstreams = {context: f"{context}:8000" for context in settings.ALL_CONTEXTS}
+    return gateway.render_nginx(
+        upstreams, "8080", resolver=gateway.COMPOSE_RESOLVER, trusted_proxies=gateway.PRIVATE_NETWORKS
+    )

@@ -4,10 +4,13 @@ Standard library only. The processes have the same environment except for CONTEX
 on the PATH, with the routes of `manage.py gateway`.
 """
 
-import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
 
 from config.contexts import ALL_CONTEXTS
 from ops.launch import data_folder, serve, up
@@ -15,6 +18,10 @@ from ops.launch.serve import LaunchError
 
 # The ports of the process with index i are the gateway's port plus offset plus i.
 PUBLIC_PORT_OFFSET, INTERNAL_PORT_OFFSET = 10, 20
+FIRST_RESTART_DELAY_SECONDS, MAX_RESTART_DELAY_SECONDS = 1.0, 30.0  # of a process that keeps exiting
+POLL_INTERVAL_SECONDS = 0.1
+
+Starter = Callable[[], "subprocess.Popen[bytes]"]
 
 NGINX_TEMPLATE = """\
 pid {folder}/nginx.pid;
@@ -47,23 +54,52 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> 
     shared = environment | {"WEB_HOST": up.HOST, "WEB_WORKERS": "1", "TRUSTED_PROXIES": up.HOST}
     for index, context in enumerate(ALL_CONTEXTS):
         shared[f"{context.upper()}_URL"] = f"http://{up.HOST}:{port + INTERNAL_PORT_OFFSET + index}"
-    running: list[subprocess.Popen[bytes]] = []
+    starters: dict[str, Starter] = {
+        context: partial(_start_host, context, port, index, shared) for index, context in enumerate(ALL_CONTEXTS)
+    }
+    running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         with up.report_step("Starting five processes and the gateway"):
+            running |= {context: start() for context, start in starters.items()}
             for index, context in enumerate(ALL_CONTEXTS):
-                running.append(_start_host(context, port, index, shared))
-            for index, host in enumerate(running):
-                up.await_ready(host, port + PUBLIC_PORT_OFFSET + index)
-            running.append(_start_gateway(port, shared))
-            up.await_ready(running[-1], port)
+                up.await_ready(running[context], port + PUBLIC_PORT_OFFSET + index)
+            starters["gateway"] = partial(_start_gateway, port, shared)
+            running["gateway"] = starters["gateway"]()
+            up.await_ready(running["gateway"], port)
         up.announce_ready(port, prepared)
-        pid, status = os.wait()
-        commands = [process.args for process in running if process.pid == pid]
-        print(f"This process exited, so the others are stopped: {commands}", file=sys.stderr)
-        return os.waitstatus_to_exitcode(status) or 1
+        _keep_running(running, starters)
     finally:
-        for process in reversed(running):
+        for process in reversed(running.values()):
             up.stop(process)
+
+
+def _keep_running(running: dict[str, subprocess.Popen[bytes]], starters: dict[str, Starter]) -> NoReturn:
+    """Start each process again that exits, until a signal stops this one. The others continue to serve meanwhile.
+
+    The first restart is immediate. A process that keeps failing is started after ever longer delays.
+    """
+    delays = dict.fromkeys(starters, 0.0)
+    started_at = dict.fromkeys(starters, time.monotonic())
+    due_at: dict[str, float] = {}
+    while True:
+        now = time.monotonic()
+        for name in [name for name, process in running.items() if process.poll() is not None and name not in due_at]:
+            is_stable = now - started_at[name] > MAX_RESTART_DELAY_SECONDS
+            due_at[name] = now + (0.0 if is_stable else delays[name])
+            delays[name] = FIRST_RESTART_DELAY_SECONDS if is_stable else _double(delays[name])
+            print(
+                f"{name} exited with status {running[name].returncode}, and is started again",
+                file=sys.stderr,
+                flush=True,
+            )
+        for name in [name for name, due in due_at.items() if due <= now]:
+            del due_at[name]
+            running[name], started_at[name] = starters[name](), now
+        time.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _double(delay: float) -> float:
+    return min(max(2 * delay, FIRST_RESTART_DELAY_SECONDS), MAX_RESTART_DELAY_SECONDS)
 
 
 def _start_host(context: str, port: int, index: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:

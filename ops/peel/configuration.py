@@ -89,7 +89,9 @@ def render_files(
         f"{context}.env": keys.format_settings(own | _build_port_settings(context_address) | database),
         "shop.env": keys.format_settings(others | _build_port_settings(shop)),
         "gateway.conf": _render_gateway(context, context_address.public_address, shop.public_address, "80"),
-        "compose.gateway.conf": _render_gateway(context, f"{context}:8000", "shop:8000", "8080"),
+        "compose.gateway.conf": _render_gateway(
+            context, f"{context}:8000", "shop:8000", "8080", resolver=gateway.COMPOSE_RESOLVER
+        ),
         "compose.yaml": _render_compose(folder, context, database),
     }
     hosts = {"shop": tuple(others["CONTEXTS"].split(",")), context: (context,)}
@@ -121,9 +123,9 @@ def _build_port_settings(address: Address) -> dict[str, str]:
     return {"PORT": str(address.port), "INTERNAL_PORT": str(address.port + 1), "INTERNAL_HOST": address.host}
 
 
-def _render_gateway(context: str, context_address: str, shop: str, listen: str) -> str:
+def _render_gateway(context: str, context_address: str, shop: str, listen: str, *, resolver: str = "") -> str:
     upstreams = {other: context_address if other == context else shop for other in settings.ALL_CONTEXTS}
-    return gateway.render_nginx(upstreams, listen)
+    return gateway.render_nginx(upstreams, listen, resolver=resolver, trusted_proxies=gateway.PRIVATE_NETWORKS)
 
 
 def write_files(folder: Path, content: dict[str, str]) -> None:

@@ -1,13 +1,14 @@
 """Liveness and readiness endpoints."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from django.apps import apps
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
+from shop.calls.hosts import find_host_states
 from shop.db.database import OUTAGE_ERRORS, fetch_rows, hosted_contexts
 from shop.http.read_only import read_only
 from shop.http.rest import respond
@@ -25,27 +26,40 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @read_only
 def ready(request: HttpRequest) -> HttpResponse:
-    """Check the database of each hosted context and report the lag of its engine in seconds.
+    """Check the database of each hosted context and the hosts of the others, and report the lag of the engine in seconds.
 
     Responds 503 without a database that is needed to sell (`ContextConfig.is_needed_to_sell`), without any database, and while
     the process is draining. Everything else is reported as `degraded`, and the process stays ready, since it serves the rest:
-    other databases that are unavailable, an engine that lags, and events that are refused or parked.
+    other databases and contexts that are unavailable, an engine that lags, and events that are refused or parked.
+
+    With `?scope=shop` the contexts in other processes count like those of this one: a gateway has no part in the shop itself.
     """
     if draining.is_set():
         return respond({"status": "draining", "contexts": {}}, 503)
-    with ThreadPoolExecutor(len(hosted_contexts())) as pool:  # in parallel: wait for one timeout only
+    with ThreadPoolExecutor(len(hosted_contexts()) + 1) as pool:  # in parallel: wait for one timeout only
+        finding = pool.submit(find_host_states)
         contexts = dict(zip(hosted_contexts(), pool.map(_check_context, hosted_contexts()), strict=True))
-    is_ready = _can_serve([context for context, state in contexts.items() if state["database"] == "ok"])
-    is_degraded = not is_ready or any(state.get("degraded", True) for state in contexts.values())
-    body = {"status": "ready" if is_ready else "not ready", "degraded": is_degraded, "contexts": contexts}
+        elsewhere = finding.result()
+    states = {context: str(state["database"]) for context, state in contexts.items()}
+    is_ready = _can_serve(states | elsewhere if request.GET.get("scope") == "shop" else states)
+    is_degraded = (
+        not is_ready
+        or set(elsewhere.values()) - {"ok"}
+        or any(state.get("degraded", True) for state in contexts.values())
+    )
+    body = {
+        "status": "ready" if is_ready else "not ready",
+        "degraded": bool(is_degraded),
+        "contexts": contexts,
+        "elsewhere": elsewhere,
+    }
     return respond(body, 200 if is_ready else 503)
 
 
-def _can_serve(available: Collection[str]) -> bool:
-    """Return whether the hosted contexts with an available database are enough for a process to get requests."""
-    needed = {
-        context for context in hosted_contexts() if getattr(apps.get_app_config(context), "is_needed_to_sell", False)
-    }
+def _can_serve(states: Mapping[str, str]) -> bool:
+    """Return whether enough of these contexts are available to send requests to them."""
+    available = {context for context, state in states.items() if state == "ok"}
+    needed = {context for context in states if getattr(apps.get_app_config(context), "is_needed_to_sell", False)}
     return bool(available) and needed.issubset(available)
 
 

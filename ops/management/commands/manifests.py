@@ -10,7 +10,7 @@ from ops.deploy import manifests
 
 class Command(BaseCommand):
     help = (
-        "Write deploy/kubernetes/monolith and split; or, with hosts, another topology: "
+        "Write deploy/kubernetes/monolith and split, and deploy/compose; or, with hosts, another topology: "
         "`manifests --folder deploy/kubernetes/peeled shop=orders,users,… payments=payments`."
     )
     requires_system_checks = []
@@ -33,6 +33,8 @@ class Command(BaseCommand):
         else:
             for name, hosts in manifests.TOPOLOGIES.items():
                 manifests.write_files(manifests.KUBERNETES_FOLDER / name, hosts)
+            manifests.COMPOSE_GATEWAY_FILE.parent.mkdir(exist_ok=True)
+            manifests.COMPOSE_GATEWAY_FILE.write_text(manifests.render_compose_gateway())
 
 
 def _parse_hosts(arguments: list[str]) -> manifests.Hosts:

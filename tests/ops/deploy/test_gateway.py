@@ -51,19 +51,13 @@ def test_the_configuration_names_every_upstream_and_route(capsys):
     assert "upstream payments { server 10.0.0.3:9000;" in configuration
     assert "upstream users { server users:8000;" in configuration
     assert "listen 127.0.0.1:80;" in configuration
-    assert configuration.count("proxy_pass") == sum(map(len, gateway.build_routes().values())) + 1
+    assert configuration.count("proxy_pass") == sum(map(len, gateway.build_routes().values())) + 2, "also / and /ready"
 
 
 @pytest.mark.parametrize("given", ["shipping=a:1", "orders", "orders="])
 def test_an_invalid_upstream_is_refused(given):
     with pytest.raises(CommandError, match="use <context>=<host>:<port>"):
         call_command("gateway", given)
-
-
-def test_the_forwarded_scheme_is_passed_on_and_nothing_else():
-    configuration = gateway.render_nginx({context: f"{context}:8000" for context in settings.ALL_CONTEXTS}, "8080")
-    assert "map $http_x_forwarded_proto $forwarded_scheme { default $scheme; https https; }" in configuration
-    assert "proxy_set_header X-Forwarded-Proto $forwarded_scheme;" in configuration
 
 
 def list_own_errors():

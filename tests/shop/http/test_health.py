@@ -7,11 +7,13 @@ from django.db import connections
 from django.test import Client
 from django.urls import resolve
 
+from shop.calls import services
 from shop.db.database import execute
 from shop.errors import Unavailable
 from shop.http import health
 from shop.messaging.engine import run_until_idle
 from tests.concurrency import run_in_thread
+from tests.ports import reserve_port
 from tests.shop.db.superuser_session import database_name, execute_as_superuser, terminate_connection
 from tests.shop.messaging.letters import LetterSent, publish_letters, register_handler
 
@@ -78,6 +80,26 @@ def test_a_process_without_any_database_is_not_ready(settings):
     settings.CONTEXTS = ["notifications"]
     with without_database("notifications"):
         assert run_in_thread(ready)[0] == 503
+
+
+@contextmanager
+def context_elsewhere(settings, context, url):
+    """Let this process host all contexts but one, which is at another address."""
+    settings.CONTEXTS = [name for name in settings.CONTEXTS if name != context]
+    services.configure(settings.SERVICES | {context: url}, settings.TRANSPORT)
+    try:
+        yield
+    finally:
+        services.configure(settings.SERVICES, settings.TRANSPORT)
+
+
+@pytest.mark.parametrize(("context", "status_of_shop"), [("payments", 200), ("inventory", 503)])
+def test_a_context_without_a_host_is_reported(settings, context, status_of_shop):
+    with context_elsewhere(settings, context, f"http://127.0.0.1:{reserve_port()}"):
+        status, body = ready()
+        assert (status, body["status"], body["degraded"]) == (200, "ready", True), "this process serves its contexts"
+        assert body["elsewhere"] == {context: "unavailable"}
+        assert Client().get("/ready?scope=shop").status_code == status_of_shop
 
 
 def test_a_lost_connection_does_not_make_a_process_unready():
