@@ -189,11 +189,22 @@ def _find_available_sku(site_url: str) -> str:
     return next((variant["sku"] for variant in variants if variant["available"]), "SKU")
 
 
+def find_absent_contexts(site_url: str) -> list[str]:
+    """Return the contexts that the settings leave to other processes, and that none serves."""
+    with urllib.request.urlopen(f"{site_url}/ready", timeout=10) as response:
+        return [context for context, state in json.load(response)["elsewhere"].items() if state != "ok"]
+
+
 def announce_ready(port: int, prepared: dict[str, str]) -> None:
     """Record the address of the shop in the data folder, and print what a visitor can do now."""
     site_url = f"http://{HOST}:{port}"
     data_folder.write_address(site_url)
     sku = _find_available_sku(site_url) if "inventory" in os.environ.get("CONTEXTS", "inventory") else "SKU"
+    for context in find_absent_contexts(site_url):
+        print(
+            f"\nWarning: no process serves {context} at {context.upper()}_URL, and CONTEXTS leaves it out.",
+            file=sys.stderr,
+        )
     password = prepared.get("password") or "as shown at the first start (a new one: manage.py create_staff)"
     print(
         f"""

@@ -7,12 +7,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.verify import ALL_CONTEXTS, GRACE_SECONDS, INVARIANTS, DatabaseUnreadable, Invariant, Report, verify
+from shop.calls.hosts import find_host_states
 
 
 class Command(BaseCommand):
     help = (
         "Check the invariants of docs/invariants.md against the databases, read-only. "
-        "Exit status: 0 all hold, 1 some do not, 2 a database cannot be read."
+        "Exit status: 0 all hold, 1 some do not, 2 a database cannot be read, "
+        "3 no process serves a context that CONTEXTS leaves out."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -48,6 +50,18 @@ class Command(BaseCommand):
         self.stdout.write(_render_json(report) if options["json"] else _render_text(report))
         if report.violations:
             raise CommandError(f"{len(report.violations) + report.unlisted_count} violations", returncode=1)
+        _refuse_contexts_without_host()
+
+
+def _refuse_contexts_without_host() -> None:
+    """Raise CommandError if a context that these settings place elsewhere is served by no process at its address."""
+    absent = [context for context, state in find_host_states().items() if state != "ok"]
+    if absent:
+        raise CommandError(
+            f"No process serves {', '.join(absent)}: start one with CONTEXTS={','.join(absent)}, or correct "
+            f"{', '.join(f'{context.upper()}_URL' for context in absent)} and CONTEXTS",
+            returncode=3,
+        )
 
 
 def parse_seconds(text: str) -> float:
