@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ops.launch.serve import prepare_child_process
+from ops.launch.process_tree import prepare_child_process
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 

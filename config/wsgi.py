@@ -29,6 +29,7 @@ from django.conf import settings
 from config.checks import refuse_wrong_configuration
 from shop.calls.call_metrics import CallRecorder
 from shop.http import health
+from shop.parent_process import watch_parents
 from shop.request_buffer import RequestBuffer
 
 refuse_wrong_configuration()
@@ -43,6 +44,9 @@ server = RequestBuffer(
 
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGUSR1, lambda *_: health.draining.set())  # sent by ops/launch/serve.py before it stops
+
+if current_process().name == "granian-worker":
+    watch_parents()
 
 recorder = CallRecorder()
 recorder.start()

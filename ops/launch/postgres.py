@@ -3,23 +3,37 @@
 Standard library only, so that a launcher uses little memory. The server listens on a Unix socket in a private folder.
 """
 
-import contextlib
 import glob
 import hashlib
 import importlib.util
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
+
+from ops.launch.processes import find_processes_in, is_dead, is_known, works_in
 
 UNPRIVILEGED_UID = 1000  # the user id of root inside a user namespace
 NOBODY_UID = 65534
 MAX_CONNECTIONS = 300
-ORPHAN_EXIT_TIMEOUT_SECONDS = 10.0  # how long the children of a killed server may take to exit
+START_TIMEOUT_SECONDS = 60  # how long a server may recover
+REFUSAL_TIMEOUT_SECONDS = 5.0  # how long a server that neither starts nor recovers may refuse clients, or not answer
+ANSWER_TIMEOUT_SECONDS = 2.0
+FAST_STOP_TIMEOUT_SECONDS = 15  # how long a server may take to write its last checkpoint
+IMMEDIATE_STOP_TIMEOUT_SECONDS = 8  # the server itself kills those of its processes that have not exited after 5 s
+ORPHAN_EXIT_TIMEOUT_SECONDS = 2.0  # how long the children of a killed server may take to exit; then they are killed
+KILL_TIMEOUT_SECONDS = 10.0
+POLL_INTERVAL_SECONDS = 0.05
+STARTUP_PACKET = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0"  # protocol 3.0
+CANNOT_CONNECT_NOW = b"C57P03\0"  # the SQLSTATE of a server that starts, recovers or stops
+STARTING = "starting"  # state in the lock file, also while the server recovers
 
 
 class PostgresUnavailable(RuntimeError):
@@ -50,6 +64,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, durable: bool = True, options: str = "") -> None:
         self.data_folder = folder / "postgres"
+        self.lock = self.data_folder / "postmaster.pid"
         self.log = folder / "postgres.log"
         self.durable = durable
         self.extra_options = options
@@ -58,6 +73,11 @@ class PostgresServer:
         # Not in `folder`: the path of a socket is limited to 107 bytes.
         self.socket = Path(tempfile.gettempdir()) / f"satsuma-{os.getuid()}-{name}"
         self.url = f"postgres://postgres@/postgres?host={quote(str(self.socket))}"
+
+    def is_running(self) -> bool:
+        """Return whether the server has a process, whatever it does. Another program may have its former process id."""
+        pid = self._read_pid()
+        return bool(pid) and not is_dead(pid) and works_in(pid, self.data_folder)
 
     def start(self) -> None:
         """Start the server; run initdb the first time, and recovery after a kill. Idempotent."""
@@ -71,61 +91,121 @@ class PostgresServer:
             self._set_owner()
             self._run("initdb", "-U", "postgres", "--auth=trust", "--locale=C.UTF-8", "--encoding=UTF8", "--no-sync")
         self._set_owner()
-        self._await_orphan_exit()
+        if self._is_hanging():
+            print("\nPostgreSQL runs but refuses its clients, so it is stopped first.", file=sys.stderr, flush=True)
+            self._stop_now()
+        self._remove_remains()
         if not self.is_running():
-            self._run("pg_ctl", "-w", "-t", "60", "-l", str(self.log), "-o", self._build_server_options(), "start")
+            options = ("-l", str(self.log), "-o", self._build_server_options())
+            self._run("pg_ctl", "-w", "-t", str(START_TIMEOUT_SECONDS), *options, "start")
+
+    def restart_after_kill(self) -> bool:
+        """Start the server again if it was killed. One that was stopped stays stopped. Returns whether it was started."""
+        if self.is_running() or not self.lock.exists():
+            return False
+        self.start()
+        return True
 
     def stop(self) -> None:
-        """Stop the server and disconnect its clients."""
+        """Stop the server and disconnect its clients: fast, and if it hangs immediately, or with SIGKILL.
+
+        After the latter two, the next start recovers what was committed.
+        """
         if self.is_running():
-            self._run("pg_ctl", "-w", "-t", "30", "-m", "fast", "stop")
+            self._call("pg_ctl", "-w", "-t", str(FAST_STOP_TIMEOUT_SECONDS), "-m", "fast", "stop")
+        if self.is_running():
+            print("\nPostgreSQL hangs, so it is stopped immediately.", file=sys.stderr, flush=True)
+            self._stop_now()
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL and wait until it has exited. Used by crash-recovery tests."""
-        pid = self._read_postmaster_pid()
-        os.kill(int(pid), 9)
-        while not _is_dead(pid):
+        """Kill the server with SIGKILL and wait until it has exited, like a crash. Its children exit by themselves."""
+        pid = self._read_pid()
+        os.kill(pid, signal.SIGKILL)
+        while not is_dead(pid):
             time.sleep(0.005)
 
-    def is_running(self) -> bool:
-        return self._call("pg_ctl", "status").returncode == 0
+    def _stop_now(self) -> None:
+        self._call("pg_ctl", "-w", "-t", str(IMMEDIATE_STOP_TIMEOUT_SECONDS), "-m", "immediate", "stop")
+        if self.is_running():
+            self.kill()
+        self._end_orphans()
 
-    def _await_orphan_exit(self) -> None:
-        """Wait until the children of a killed server have exited, since a new server does not start beside them.
+    def _is_hanging(self) -> bool:
+        """Wait until the server accepts clients, or has exited. Returns True if it does neither: it hangs, perhaps in a stop.
 
-        Then remove the lock file of a server that is a zombie: PostgreSQL takes a zombie for a running server.
+        Raises PostgresUnavailable if it still recovers after START_TIMEOUT_SECONDS.
         """
-        lock = self.data_folder / "postmaster.pid"
-        if not lock.exists() or not _is_dead(pid := self._read_postmaster_pid()):
-            return
-        deadline = time.monotonic() + ORPHAN_EXIT_TIMEOUT_SECONDS
-        while self._find_orphans():
-            if time.monotonic() > deadline:
+        started_at = time.monotonic()
+        while self.is_running() and (is_accepting := self._is_accepting()) is not True:
+            waited = time.monotonic() - started_at
+            is_recovering = is_accepting is False and self._read_state() == STARTING
+            if is_recovering and waited > START_TIMEOUT_SECONDS:
                 raise PostgresUnavailable(
-                    f"The PostgreSQL server on {self.data_folder} was killed, but some of its processes still run. "
-                    "Stop them, then start again."
+                    f"The PostgreSQL server on {self.data_folder} still recovers: start again later"
                 )
-            time.sleep(0.05)
-        for file in (lock, *self.socket.glob(".s.PGSQL.*")) if _is_zombie(pid) else ():
-            file.unlink()
+            if not is_recovering and waited > REFUSAL_TIMEOUT_SECONDS:
+                return True
+            time.sleep(POLL_INTERVAL_SECONDS)
+        return False
 
-    def _read_postmaster_pid(self) -> str:
-        return (self.data_folder / "postmaster.pid").read_text().split("\n", 1)[0]
+    def _is_accepting(self) -> bool | None:
+        """Ask the server for a session. Returns False if it refuses clients for the moment, None if it does not answer."""
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(ANSWER_TIMEOUT_SECONDS)
+            client.connect(str(next(self.socket.glob(".s.PGSQL.*[0-9]"), self.socket)))
+            client.sendall((len(STARTUP_PACKET) + 4).to_bytes(4, "big") + STARTUP_PACKET)
+            if answer := client.recv(1000):
+                return CANNOT_CONNECT_NOW not in answer
+        return None
 
-    def _find_orphans(self) -> list[str]:
-        """Find live processes whose working folder is the data folder, as is the case for every server process."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if Path(os.readlink(process / "cwd")) == self.data_folder.resolve() and not _is_zombie(process.name):
-                    found.append(process.name)
-        return found
+    def _remove_remains(self) -> None:
+        """End the children of a killed server, since a new one does not start beside them, and remove its lock file.
+
+        PostgreSQL takes a zombie, and another process that has the id now, for a running server.
+        """
+        pid = self._read_pid()
+        if pid and not self.is_running():
+            self._end_orphans()
+            if is_known(pid):
+                for file in (self.lock, *self.socket.glob(".s.PGSQL.*")):
+                    file.unlink(missing_ok=True)
+
+    def _end_orphans(self) -> None:
+        """Wait until the children of a killed server have exited, and kill those that do not. Raises PostgresUnavailable."""
+        killed_at = time.monotonic() + ORPHAN_EXIT_TIMEOUT_SECONDS
+        while orphans := find_processes_in(self.data_folder):
+            now = time.monotonic()
+            if now > killed_at + KILL_TIMEOUT_SECONDS:
+                raise PostgresUnavailable(f"Processes of a killed PostgreSQL server do not exit: {orphans}")
+            for pid in orphans if now > killed_at else []:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL_INTERVAL_SECONDS)
+
+    def _read_pid(self) -> int:
+        """Return the process id in the lock file, or 0 if there is none."""
+        return max(0, int((self._read_lock() or ["0"])[0].strip() or "0"))
+
+    def _read_state(self) -> str:
+        """Return starting, ready or stopping."""
+        lines = self._read_lock()
+        return lines[7].strip() if len(lines) > 7 else STARTING
+
+    def _read_lock(self) -> list[str]:
+        try:
+            return self.lock.read_text().split("\n")
+        except FileNotFoundError:
+            return []
 
     def _build_server_options(self) -> str:
         options = (
             f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB -c wal_level=logical"
         )
         options += f" -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC {self.extra_options}"
+        if (
+            sys.platform == "linux"
+        ):  # recovery begins with one system call, instead of one for each of thousands of files
+            options += " -c recovery_init_sync_method=syncfs"
         return options if self.durable else options + " -c fsync=off -c full_page_writes=off"
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -166,24 +246,6 @@ def main() -> None:
         return server.stop()
     server.start()
     print(server.url)
-
-
-def _is_dead(pid: str) -> bool:
-    """Return whether the process has exited; a zombie counts as exited."""
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return _is_zombie(pid)
-
-
-def _is_zombie(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return False
 
 
 def _can_unshare() -> bool:

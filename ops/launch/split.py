@@ -7,21 +7,18 @@ on the PATH, with the routes of `manage.py gateway`.
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
 from config.contexts import ALL_CONTEXTS
-from ops.launch import data_folder, serve, up
+from ops.launch import data_folder, up
+from ops.launch.postgres import PostgresServer
+from ops.launch.process_tree import prepare_child_process
 from ops.launch.serve import LaunchError
+from ops.launch.supervisor import Supervisor
 
 # The ports of the process with index i are the gateway's port plus offset plus i.
 PUBLIC_PORT_OFFSET, INTERNAL_PORT_OFFSET = 10, 20
-FIRST_RESTART_DELAY_SECONDS, MAX_RESTART_DELAY_SECONDS = 1.0, 30.0  # of a process that keeps exiting
-POLL_INTERVAL_SECONDS = 0.1
-
-Starter = Callable[[], "subprocess.Popen[bytes]"]
 
 NGINX_TEMPLATE = """\
 pid {folder}/nginx.pid;
@@ -50,56 +47,23 @@ def main() -> int:
     return up.launch(_serve)
 
 
-def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> int:
+def _serve(environment: dict[str, str], port: int, prepared: dict[str, str], server: PostgresServer | None) -> NoReturn:
     shared = environment | {"WEB_HOST": up.HOST, "WEB_WORKERS": "1", "TRUSTED_PROXIES": up.HOST}
     for index, context in enumerate(ALL_CONTEXTS):
         shared[f"{context.upper()}_URL"] = f"http://{up.HOST}:{port + INTERNAL_PORT_OFFSET + index}"
-    starters: dict[str, Starter] = {
-        context: partial(_start_host, context, port, index, shared) for index, context in enumerate(ALL_CONTEXTS)
-    }
-    running: dict[str, subprocess.Popen[bytes]] = {}
+    supervisor = Supervisor(server)
     try:
         with up.report_step("Starting five processes and the gateway"):
-            running |= {context: start() for context, start in starters.items()}
             for index, context in enumerate(ALL_CONTEXTS):
-                up.await_ready(running[context], port + PUBLIC_PORT_OFFSET + index)
-            starters["gateway"] = partial(_start_gateway, port, shared)
-            running["gateway"] = starters["gateway"]()
-            up.await_ready(running["gateway"], port)
+                supervisor.start(context, partial(_start_host, context, port, index, shared))
+            for index, context in enumerate(ALL_CONTEXTS):
+                up.await_ready(supervisor.running[context], port + PUBLIC_PORT_OFFSET + index)
+            gateway_command = _prepare_gateway(port, shared)
+            up.await_ready(supervisor.start("gateway", partial(_start, gateway_command, shared)), port)
         up.announce_ready(port, prepared)
-        _keep_running(running, starters)
+        supervisor.keep_running()
     finally:
-        for process in reversed(running.values()):
-            up.stop(process)
-
-
-def _keep_running(running: dict[str, subprocess.Popen[bytes]], starters: dict[str, Starter]) -> NoReturn:
-    """Start each process again that exits, until a signal stops this one. The others continue to serve meanwhile.
-
-    The first restart is immediate. A process that keeps failing is started after ever longer delays.
-    """
-    delays = dict.fromkeys(starters, 0.0)
-    started_at = dict.fromkeys(starters, time.monotonic())
-    due_at: dict[str, float] = {}
-    while True:
-        now = time.monotonic()
-        for name in [name for name, process in running.items() if process.poll() is not None and name not in due_at]:
-            is_stable = now - started_at[name] > MAX_RESTART_DELAY_SECONDS
-            due_at[name] = now + (0.0 if is_stable else delays[name])
-            delays[name] = FIRST_RESTART_DELAY_SECONDS if is_stable else _double(delays[name])
-            print(
-                f"{name} exited with status {running[name].returncode}, and is started again",
-                file=sys.stderr,
-                flush=True,
-            )
-        for name in [name for name, due in due_at.items() if due <= now]:
-            del due_at[name]
-            running[name], started_at[name] = starters[name](), now
-        time.sleep(POLL_INTERVAL_SECONDS)
-
-
-def _double(delay: float) -> float:
-    return min(max(2 * delay, FIRST_RESTART_DELAY_SECONDS), MAX_RESTART_DELAY_SECONDS)
+        up.stop_all(supervisor)
 
 
 def _start_host(context: str, port: int, index: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -108,11 +72,15 @@ def _start_host(context: str, port: int, index: int, environment: dict[str, str]
         "PORT": str(port + PUBLIC_PORT_OFFSET + index),
         "INTERNAL_PORT": str(port + INTERNAL_PORT_OFFSET + index),
     }
-    command = [sys.executable, "-m", "ops.launch.serve"]
-    return subprocess.Popen(command, env=environment | own, preexec_fn=serve.prepare_child_process)
+    return up.start_host(environment | own)
 
 
-def _start_gateway(port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=environment, preexec_fn=prepare_child_process)
+
+
+def _prepare_gateway(port: int, environment: dict[str, str]) -> list[str]:
+    """Write the configuration of nginx, and return the command that runs it. Raises LaunchError."""
     folder = data_folder.get_data_folder() / "gateway"
     folder.mkdir(exist_ok=True)
     upstreams = [
@@ -124,8 +92,7 @@ def _start_gateway(port: int, environment: dict[str, str]) -> subprocess.Popen[b
         raise LaunchError(routes.stderr.strip())
     (folder / "satsuma.conf").write_text(routes.stdout)
     (folder / "nginx.conf").write_text(NGINX_TEMPLATE.format(folder=folder))
-    command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    return subprocess.Popen(command, env=environment, preexec_fn=serve.prepare_child_process)
+    return ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
 if __name__ == "__main__":

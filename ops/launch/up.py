@@ -15,11 +15,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from ops.launch import data_folder, keys, serve
 from ops.launch.postgres import PostgresServer, PostgresUnavailable
+from ops.launch.process_tree import prepare_child_process
 from ops.launch.serve import LaunchError
+from ops.launch.supervisor import Supervisor
 
 HOST = "127.0.0.1"
 START_TIMEOUT_SECONDS = 60.0
@@ -29,8 +33,8 @@ ENVIRONMENT_FILE_NAMES = (
     "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL",
 )  # fmt: skip
 
-# Run the servers until they exit: (environment, port, output of `ops.launch.prepare`) -> exit status
-ServeFunction = Callable[[dict[str, str], int, dict[str, str]], int]
+# Run the servers until a signal arrives: (environment, port, output of `ops.launch.prepare`, database server of the launcher)
+ServeFunction = Callable[[dict[str, str], int, dict[str, str], PostgresServer | None], NoReturn]
 
 
 @contextmanager
@@ -50,8 +54,8 @@ def main() -> int:
     return launch(_serve)
 
 
-def launch(run_server: ServeFunction) -> int:
-    """Prepare database, data and secrets, run the server, and stop everything in order. Returns the exit status."""
+def launch(run_servers: ServeFunction) -> int:
+    """Prepare database, data and secrets, run the servers, and stop everything in order. Returns the exit status."""
     for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts its background jobs with it ignored
         signal.signal(stop, _interrupt)
     folder = data_folder.get_data_folder()
@@ -59,7 +63,7 @@ def launch(run_server: ServeFunction) -> int:
         port = _read_port()
         print(f"Starting Satsuma with its data in {folder}", flush=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _run(folder, port, run_server)
+        _run(folder, port, run_servers)
     except (LaunchError, PostgresUnavailable) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -85,25 +89,34 @@ def _read_port() -> int:
     return port
 
 
-def _run(folder: Path, port: int, run_server: ServeFunction) -> int:
+def _run(folder: Path, port: int, run_servers: ServeFunction) -> NoReturn:
     environment = build_environment(folder, port)
     server = None
     if "DATABASE_URL" not in os.environ:
         server = PostgresServer(folder)
-        with report_step("Starting PostgreSQL"):
-            server.start()
+        _start_postgres(server)
         environment["DATABASE_URL"] = server.url
     _write_environment_file(environment, folder / "env")
     try:
         with report_step("Preparing five databases, a catalogue and a staff account"):
             prepared = _prepare(environment)
-        return run_server(environment, port, prepared)
+        run_servers(environment, port, prepared, server)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave the database running
+        for stop in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave the database running
+            signal.signal(stop, signal.SIG_IGN)
         data_folder.delete_address()
         if server:
             with report_step("Stopping PostgreSQL"):
                 server.stop()
+
+
+def _start_postgres(server: PostgresServer) -> None:
+    with report_step("Starting PostgreSQL"):
+        try:
+            server.start()
+        except KeyboardInterrupt:
+            server.stop()
+            raise
 
 
 def build_environment(folder: Path, port: int) -> dict[str, str]:
@@ -142,17 +155,22 @@ def _prepare(environment: dict[str, str]) -> dict[str, str]:
     return prepared
 
 
-def _serve(environment: dict[str, str], port: int, prepared: dict[str, str]) -> int:
-    web = {"PORT": str(port), "WEB_HOST": HOST, "WEB_WORKERS": "1"}
-    command = [sys.executable, "-m", "ops.launch.serve"]
-    server = subprocess.Popen(command, env=environment | web, preexec_fn=serve.prepare_child_process)
+def _serve(environment: dict[str, str], port: int, prepared: dict[str, str], server: PostgresServer | None) -> NoReturn:
+    supervisor = Supervisor(server)
     try:
         with report_step("Starting the shop"):
-            await_ready(server, port)
+            web = {"PORT": str(port), "WEB_HOST": HOST, "WEB_WORKERS": "1"}
+            await_ready(supervisor.start("The shop", partial(start_host, environment | web)), port)
         announce_ready(port, prepared)
-        return server.wait()
+        supervisor.keep_running()
     finally:
-        stop(server)
+        stop_all(supervisor)
+
+
+def start_host(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a process tree of the shop, whose settings and databases are prepared."""
+    command = [sys.executable, "-m", "ops.launch.serve", serve.PREPARED_FLAG]
+    return subprocess.Popen(command, env=environment, preexec_fn=prepare_child_process)
 
 
 def await_ready(server: subprocess.Popen[bytes], port: int) -> None:
@@ -169,6 +187,12 @@ def await_ready(server: subprocess.Popen[bytes], port: int) -> None:
     raise LaunchError(
         f"The server was not ready within {START_TIMEOUT_SECONDS:.0f} s; GET http://{HOST}:{port}/ready shows the reason."
     )
+
+
+def stop_all(supervisor: Supervisor) -> None:
+    """Stop the processes in the opposite order of their start."""
+    for process in reversed(supervisor.running.values()):
+        stop(process)
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

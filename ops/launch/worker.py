@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 
-from ops.launch.serve import MANAGE_PATH, ProcessTree
+from ops.launch.process_tree import ProcessTree
+from ops.launch.serve import MANAGE_PATH
 
 USAGE_ERROR_STATUS = 2  # exit status of a worker that cannot start with these arguments; it is not restarted
 CONSUMER_STOPPED_STATUS = 75  # exit status (EX_TEMPFAIL) of a worker that asks for a restart

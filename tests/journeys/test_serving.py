@@ -9,12 +9,13 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 
+from ops.launch.processes import is_dead
 from shop.db.database import fetch_rows
 from tests.concurrency import eventually
 from tests.factories import create_sku
@@ -42,6 +43,9 @@ class ServedShop(RunningShop):
     def find_server(self) -> int:
         [pid] = find_child_pids(self.process.pid)
         return pid
+
+    def find_servers(self) -> list[int]:
+        return find_child_pids(self.process.pid)
 
     def find_workers(self) -> list[int]:
         return find_child_pids(self.find_server())
@@ -159,7 +163,7 @@ def test_a_worker_started_during_a_drain_is_not_ready_and_a_second_stop_is_immed
         assert shop.stop() == 0
 
 
-def test_a_killed_worker_is_replaced_and_a_killed_server_ends_the_tree(tmp_path):
+def test_a_killed_worker_is_replaced_and_so_is_a_killed_server(tmp_path):
     with (tmp_path / "log").open("w") as output, serve(output, WEB_WORKERS="2", LOG_LEVEL="INFO") as shop:
         eventually(lambda: shop.count_listening_workers() == 2)
         before = shop.find_workers()
@@ -168,10 +172,45 @@ def test_a_killed_worker_is_replaced_and_a_killed_server_ends_the_tree(tmp_path)
         assert Shopper(shop.site).order(create_sku(1)).status == 201
         server, workers = shop.find_server(), shop.find_workers()
         os.kill(server, signal.SIGKILL)
-        assert shop.process.wait(STOP_TIMEOUT_SECONDS) == 128 + signal.SIGKILL
-        assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+        assert Shopper(shop.site).order(create_sku(1)).status == 201, "the workers serve until others have started"
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+        eventually(lambda: shop.count_listening_workers() == 2)
+        assert Shopper(shop.site).order(create_sku(1)).status == 201
+        assert shop.stop() == 0
     entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    assert [line["event"] for line in entries if line["logger"] == "server" and line["level"] == "error"]
+    assert [line["status"] for line in entries if line["event"] == "server_restarted"] == [-signal.SIGKILL]
+
+
+def kill_processes(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_workers_that_are_killed_again_and_again_are_replaced():
+    """The server gives up after the second worker within seconds, and is started again itself."""
+    with serve(WEB_WORKERS="1") as shop:
+        first = shop.find_server()
+        eventually(lambda: kill_processes(find_child_pids(first)) or shop.find_servers() not in ([], [first]))
+        eventually(shop.is_ready)
+        assert Shopper(shop.site).get("categories").status == 200
+
+
+def test_a_server_that_keeps_failing_ends_the_tree():
+    """It is started again a few times only: an orchestrator sees then that the shop cannot work."""
+    with serve(WEB_WORKERS="1") as shop:
+        eventually(lambda: kill_processes(shop.find_servers()) or shop.process.poll() is not None)
+        assert shop.process.returncode == 128 + signal.SIGKILL
+
+
+def test_a_worker_without_parents_stops():
+    """It would keep the port from its successors."""
+    with serve(WEB_WORKERS="1") as shop:
+        server, [worker] = shop.find_server(), shop.find_workers()
+        shop.process.kill()
+        os.kill(server, signal.SIGKILL)
+        shop.process.wait()
+        eventually(lambda: is_dead(worker))
 
 
 def test_a_container_migrates_when_it_starts_and_drains_when_it_stops():

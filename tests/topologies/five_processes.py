@@ -23,7 +23,8 @@ from django.test.signals import setting_changed
 
 from config.settings import resolve_binding
 from ops.deploy.gateway import DEFAULT_CONTEXT, build_routes
-from ops.launch.serve import build_server_command, prepare_child_process
+from ops.launch.process_tree import prepare_child_process
+from ops.launch.serve import build_server_command
 from shop.calls import services
 from tests.concurrency import eventually
 from tests.environment import FOLDER

@@ -15,7 +15,8 @@ from django.test import Client
 from django.urls import resolve
 
 from ops.deploy import manifests
-from ops.launch.serve import ORPHAN_STOP_TIMEOUT_SECONDS, WORKER_STOP_TIMEOUT_SECONDS
+from ops.launch.process_tree import ORPHAN_STOP_TIMEOUT_SECONDS
+from ops.launch.serve import WORKER_STOP_TIMEOUT_SECONDS
 from tests.ops.deploy.test_container import all_settings_read
 
 FOLDER = manifests.KUBERNETES_FOLDER

@@ -32,7 +32,7 @@ while os.path.exists(f"/proc/{orphan}"):
         sys.exit(4)
     time.sleep(0.01)
 """
-IN_A_TREE = "import sys; from ops.launch.serve import ProcessTree; sys.exit(ProcessTree().run(sys.argv[1:]))"
+IN_A_TREE = "import sys; from ops.launch.process_tree import ProcessTree; sys.exit(ProcessTree().run(sys.argv[1:]))"
 
 
 def status_of(*command: str) -> int:
