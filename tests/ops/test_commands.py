@@ -1,5 +1,8 @@
 """Commands: databases, migrations, parked events, and the soak test."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
@@ -15,7 +18,8 @@ from shop.ids import uuid7
 from shop.messaging.engine import run_until_idle
 from tests.concurrency import eventually, run_in_thread
 from tests.notifications.clients import staff_client
-from tests.shop.db.superuser_session import database_name, execute_as_superuser
+from tests.ports import reserve_port
+from tests.shop.db.superuser_session import database_name, execute_as_superuser, open_superuser_session
 from tests.shop.messaging.letters import (
     SUBSCRIBER,
     inbox_rows,
@@ -108,6 +112,29 @@ def test_concurrent_migrations_of_a_database_wait_for_each_other():
         first.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK_ID])
         assert second.result(30).count("No migrations to apply") == 1
     assert read_migration_locks("orders") == [], "the lock is still held"
+
+
+def test_a_migration_that_does_not_get_its_lock_gives_up_in_plain_words():
+    with open_superuser_session(database_name("users")) as blocker:
+        blocker.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(
+            CommandError, match=r"^The migration of users gave up: canceling statement due to lock timeout"
+        ):
+            run("migrate", database="users")
+    assert read_migration_locks("users") == [], "the lock is still held"
+    assert "No migrations to apply" in run("migrate", database="users", verbosity=1)
+
+
+@pytest.mark.parametrize("arguments", [["manage.py", "migrate"], ["-m", "ops.launch.prepare"]])
+def test_a_database_that_is_unavailable_is_reported_without_a_traceback(arguments):
+    nowhere = f"postgres://nobody:secret@127.0.0.1:{reserve_port()}/postgres"
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=settings.BASE_DIR, env=os.environ | {"DATABASE_URL": nowhere},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "onnection" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("alias", ALIASES)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.core.management import CommandError
 from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 
-from shop.db.database import allow_long_statements, hosted_contexts
+from shop.db.database import OUTAGE_ERRORS, allow_long_statements, hosted_contexts
 
 LOCK_POLL_SECONDS = 0.2
 MIGRATION_LOCK_ID = 6_382_475  # advisory lock that serializes migrations of a database
@@ -54,6 +55,12 @@ class Command(migrate.Command):
         for alias in hosted_contexts() if database == DEFAULT_DB_ALIAS else (database,):
             if options["verbosity"]:
                 self.stdout.write(self.style.MIGRATE_HEADING(alias))
-            with allow_long_statements(alias), hold_migration_lock(alias):
-                super().handle(*args, **{**options, "database": alias, "skip_checks": True})
+            try:
+                with allow_long_statements(alias), hold_migration_lock(alias):
+                    super().handle(*args, **{**options, "database": alias, "skip_checks": True})
+            except OUTAGE_ERRORS as error:
+                raise CommandError(
+                    f"The migration of {alias} gave up: {str(error).strip()}. The migrations before it are kept; run "
+                    "`manage.py migrate` again when the database is available and no long transaction holds its tables."
+                ) from error
         sys.stdout.flush()

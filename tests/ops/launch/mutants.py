@@ -39,4 +39,13 @@ MUTANTS = (
         by="max_restarts=0",
         caught_by="tests/journeys/test_serving.py::test_a_killed_worker_is_replaced_and_so_is_a_killed_server",
     ),
+    Mutant(
+        name="migration_that_gives_up_prints_a_traceback",
+        what="an operator reads a traceback instead of what to do",
+        rule="a migration that does not get its lock says so",
+        module="ops.management.commands.migrate",
+        replace="except OUTAGE_ERRORS as error:",
+        by="except NotImplementedError as error:",
+        caught_by="tests/ops/test_commands.py::test_a_migration_that_does_not_get_its_lock_gives_up_in_plain_words",
+    ),
 )
