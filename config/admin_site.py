@@ -1,4 +1,4 @@
-"""The admin site. Staff sign in through the interface of users; the session has a short-lived staff token."""
+"""The admin site. Staff sign in through the interface of users, which has their sessions and is asked at each request."""
 
 from collections.abc import Callable
 from functools import partial
@@ -90,6 +90,7 @@ class Site(admin.AdminSite):
         if not url_has_allowed_host_and_scheme(target, {request.get_host()}):
             target = reverse("admin:index")
         if request.method == "POST" and form.is_valid():
+            self._end_session(request)
             request.session.flush()  # against session fixation
             request.session[SESSION_TOKEN_KEY] = form.token
             return HttpResponseRedirect(target)
@@ -104,18 +105,27 @@ class Site(admin.AdminSite):
     def logout(  # type: ignore[override]  # Django declares the class of the response too narrowly
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """End the session and return to the sign-in page."""
+        """End the session and return to the sign-in page. A copy of the cookie is worth nothing then."""
+        self._end_session(request)
         request.session.flush()
         return redirect("admin:login")
+
+    def _end_session(self, request: HttpRequest) -> None:
+        caller = get_caller(request)
+        if isinstance(caller, Caller) and caller.session_id:
+            users.end_staff_session(user_id=caller.id, session_id=caller.session_id)
 
     def password_change(  # type: ignore[override]  # Django declares the class of the response too narrowly
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Change the password of the signed-in member of staff. The session continues with a new token."""
+        """Change the password of the signed-in member of staff. It ends all of their sessions, and begins a new one."""
         caller = cast(Caller, request.user)
-        form = PasswordForm(caller.id, request.META.get("REMOTE_ADDR", ""), data=request.POST or None)
+        address = request.META.get("REMOTE_ADDR", "")
+        form = PasswordForm(caller.id, address, data=request.POST or None)
         if request.method == "POST" and form.is_valid():
-            request.session[SESSION_TOKEN_KEY] = users.renew_staff(user_id=caller.id).token
+            password = form.cleaned_data["new_password1"]
+            session = users.sign_in_staff(email=caller.name, password=password, address=address)
+            request.session[SESSION_TOKEN_KEY] = session.token
             return redirect("admin:password_change_done")
         variables = {**self.each_context(request), "form": form, "title": "Change password"}
         return TemplateResponse(request, "registration/password_change_form.html", variables)
@@ -130,7 +140,7 @@ class Site(admin.AdminSite):
 
 
 class StaffMiddleware:
-    """Set `request.user` from the staff token in the signed session. Users renews a token that has expired."""
+    """Set `request.user` from the session that the signed cookie names. Users knows whether it has ended."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -153,19 +163,12 @@ class StaffMiddleware:
         if not token:
             return AnonymousCaller()
         try:
-            return tokens.verify(token, kind=tokens.STAFF)
-        except Unauthenticated:
-            return self._renew_token(request, token)
-
-    def _renew_token(self, request: HttpRequest, token: str) -> Caller | AnonymousCaller:
-        """Exchange an expired token, which the signed cookie proves genuine. Users checks that its owner is staff."""
-        try:
-            user_id = tokens.get_owner_of_expired_token(token)
-            request.session[SESSION_TOKEN_KEY] = users.renew_staff(user_id=user_id).token
+            user_id, session_id = tokens.read_staff_session(token)
+            session = users.renew_staff(user_id=user_id, session_id=session_id)
         except (SignInFailed, Unauthenticated):
             request.session.flush()
             return AnonymousCaller()
-        return tokens.verify(request.session[SESSION_TOKEN_KEY], kind=tokens.STAFF)
+        return Caller(user_id, session.email, frozenset(session.permissions), session_id)
 
 
 def _build_unavailable_response() -> HttpResponse:

@@ -23,7 +23,13 @@ class SatsumaConfig(AppConfig):
 
     def ready(self) -> None:
         from config import checks
+        from contexts.users.interface import users
         from shop.chaos import faults
+        from shop.http import present_permissions
+
+        present_permissions.set_reader(
+            lambda user_id, session_id: users.present_permissions(user_id=user_id, session_id=session_id)
+        )
 
         if settings.CHAOS or settings.CHAOS_RECORD:
             faults.arm(settings.CHAOS, seed=settings.CHAOS_SEED, record=settings.CHAOS_RECORD)

@@ -3,7 +3,7 @@
 from typing import Protocol
 from uuid import UUID
 
-from shop.calls.services import DTO, once, read, service
+from shop.calls.services import DTO, idempotent, once, read, service
 from shop.errors import Invalid, Unauthenticated
 
 
@@ -16,10 +16,12 @@ class Profile(DTO):
 
 
 class StaffSession(DTO):
-    """A short-lived staff token and its lifetime in seconds."""
+    """A short-lived staff token that names the session, its lifetime in seconds, and what its owner may do now."""
 
     token: str
     lasts_seconds: int
+    email: str = ""
+    permissions: tuple[str, ...] = ()
 
 
 class SignInFailed(Unauthenticated):
@@ -51,14 +53,29 @@ class Users(Protocol):
         """
 
     @read
-    def renew_staff(self, *, user_id: UUID) -> StaffSession:
-        """Return a new staff token with the current permissions. Raises SignInFailed if the user has none."""
+    def renew_staff(self, *, user_id: UUID, session_id: UUID | None = None) -> StaffSession:
+        """Return the session with its owner's present permissions, and record that it is in use.
+
+        Raises SignInFailed if the session has ended: by sign-out, a new password, a disabled account, other permissions,
+        or because it was not used for long or began too long ago. A process of an older release names no session.
+        """
+
+    @idempotent
+    def end_staff_session(self, *, user_id: UUID, session_id: UUID) -> None:
+        """End a session of staff. An unknown session or one that has ended changes nothing."""
+
+    @read
+    def present_permissions(self, *, user_id: UUID, session_id: UUID | None = None) -> tuple[str, ...]:
+        """Return the permissions that a user has now: none if the account is disabled or the session has ended.
+
+        session_id: of the access token. A token of an older release names no session.
+        """
 
     @once
     def change_staff_password(
         self, *, user_id: UUID, current_password: str, new_password: str, address: str = ""
     ) -> None:
-        """Change the password of a staff member, and revoke their refresh tokens.
+        """Change the password of a staff member, and end all of their sessions.
 
         address: the client's IP address; a wrong current password delays its sign-in.
         Raises SignInFailed if the current password is incorrect, WeakPassword, TooManyRequests.

@@ -8,16 +8,26 @@ FROM users_refreshtoken WHERE used_at IS NULL GROUP BY family_id"""
 
 _DISABLED_SQL = """
 SELECT account.id AS subject,
-       CASE WHEN EXISTS (SELECT FROM users_tokenfamily WHERE user_id = account.id AND NOT revoked) THEN
+       CASE WHEN EXISTS (SELECT FROM users_tokenfamily WHERE user_id = account.id AND NOT revoked)
+              OR EXISTS (SELECT FROM users_staffsession WHERE user_id = account.id AND NOT revoked) THEN
            'disabled, but a session is not revoked' END AS problem
 FROM users_user account WHERE NOT is_active"""
 
 _PASSWORDS_SQL = """
-SELECT family.id AS subject,
+SELECT session.id AS subject,
        CASE WHEN began_at < (SELECT max(at) FROM shop_auditentry WHERE object_type = 'user'
-                             AND object_id = family.user_id::text AND action IN ('set password', 'change password')) THEN
+                             AND object_id = session.user_id::text AND action IN ('set password', 'change password')) THEN
            'not revoked, but older than the password of its account' END AS problem
-FROM users_tokenfamily family WHERE NOT revoked"""
+FROM (SELECT id, user_id, began_at FROM users_tokenfamily WHERE NOT revoked
+      UNION ALL SELECT id, user_id, began_at FROM users_staffsession WHERE NOT revoked) AS session"""
+
+_RIGHTS_SQL = """
+SELECT session.id AS subject,
+       CASE WHEN owner.permissions = '{}' THEN 'not revoked, but its owner is not staff'
+            WHEN began_at < (SELECT max(at) FROM shop_auditentry WHERE object_type = 'user'
+                             AND object_id = owner.id::text AND action = 'set permissions') THEN
+           'not revoked, but older than the permissions of its owner' END AS problem
+FROM users_staffsession AS session JOIN users_user AS owner ON owner.id = session.user_id WHERE NOT revoked"""
 
 _STAFF_AUDIT_SQL = """
 SELECT id AS subject,
@@ -53,6 +63,12 @@ DECLARATION = ContextInvariants(
             name="password_ends_sessions",
             description="No active session is older than a new password of its account.",
             sql=_PASSWORDS_SQL,
+        ),
+        Invariant(
+            number=61,
+            name="rights_end_sessions",
+            description="No active session in the admin is older than the permissions of its owner, who is staff.",
+            sql=_RIGHTS_SQL,
         ),
     ),
     required_constraints=("users_user_email_key", "email_is_lower_case"),

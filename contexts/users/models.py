@@ -52,6 +52,22 @@ class TokenFamily(models.Model):
         return str(self.id)
 
 
+class StaffSession(models.Model):
+    """A session of staff in the admin, from sign-in to sign-out. Each request of the admin reads it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="staff_sessions")
+    revoked = models.BooleanField(default=False, db_default=False)
+    began_at = models.DateTimeField(db_default=Now())
+    used_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["began_at"], name="staff_session_age")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class RefreshToken(models.Model):
     """A refresh token for a single use. Only its SHA-256 hash is stored."""
 

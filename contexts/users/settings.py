@@ -7,6 +7,7 @@ from shop.setting_types import read_names
 from shop.settings import read_number, read_setting, read_whole_number
 
 COUNTER_SECONDS = 3600  # after which an attempt to sign in is forgotten
+MAX_STAFF_SESSION_SECONDS = 12 * 3600  # the lifetime of the cookie, SESSION_COOKIE_AGE
 MAX_REFRESH_GRACE_SECONDS = 60  # a thief could use a copied token for this long unnoticed
 
 AUTH_USER_MODEL = "users.User"
@@ -23,6 +24,14 @@ ACCESS_TOKEN_SECONDS = read_whole_number("ACCESS_TOKEN_SECONDS", 300, most=86_40
 REFRESH_TOKEN_DAYS = read_number("REFRESH_TOKEN_DAYS", 30, most=3_650)
 # How long a refresh token that was used returns the same successor once more. 0: never.
 REFRESH_GRACE_SECONDS = read_number("REFRESH_GRACE_SECONDS", 10, least=0, most=MAX_REFRESH_GRACE_SECONDS)
+# How long a session in the admin lasts without a request.
+STAFF_SESSION_IDLE_SECONDS = read_whole_number(
+    "STAFF_SESSION_IDLE_SECONDS", 3600, least=60, most=MAX_STAFF_SESSION_SECONDS
+)
+# How long a session in the admin lasts at most. Staff sign in again after it.
+STAFF_SESSION_SECONDS = read_whole_number(
+    "STAFF_SESSION_SECONDS", MAX_STAFF_SESSION_SECONDS, least=60, most=MAX_STAFF_SESSION_SECONDS
+)
 
 # Rate limit of new accounts (docs/rate-limits.md).
 RATE_LIMIT_REGISTER = read_rate_limit("RATE_LIMIT_REGISTER", "address:120/minute,email:10/hour")

@@ -27,7 +27,7 @@ from rest_framework.views import APIView
 from shop import sizes
 from shop.decoders import warm_up_decoders
 from shop.errors import Forbidden, Unauthenticated
-from shop.http import idempotency, tokens
+from shop.http import idempotency, present_permissions, tokens
 from shop.http.field_errors import find_lenient_structs
 from shop.http.openapi import Html as Html  # for declarations of endpoints
 from shop.http.openapi import describe_endpoint
@@ -100,14 +100,20 @@ class SignedIn(Anyone):
 
 
 class Staff(SignedIn):
-    """Access for callers whose token grants a permission."""
+    """Access for callers whose token grants a permission.
 
-    def __init__(self, permission: str) -> None:
-        self.permission = register_permission(permission)
+    recheck: also ask users whether the caller still has it, and whether the session has not ended: for what moves money.
+    """
+
+    def __init__(self, permission: str, *, recheck: bool = False) -> None:
+        self.permission, self.recheck = register_permission(permission), recheck
 
     def check(self, request: Request) -> None:
         super().check(request)
-        if not cast(tokens.Caller, request.user).has_perm(self.permission):
+        caller = cast(tokens.Caller, request.user)
+        if not caller.has_perm(self.permission):
+            raise Forbidden
+        if self.recheck and not present_permissions.read(caller).has_perm(self.permission):
             raise Forbidden
 
 

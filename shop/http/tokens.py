@@ -23,6 +23,7 @@ class Caller(msgspec.Struct, frozen=True):
     id: UUID
     name: str = ""
     permissions: frozenset[str] = frozenset()
+    session_id: UUID | None = None  # None: the token is of an older release
 
     is_authenticated = True
     is_active = True
@@ -67,12 +68,23 @@ def verify(token: str, kind: str = ACCESS) -> Caller:
     Raises Unauthenticated for any other token.
     """
     claims = _verify_claims(token, kind)
-    return Caller(UUID(claims["sub"]), str(claims.get("name", "")), frozenset(claims.get("permissions", ())))
+    permissions = frozenset(claims.get("permissions", ()))
+    return Caller(UUID(claims["sub"]), str(claims.get("name", "")), permissions, _read_session_id(claims))
 
 
-def get_owner_of_expired_token(token: str) -> UUID:
-    """Return the user id of a staff token, expired or not. Use it only for a token from a signed session."""
-    return UUID(_verify_claims(token, STAFF, verify_exp=False)["sub"])
+def read_staff_session(token: str) -> tuple[UUID, UUID]:
+    """Return the ids of the user and of the session of a staff token, expired or not: users knows whether the session
+    has ended. Use it only for a token from a signed cookie. Raises Unauthenticated.
+    """
+    claims = _verify_claims(token, STAFF, verify_exp=False)
+    session_id = _read_session_id(claims)
+    if session_id is None:
+        raise Unauthenticated
+    return UUID(claims["sub"]), session_id
+
+
+def _read_session_id(claims: dict[str, Any]) -> UUID | None:
+    return UUID(claims["sid"]) if "sid" in claims else None
 
 
 def _verify_claims(token: str, kind: str, *, verify_exp: bool = True) -> dict[str, Any]:
@@ -87,6 +99,7 @@ def _verify_claims(token: str, kind: str, *, verify_exp: bool = True) -> dict[st
             options=options,
         )
         UUID(claims["sub"])
+        _read_session_id(claims)
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
         raise Unauthenticated from error
     if claims["typ"] != kind:

@@ -1,4 +1,4 @@
-"""Staff clients of inventory. Their tokens are signed here, without a call to users."""
+"""Staff clients of inventory's API. Their tokens are signed here, without a call to users."""
 
 import time
 from uuid import uuid4
@@ -6,11 +6,10 @@ from uuid import uuid4
 import jwt
 from django.conf import settings
 
-from config.admin_site import SESSION_TOKEN_KEY
 from shop.http import tokens
-from tests.http_client import Client
+from tests.staff_accounts import email_of
 
-ACTOR = "staff@example.com"
+ACTOR = email_of("inventory.change")
 
 
 def sign_staff_token(*permissions: str, kind: str = tokens.ACCESS) -> str:
@@ -33,13 +32,3 @@ def sign_staff_token(*permissions: str, kind: str = tokens.ACCESS) -> str:
 def authorization_header(*permissions: str) -> dict[str, str]:
     """Build the header of a caller with these permissions."""
     return {"Authorization": f"Bearer {sign_staff_token(*permissions)}"}
-
-
-def sign_in_to_admin(*permissions: str) -> Client:
-    """Return a client that is signed in to the admin."""
-    client = Client()
-    session = client.session
-    session[SESSION_TOKEN_KEY] = sign_staff_token(*permissions, kind=tokens.STAFF)
-    session.save()
-    client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
-    return client

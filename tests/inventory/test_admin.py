@@ -8,14 +8,15 @@ from shop.db.database import fetch_rows
 from tests.admin_forms import open_submission
 from tests.factories import create_product, create_sku, reserve_units
 from tests.inventory.queries import assert_stock_adds_up, movements, stock_of
-from tests.inventory.staff_clients import ACTOR, sign_in_to_admin
+from tests.inventory.staff_clients import ACTOR
+from tests.staff_accounts import sign_in_to_admin
 
 TABLES = ("category", "product", "variant", "stock", "stockmovement", "reservation")
 
 
 @pytest.fixture
 def admin():
-    return sign_in_to_admin("inventory.view", "inventory.change")
+    return sign_in_to_admin("inventory.change")
 
 
 def page(table, *rest):

@@ -6,7 +6,8 @@ from shop import batch
 from shop.db.database import fetch_rows
 from tests.admin_forms import run_action
 from tests.factories import create_product
-from tests.inventory.staff_clients import ACTOR, sign_in_to_admin
+from tests.inventory.staff_clients import ACTOR
+from tests.staff_accounts import sign_in_to_admin
 
 LIST = "/admin/inventory/product/"
 

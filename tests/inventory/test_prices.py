@@ -8,14 +8,14 @@ from contexts.inventory.service import catalogue_editing
 from shop.db.database import execute, fetch_rows
 from tests.admin_forms import open_submission
 from tests.factories import create_sku
-from tests.inventory.staff_clients import sign_in_to_admin
+from tests.staff_accounts import sign_in_to_admin
 
 CONFIRMATION = re.compile(r'<input type="checkbox" name="confirm_amount" value="(\d+)"')
 
 
 @pytest.fixture
 def admin():
-    return sign_in_to_admin("inventory.view", "inventory.change")
+    return sign_in_to_admin("inventory.change")
 
 
 @pytest.fixture

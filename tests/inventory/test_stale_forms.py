@@ -9,12 +9,13 @@ from tests.admin_forms import open_form, read_form, send_form
 from tests.concurrency import run_concurrently
 from tests.factories import create_product, create_sku
 from tests.inventory.queries import movements, stock_of
-from tests.inventory.staff_clients import ACTOR, sign_in_to_admin
+from tests.inventory.staff_clients import ACTOR
+from tests.staff_accounts import sign_in_to_admin
 
 
 @pytest.fixture
 def admin():
-    return sign_in_to_admin("inventory.view", "inventory.change")
+    return sign_in_to_admin("inventory.change")
 
 
 def variant_page(sku):

@@ -4,7 +4,6 @@ import re
 import uuid
 from collections.abc import Callable
 from copy import copy
-from datetime import timedelta
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -14,8 +13,7 @@ from django.core.management import call_command
 
 from config.admin_site import SESSION_TOKEN_KEY
 from contexts.users.models import User
-from contexts.users.service import signing
-from shop.http import tokens
+from contexts.users.service import staff_sessions
 from tests.factories import create_sku
 from tests.journeys.split import RoutedShopper, SplitShop
 from tests.shopper import PASSWORD, Response, Shopper
@@ -46,10 +44,10 @@ class Actors:
             setattr(actors, name, shopper)
         return actors
 
-    def build_session_cookie(self, lifetime: timedelta) -> str:
-        """Build the cookie of an admin session whose token expires after this lifetime."""
-        user, store = User.objects.get(email=self.staff_email), SessionStore()
-        store[SESSION_TOKEN_KEY] = signing.sign_token(user, kind=tokens.STAFF, lifetime=lifetime)
+    def build_session_cookie(self) -> str:
+        """Build the cookie of a session in the admin."""
+        store = SessionStore()
+        store[SESSION_TOKEN_KEY] = staff_sessions.start(User.objects.get(email=self.staff_email)).token
         store.save()
         return f"sessionid={store.session_key}"
 
@@ -63,10 +61,7 @@ class PreparedActions:
         self.cart = actors.guest.post("carts").body["id"]
         self.waiting = actors.guest.order(self.sku, token="tok_requires_action").body
         self.paid = actors.guest.order(self.sku).body
-        self.valid, self.expired = (
-            actors.build_session_cookie(timedelta(hours=1)),
-            actors.build_session_cookie(timedelta(hours=-1)),
-        )
+        self.session = actors.build_session_cookie()
 
     def perform(self, column: str, timeout: float = 30.0) -> Response | None:
         """Send the request of a column. Returns None if there is no response within `timeout` seconds."""
@@ -106,10 +101,7 @@ class PreparedActions:
         return self.actors.front.post("/admin/login/", urlencode(form).encode(), Cookie=cookie, Content_Type=FORM)
 
     def admin(self) -> Response:
-        return self.actors.front.get("/admin/orders/order/", Cookie=self.valid)
-
-    def admin_renewed(self) -> Response:
-        return self.actors.front.get("/admin/orders/order/", Cookie=self.expired)
+        return self.actors.front.get("/admin/orders/order/", Cookie=self.session)
 
     def is_paid(self) -> Any:
         """Return whether the order whose customer approved the payment is paid."""

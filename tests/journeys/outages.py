@@ -43,12 +43,9 @@ COLUMNS = {
         ("users", "inventory", "inventory", "payments", "payments"),
     ),
     "pay": Column("approve a payment on the provider's page", "payments", "paid; the order is confirmed by an event", 200),
-    "refund": Column("refund a payment, as staff", "payments", "refunded", 201),
+    "refund": Column("refund a payment, as staff", "payments", "refunded", 201, ("users",)),
     "sign_in": Column("sign in to the admin", "orders", "signed in", 302, ("users",)),
-    "admin": Column("list orders in the admin", "orders", "the page", 200),
-    "admin_renewed": Column(
-        "list orders in the admin when the access token of the session has expired", "orders", "the page", 200, ("users",)
-    ),
+    "admin": Column("list orders in the admin", "orders", "the page", 200, ("users",)),
 }  # fmt: skip
 
 
@@ -85,9 +82,7 @@ def outcome(callee: str, state: str, name: str) -> Outcome:
         return RETRY_SIGN_IN if calls and name == "sign_in" else success
     if state == "slow":
         return replace(success, within=calls * SLOW_RESPONSE_SECONDS + IMMEDIATE_SECONDS)
-    failure = (
-        ACCEPTED if callee == "payments" else UNAVAILABLE_ADMIN if name in ("sign_in", "admin_renewed") else UNAVAILABLE
-    )
+    failure = ACCEPTED if callee == "payments" else UNAVAILABLE_ADMIN if name in ("sign_in", "admin") else UNAVAILABLE
     if state == "down":
         return failure
     return replace(failure, within=REPLY_TIMEOUT_SECONDS if name == "sign_in" else CALL_TIMEOUT_SECONDS)

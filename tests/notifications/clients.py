@@ -1,4 +1,4 @@
-"""HTTP clients of customers and staff, with signed tokens."""
+"""HTTP clients of customers, with signed tokens."""
 
 import time
 from uuid import UUID
@@ -9,16 +9,16 @@ from django.conf import settings
 from tests.http_client import Client
 
 
-def sign_token(user_id: UUID, *, kind: str = "access", permissions: tuple[str, ...] = ()) -> str:
+def sign_token(user_id: UUID) -> str:
     """Sign a token as users would."""
     now = int(time.time())
     claims = {
         "sub": str(user_id),
-        "typ": kind,
+        "typ": "access",
         "iat": now,
         "exp": now + 300,
-        "name": "clerk",
-        "permissions": permissions,
+        "name": "customer",
+        "permissions": (),
         "aud": settings.JWT_AUDIENCE,
         "iss": settings.JWT_ISSUER,
     }
@@ -28,13 +28,3 @@ def sign_token(user_id: UUID, *, kind: str = "access", permissions: tuple[str, .
 def customer_client(user_id: UUID) -> Client:
     """Return a client that is signed in as this user."""
     return Client(headers={"Authorization": f"Bearer {sign_token(user_id)}"})
-
-
-def staff_client(user_id: UUID, *permissions: str) -> Client:
-    """Return a client that is signed in to the admin."""
-    client = Client()
-    session = client.session
-    session["staff_token"] = sign_token(user_id, kind="staff", permissions=permissions)
-    session.save()
-    client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
-    return client

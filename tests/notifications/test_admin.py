@@ -6,10 +6,11 @@ from contexts.notifications import handlers
 from shop.db.database import fetch_rows
 from shop.ids import uuid7
 from tests.notifications import example_orders
-from tests.notifications.clients import staff_client
 from tests.notifications.messages import publish_order_confirmed, read_email_of, send_until
+from tests.staff_accounts import email_of, sign_in_to_admin
 
 LIST = "/admin/notifications/message/"
+CLERK = email_of("notifications.change")
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def resend(client, order):
 
 
 def test_staff_find_a_message_by_its_order(failed):
-    client = staff_client(uuid7(), "notifications.view")
+    client = sign_in_to_admin("notifications.view")
     page = client.get(LIST, {"q": str(failed.id)})
     assert page.status_code == 200 and "550 no such mailbox" in page.content.decode()
     for term in (failed.number, f"#{failed.number.lower()}", failed.number[2:7]):
@@ -40,7 +41,7 @@ def test_staff_find_a_message_by_its_order(failed):
 
 
 def test_message_pages_are_read_only(failed):
-    client = staff_client(uuid7(), "notifications.change")
+    client = sign_in_to_admin("notifications.change")
     for page in ("change/", "history/"):
         assert client.get(f"{LIST}{read_email_of(failed)['id']}/{page}").status_code == 200
     assert client.get(f"{LIST}add/").status_code == 403
@@ -50,18 +51,18 @@ def test_message_pages_are_read_only(failed):
 
 def test_staff_resend_a_failed_message_and_the_audit_records_who(failed, mail_server):
     before = read_email_of(failed)
-    assert "will be sent again" in resend(staff_client(uuid7(), "notifications.change"), failed).content.decode()
+    assert "will be sent again" in resend(sign_in_to_admin("notifications.change"), failed).content.decode()
     send_until(lambda: read_email_of(failed)["status"] == "sent")
     [mail] = mail_server.mails_to(failed.email)
     assert mail["Message-ID"] == before["message_id"]
     trail = fetch_rows(
         "notifications", "SELECT actor, action FROM shop_auditentry WHERE object_id = %s", [str(before["id"])]
     )
-    assert trail == [("clerk", "send again")]
+    assert trail == [(CLERK, "send again")]
 
 
 def test_a_message_that_was_sent_is_not_sent_again(failed, mail_server):
-    client = staff_client(uuid7(), "notifications.change")
+    client = sign_in_to_admin("notifications.change")
     resend(client, failed)
     send_until(lambda: read_email_of(failed)["status"] == "sent")
     assert "Only a failed message" in resend(client, failed).content.decode()
@@ -69,13 +70,13 @@ def test_a_message_that_was_sent_is_not_sent_again(failed, mail_server):
 
 
 def test_view_permission_does_not_allow_sending(failed):
-    resend(staff_client(uuid7(), "notifications.view"), failed)
+    resend(sign_in_to_admin("notifications.view"), failed)
     assert read_email_of(failed)["status"] == "failed"
-    assert staff_client(uuid7(), "inventory.change").get(LIST).status_code == 403
+    assert sign_in_to_admin("inventory.change").get(LIST).status_code == 403
 
 
 def test_each_final_refusal_is_published(failed, mail_server):
     mail_server.refusals[failed.email] = ["550 still no such mailbox"]
-    resend(staff_client(uuid7(), "notifications.change"), failed)
+    resend(sign_in_to_admin("notifications.change"), failed)
     send_until(lambda: read_email_of(failed)["status"] == "failed")
     assert read_email_of(failed)["sequence"] == 2

@@ -9,14 +9,14 @@ from contexts.notifications import handlers
 from ops.verify import check
 from shop.db.database import execute, fetch_rows
 from shop.db.leases import LEASE_DURATION
-from shop.ids import uuid7
 from tests.concurrency import eventually, run_concurrently
 from tests.notifications import example_orders, scripted_mail_server
-from tests.notifications.clients import staff_client
 from tests.notifications.messages import end_pause, publish_order_confirmed, read_email_of, send_until
 from tests.notifications.scripted_mail_server import run_silent_mail_server
+from tests.staff_accounts import email_of, sign_in_to_admin
 
 LIST = "/admin/notifications/message/"
+CLERK = email_of("notifications.change")
 COUNT_TRANSACTIONS_SQL = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND state <> 'active'"""
@@ -220,7 +220,7 @@ def test_other_workers_send_the_rest_of_a_batch_while_a_server_takes_long_for_on
 
 def decide(order, action, *, permission="notifications.change", **fields):
     data = {"action": action, "_selected_action": [str(read_email_of(order)["id"])], **fields}
-    return staff_client(uuid7(), permission).post(LIST, data, follow=True).content.decode()
+    return sign_in_to_admin(permission).post(LIST, data, follow=True).content.decode()
 
 
 def audit_of(order):
@@ -235,7 +235,7 @@ def audit_of(order):
 def test_verify_and_the_admin_show_a_parked_message(parked):
     [found] = [one for one in check(contexts=["notifications"]) if str(parked.id) in one.subject]
     assert (found.invariant, found.detail.startswith("parked. 2 attempts")) == ("message_goes_out", True)
-    page = staff_client(uuid7(), "notifications.view").get(LIST, {"status": "parked"}).content.decode()
+    page = sign_in_to_admin("notifications.view").get(LIST, {"status": "parked"}).content.decode()
     assert str(parked.id) in page and "2 attempts ended without a reply" in page
 
 
@@ -243,7 +243,7 @@ def test_staff_resend_a_parked_message_with_its_message_id(mail_server, parked):
     assert "will be sent again" in decide(parked, "resend")
     send_until(lambda: read_email_of(parked)["status"] == "sent")
     assert len(mail_server.message_id_counts()) == 1 and len(mail_server.mails) == 3
-    assert audit_of(parked) == [("clerk", "send again", None)]
+    assert audit_of(parked) == [(CLERK, "send again", None)]
 
 
 def test_staff_mark_a_parked_message_as_sent(mail_server, parked):
@@ -253,7 +253,7 @@ def test_staff_mark_a_parked_message_as_sent(mail_server, parked):
     assert "Only a parked message" in decide(parked, "mark_as_sent")
     handlers.send_waiting_messages()
     assert len(mail_server.mails) == 2
-    assert audit_of(parked) == [("clerk", "mark as sent", None)]
+    assert audit_of(parked) == [(CLERK, "mark as sent", None)]
 
 
 def test_staff_discard_a_parked_message_for_a_reason(mail_server, parked):
@@ -267,7 +267,7 @@ def test_staff_discard_a_parked_message_for_a_reason(mail_server, parked):
     assert "Only a failed message" in decide(parked, "resend")
     handlers.send_waiting_messages()
     assert len(mail_server.mails) == 2
-    assert audit_of(parked) == [("clerk", "discard", "the customer has called")]
+    assert audit_of(parked) == [(CLERK, "discard", "the customer has called")]
 
 
 @pytest.mark.breaks("message_goes_out")

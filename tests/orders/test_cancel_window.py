@@ -7,9 +7,9 @@ from tests.admin_forms import confirm, run_action
 from tests.concurrency import eventually
 from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
-from tests.inventory.staff_clients import sign_in_to_admin
 from tests.orders.queries import payment_of, status_and_step_of, stock_of
 from tests.shopper import InProcessShopper
+from tests.staff_accounts import sign_in_to_admin
 
 pytestmark = pytest.mark.usefixtures("verified")
 

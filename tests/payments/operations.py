@@ -1,13 +1,10 @@
 """Helpers of the payment tests: pay, and read payments, events, the ledger and the sandbox's tables."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import jwt
-from django.conf import settings
 from django.db import connections
 
 from contexts.payments.interface import Payment, PaymentMethod, payments
@@ -124,19 +121,3 @@ class BackgroundTask:
         self.thread.join(20)
         assert not self.thread.is_alive()
         return self.result
-
-
-def sign_staff_token(*permissions: str, kind: str = "access") -> str:
-    """Sign a token as users would for a member of staff."""
-    now = int(time.time())
-    claims = {
-        "sub": str(uuid7()),
-        "typ": kind,
-        "name": "clerk@satsuma.example",
-        "permissions": permissions,
-        "aud": settings.JWT_AUDIENCE,
-        "iss": settings.JWT_ISSUER,
-        "iat": now,
-        "exp": now + 300,
-    }
-    return jwt.encode(claims, settings.JWT_SIGNING_KEY, "ES256", {"kid": settings.JWKS["keys"][0]["kid"]})

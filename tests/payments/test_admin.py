@@ -1,7 +1,6 @@
 """The admin of payments: staff search, refund and synchronize; rows are read-only."""
 
 import pytest
-from django.conf import settings
 
 from contexts.payments.interface import PaymentMethod, payments
 from contexts.payments.service import refunds
@@ -9,7 +8,6 @@ from shop.db.database import execute, fetch_rows
 from shop.ids import readable_number, uuid7
 from shop.money import Money
 from tests.admin_forms import confirm
-from tests.http_client import Client
 from tests.payments.operations import (
     authorize,
     authorize_and_capture,
@@ -17,24 +15,16 @@ from tests.payments.operations import (
     published_events,
     read_column,
     read_provider_refunds,
-    sign_staff_token,
 )
+from tests.staff_accounts import email_of, sign_in_to_admin
 
+STAFF = email_of("*")
 PAGES = ("payment", "refund", "ledgerentry")
-
-
-def admin_client_with(*permissions):
-    client = Client()
-    session = client.session
-    session["staff_token"] = sign_staff_token(*permissions, kind="staff")
-    session.save()
-    client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
-    return client
 
 
 @pytest.fixture
 def admin_client():
-    return admin_client_with("*")
+    return sign_in_to_admin("*")
 
 
 def run_action(client, payment, action):
@@ -76,9 +66,7 @@ def test_staff_refund_in_full_and_the_audit_records_who(admin_client):
     assert get_payment(payment.order_id).status == "captured"
     assert "refund started" in confirm(admin_client, page)
     assert get_payment(payment.order_id).status == "refunded"
-    assert (
-        "clerk@satsuma.example" in admin_client.get(f"/admin/payments/payment/{payment.id}/history/").content.decode()
-    )
+    assert STAFF in admin_client.get(f"/admin/payments/payment/{payment.id}/history/").content.decode()
 
 
 def test_an_impossible_refund_is_reported_and_not_made(admin_client):
@@ -108,7 +96,7 @@ def test_a_refund_meanwhile_makes_the_confirmed_amount_too_large(admin_client):
 def test_only_the_member_of_staff_who_selected_the_payments_confirms(admin_client):
     payment = authorize_and_capture()
     path = run_action(admin_client, payment, "refund_in_full").redirect_chain[-1][0]
-    assert admin_client_with("payments.view").post(path, {"post": "yes"}).status_code == 403
+    assert sign_in_to_admin("payments.view").post(path, {"post": "yes"}).status_code == 403
     assert get_payment(payment.order_id).status == "captured"
 
 
@@ -151,12 +139,12 @@ def test_staff_trigger_a_reconciliation(admin_client):
     assert "synchronized" in run_action(admin_client, payment, "sync_with_provider").content.decode()
     assert published_events(payment.order_id) == ["payment_authorized", "payment_resolved"]
     trail = fetch_rows("payments", "SELECT actor FROM shop_auditentry WHERE object_id = %s", [str(payment.id)])
-    assert trail == [("clerk@satsuma.example",)]
+    assert trail == [(STAFF,)]
 
 
 def test_view_permission_does_not_allow_refunds():
     payment = authorize_and_capture()
-    run_action(admin_client_with("payments.view"), payment, "refund_in_full")
+    run_action(sign_in_to_admin("payments.view"), payment, "refund_in_full")
     assert get_payment(payment.order_id).status == "captured"
 
 

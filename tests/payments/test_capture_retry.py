@@ -21,8 +21,8 @@ from tests.payments.operations import (
     read_column,
     read_sandbox_intent,
     reconcile_to_status,
-    sign_staff_token,
 )
+from tests.staff_accounts import sign_access_token
 
 pytestmark = pytest.mark.usefixtures("verified")
 
@@ -34,7 +34,7 @@ def refused_capture(token="tok_capture_refused"):
 
 
 def staff(*permissions):
-    return Client(headers={"Authorization": f"Bearer {sign_staff_token(*permissions)}"})
+    return Client(headers={"Authorization": f"Bearer {sign_access_token(*permissions)}"})
 
 
 def ask_staff(payment, verb, *permissions, key="", client=None, body=None):

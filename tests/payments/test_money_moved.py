@@ -23,8 +23,8 @@ from tests.payments.operations import (
     read_ledger,
     read_provider_refunds,
     read_sandbox_intent,
-    sign_staff_token,
 )
+from tests.staff_accounts import sign_access_token
 
 pytestmark = pytest.mark.usefixtures("verified")
 
@@ -228,7 +228,7 @@ def test_staff_move_money_at_the_sandbox_and_the_shop_is_notified():
     path = f"/api/v1/payments/sandbox/sb_{payment.id.hex}/movements"
 
     def ask(body, *permissions):
-        client = Client(headers={"Authorization": f"Bearer {sign_staff_token(*permissions)}"})
+        client = Client(headers={"Authorization": f"Bearer {sign_access_token(*permissions)}"})
         return client.post(path, json.dumps(body), content_type="application/json")
 
     assert ask({"movement": "refund", "amount": 500}).status_code == 403

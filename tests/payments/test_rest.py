@@ -23,14 +23,14 @@ from tests.payments.operations import (
     read_provider_refunds,
     read_sandbox_intent,
     reconcile_to_status,
-    sign_staff_token,
 )
+from tests.staff_accounts import sign_access_token
 
 REASON = {"reason": "Broken cup"}
 
 
 def staff(*permissions):
-    return Client(headers={"Authorization": f"Bearer {sign_staff_token(*permissions)}"})
+    return Client(headers={"Authorization": f"Bearer {sign_access_token(*permissions)}"})
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ def test_an_access_token_has_subject_audience_and_expiry():
     assert jwt.get_unverified_header(access) == {"alg": "ES256", "typ": "JWT", "kid": key["kid"]}
     claims = jwt.decode(access, jwt.PyJWK(key), ["ES256"], audience="satsuma", issuer="satsuma")
     assert claims.pop("exp") - claims.pop("iat") == settings.ACCESS_TOKEN_SECONDS
-    assert uuid.UUID(claims.pop("jti"))
+    assert uuid.UUID(claims.pop("jti")) != uuid.UUID(claims.pop("sid"))
     assert claims == {
         "iss": "satsuma",
         "aud": "satsuma",

@@ -76,7 +76,7 @@ class PaymentItem(PaymentsView):
 
 class PaymentRefunds(PaymentsView):
     @endpoint(
-        access=Staff("payments.refund"),
+        access=Staff("payments.refund", recheck=True),
         body=RefundRequest,
         responses={201: RefundView, 202: RefundView},
         errors=REFUND_ERRORS,
@@ -97,7 +97,7 @@ class PaymentRefunds(PaymentsView):
 
 class StaffCapture(PaymentsView):
     @endpoint(
-        access=Staff("payments.capture"),
+        access=Staff("payments.capture", recheck=True),
         body=CaptureRequest,
         body_is_optional=True,
         responses={200: PaymentDetail, 202: PaymentDetail},
@@ -118,7 +118,7 @@ class StaffCapture(PaymentsView):
 
 class StaffVoid(PaymentsView):
     @endpoint(
-        access=Staff("payments.capture"),
+        access=Staff("payments.capture", recheck=True),
         responses={200: PaymentDetail, 202: PaymentDetail},
         errors=VOID_ERRORS,
         idempotency="required",

@@ -112,7 +112,7 @@ class Decline(SandboxView):
 
 class Movements(SandboxView):
     @endpoint(
-        access=Staff("payments.refund"),
+        access=Staff("payments.refund", recheck=True),
         body=MovementRequest,
         responses={200: Decision},
         errors=(NotFound, sandbox.NoSuchIntent, sandbox.MovementImpossible),

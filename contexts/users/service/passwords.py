@@ -30,7 +30,7 @@ def change_password(user_id: UUID, *, current_password: str, new_password: str, 
     user = User.objects.filter(id=user_id).first()
     if user is None:
         raise SignInFailed
-    sessions.sign_in_staff(email=user.email, password=current_password, address=address)
+    sessions.authenticate(user.email, current_password, address, "staff")
     if not _replace_password(user, new_password, actor=user.email):
         raise SignInFailed  # a concurrent request has changed it
 

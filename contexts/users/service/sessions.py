@@ -22,17 +22,16 @@ from django.contrib.auth.hashers import check_password, make_password
 
 from contexts.users.interface import SignInFailed, StaffSession
 from contexts.users.models import User
-from contexts.users.service import signing
+from contexts.users.service import signing, staff_sessions
 from contexts.users.service.accounts import find_user, normalize_email
 from contexts.users.service.sign_in_throttle import Entrance, SignInThrottle
 from shop.calls.services import DTO
 from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import Unauthenticated
-from shop.http.tokens import ACCESS, STAFF
+from shop.http.tokens import ACCESS
 from shop.ids import uuid7
 from shop.keyed_hashes import get_secrets
 
-STAFF_TOKEN_LIFETIME = timedelta(minutes=5)
 EXPIRED_TOKEN_RETENTION = timedelta(days=1)  # reuse of an expired token is still detected
 
 log = structlog.get_logger(__name__)
@@ -54,6 +53,12 @@ WHERE token.digest = %(digest)s AND token.expires_at > now()
   AND family.id = token.family_id AND NOT family.revoked
   AND owner.id = family.user_id AND owner.is_active
 RETURNING family.id, owner.id, owner.email, owner.full_name, owner.permissions, token.used_at = now()"""
+
+_PRESENT_PERMISSIONS_SQL = """
+SELECT permissions FROM users_user AS account
+WHERE id = %(user_id)s AND is_active
+  AND (%(session_id)s::uuid IS NULL OR EXISTS (
+      SELECT FROM users_tokenfamily WHERE id = %(session_id)s AND user_id = account.id AND NOT revoked))"""
 
 _FIND_UNUSED_TOKENS_SQL = "SELECT digest FROM users_refreshtoken WHERE digest = ANY(%s) AND used_at IS NULL"
 
@@ -101,7 +106,7 @@ def sign_in(*, email: str, password: str, address: str) -> Tokens:
 
     address: the client's IP address. Failed attempts are counted for it as well.
     """
-    return start_session(_authenticate(email, password, address, "public"))
+    return start_session(authenticate(email, password, address, "public"))
 
 
 def start_session(user: User) -> Tokens:
@@ -112,10 +117,10 @@ def start_session(user: User) -> Tokens:
         if not execute("users", _INSERT_FAMILY_SQL, family):
             raise SignInFailed
         refresh_token = _issue_refresh_token(family_id)
-    return Tokens(access=_sign_access_token(user), refresh=refresh_token)
+    return Tokens(access=_sign_access_token(user, family_id), refresh=refresh_token)
 
 
-def _authenticate(email: str, password: str, address: str, entrance: Entrance) -> User:
+def authenticate(email: str, password: str, address: str, entrance: Entrance) -> User:
     """Return the user with this e-mail address and password. Raises SignInFailed, TooManyRequests.
 
     entrance: the one for staff accepts only accounts with permissions, and counts other attempts as failed: it must not
@@ -157,7 +162,7 @@ def refresh(token: str) -> Tokens:
             log.warning("token_family_revoked", reason="refresh token reused or expired, or account disabled")
     if rotated is None:
         raise RefreshRefused
-    return Tokens(access=_sign_access_token(rotated), refresh=rotated.successor)
+    return Tokens(access=_sign_access_token(rotated, rotated.family_id), refresh=rotated.successor)
 
 
 def _rotate(digest: str, successors: list[str]) -> RotatedToken | None:
@@ -192,25 +197,20 @@ def sign_out(token: str) -> None:
 
 
 def revoke_all_sessions(user_id: UUID) -> None:
-    """Revoke all sessions of a user, inside the caller's transaction."""
+    """Revoke all sessions of a user, also those in the admin, inside the caller's transaction."""
     execute("users", "UPDATE users_tokenfamily SET revoked = true WHERE user_id = %s AND NOT revoked", [user_id])
+    staff_sessions.revoke_all(user_id)
+
+
+def get_present_permissions(user_id: UUID, session_id: UUID | None) -> tuple[str, ...]:
+    """Implement `Users.present_permissions`."""
+    rows = fetch_rows("users", _PRESENT_PERMISSIONS_SQL, {"user_id": user_id, "session_id": session_id})
+    return tuple(rows[0][0]) if rows else ()
 
 
 def sign_in_staff(*, email: str, password: str, address: str) -> StaffSession:
     """Implement `Users.sign_in_staff`."""
-    return _create_staff_session(_authenticate(email, password, address, "staff"))
-
-
-def renew_staff(user_id: UUID) -> StaffSession:
-    """Implement `Users.renew_staff`."""
-    return _create_staff_session(User.objects.filter(id=user_id, is_active=True).first())
-
-
-def _create_staff_session(user: User | None) -> StaffSession:
-    if user is None or not user.permissions:
-        raise SignInFailed
-    token = signing.sign_token(user, kind=STAFF, lifetime=STAFF_TOKEN_LIFETIME)
-    return StaffSession(token=token, lasts_seconds=int(STAFF_TOKEN_LIFETIME.total_seconds()))
+    return staff_sessions.start(authenticate(email, password, address, "staff"))
 
 
 def delete_expired_tokens() -> int:
@@ -221,8 +221,9 @@ def delete_expired_tokens() -> int:
     return deleted
 
 
-def _sign_access_token(user: signing.TokenSubject) -> str:
-    return signing.sign_token(user, kind=ACCESS, lifetime=timedelta(seconds=settings.ACCESS_TOKEN_SECONDS))
+def _sign_access_token(user: signing.TokenSubject, family_id: UUID) -> str:
+    lifetime = timedelta(seconds=settings.ACCESS_TOKEN_SECONDS)
+    return signing.sign_token(user, kind=ACCESS, lifetime=lifetime, session_id=family_id)
 
 
 def _issue_refresh_token(family_id: UUID) -> str:

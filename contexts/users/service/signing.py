@@ -28,13 +28,17 @@ class TokenSubject(Protocol):
     def permissions(self) -> list[str]: ...
 
 
-def sign_token(user: TokenSubject, *, kind: str, lifetime: timedelta) -> str:
-    """Sign a token with the user's identity and permissions. It cannot be revoked before it expires."""
+def sign_token(user: TokenSubject, *, kind: str, lifetime: timedelta, session_id: UUID) -> str:
+    """Sign a token with the user's identity and permissions, and the session that it was issued for.
+
+    The token itself cannot be revoked before it expires. Those who have to know whether its session has ended ask users.
+    """
     issued = clock.now()
     claims = {
         "iss": settings.JWT_ISSUER,
         "aud": settings.JWT_AUDIENCE,
         "sub": str(user.id),
+        "sid": str(session_id),
         "iat": issued,
         "exp": issued + lifetime,
         "typ": kind,

@@ -1,8 +1,8 @@
 """Changes of accounts by staff. Every change is audited in the same transaction.
 
 Staff grant, take, disable and enable no more than they may do themselves: what counts are the permissions that the actor
-has in the database now, not those of the token. A staff token that has been issued keeps its permissions until it
-expires, after five minutes at most.
+has in the database now, not those of the token. A change of permissions ends the sessions in the admin, which have the
+former ones.
 """
 
 import re
@@ -14,6 +14,7 @@ from uuid import UUID
 from django.contrib.auth.hashers import make_password
 
 from contexts.users.models import User
+from contexts.users.service import staff_sessions
 from contexts.users.service.accounts import (
     EmailTaken,
     clean_email,
@@ -193,6 +194,7 @@ def _set_permissions(user: User, permissions: list[str], held: Collection[str], 
     if ALL_PERMISSIONS not in permissions and user.is_active:
         _assert_not_last_superuser(user)
     User.objects.filter(id=user.id).update(permissions=permissions)
+    staff_sessions.revoke_all(user.id)
     _audit(user, actor, "set permissions", before=user.permissions, after=permissions)
 
 

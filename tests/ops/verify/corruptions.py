@@ -215,6 +215,25 @@ CORRUPTIONS = [
           """INSERT INTO shop_auditentry (actor, action, object_type, object_id, detail)
              SELECT 'planted', 'set password', 'user', %(user)s, '{}'""",
           "DELETE FROM shop_auditentry WHERE actor = 'planted' AND object_id = %(user)s"),
+    Corruption("password_ends_sessions", "users", "%(unknown)s",
+          """WITH planted AS (INSERT INTO users_staffsession (id, user_id, began_at)
+                              SELECT %(unknown)s::uuid, id, now() - interval '1 day' FROM users_user WHERE id = %(user)s)
+             INSERT INTO shop_auditentry (actor, action, object_type, object_id, detail)
+             SELECT 'planted', 'set password', 'user', %(user)s, '{}'""",
+          """WITH planted AS (DELETE FROM users_staffsession WHERE id = %(unknown)s::uuid)
+             DELETE FROM shop_auditentry WHERE actor = 'planted' AND object_id = %(user)s""",
+          also=(("rights_end_sessions", "%(unknown)s"), ("password_ends_sessions", "%(family)s"))),
+    Corruption("rights_end_sessions", "users", "%(unknown)s",
+          "INSERT INTO users_staffsession (id, user_id) SELECT %(unknown)s::uuid, id FROM users_user WHERE id = %(user)s",
+          "DELETE FROM users_staffsession WHERE id = %(unknown)s::uuid"),
+    Corruption("disabled_signed_out", "users", "%(user)s",
+          """WITH planted AS (INSERT INTO users_staffsession (id, user_id) VALUES (%(unknown)s::uuid, %(user)s::uuid)),
+                  signed_out AS (UPDATE users_tokenfamily SET revoked = true WHERE user_id = %(user)s)
+             UPDATE users_user SET is_active = false WHERE id = %(user)s""",
+          """WITH planted AS (DELETE FROM users_staffsession WHERE id = %(unknown)s::uuid),
+                  signed_in AS (UPDATE users_tokenfamily SET revoked = false WHERE user_id = %(user)s)
+             UPDATE users_user SET is_active = true WHERE id = %(user)s""",
+          also=(("rights_end_sessions", "%(unknown)s"),)),
     change_column("disabled_signed_out", "users", "%(user)s", "users_user", "id = %(user)s",
          "is_active = true", "is_active = false"),
     change_column("staff_audited", "users", "%(user)s", "users_user", "id = %(user)s",

@@ -97,15 +97,29 @@ def test_a_staff_token_is_accepted_where_staff_is_required():
     assert tokens.verify(sign_token(typ="staff"), kind=tokens.STAFF).name == "ada@example.com"
 
 
-def test_the_owner_of_an_expired_staff_token_is_known():
-    user_id = uuid7()
-    assert tokens.get_owner_of_expired_token(sign_token(typ="staff", sub=str(user_id), exp=NOW - 100_000)) == user_id
+def test_the_session_of_an_expired_staff_token_is_known():
+    user_id, session_id = uuid7(), uuid7()
+    token = sign_token(typ="staff", sub=str(user_id), sid=str(session_id), exp=NOW - 100_000)
+    assert tokens.read_staff_session(token) == (user_id, session_id)
 
 
-@pytest.mark.parametrize("make", [edited, by_another_key, unsigned, sign_token], ids=lambda make: make.__name__)
-def test_the_owner_of_anything_but_a_staff_token_is_not(make):
+def staff_token_without_a_session():
+    return sign_token(typ="staff")
+
+
+def staff_token_with_a_malformed_session():
+    return sign_token(typ="staff", sid="all")
+
+
+NO_STAFF_TOKENS = [
+    edited, by_another_key, unsigned, sign_token, staff_token_without_a_session, staff_token_with_a_malformed_session,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", NO_STAFF_TOKENS, ids=lambda make: make.__name__)
+def test_the_session_of_anything_but_a_staff_token_with_a_session_is_not(make):
     with pytest.raises(Unauthenticated):
-        tokens.get_owner_of_expired_token(make())
+        tokens.read_staff_session(make())
 
 
 def test_a_permission_or_a_star_grants_access():
