@@ -96,8 +96,8 @@ test-split: $(VENV)/dev.stamp  ## run the suite in five processes with a databas
 
 ##@ Test in depth
 
-test-fuzz: $(VENV)/dev.stamp  ## send generated requests to the API (FUZZ_CASES, FUZZ_SEED)
-	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py
+test-fuzz: $(VENV)/dev.stamp  ## send generated requests to the API and the admin (FUZZ_CASES, FUZZ_SEED)
+	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py tests/fuzz/test_admin.py
 
 test-brokers: $(VENV)/dev.stamp  ## test the Celery engine on Valkey and on RabbitMQ, which must be installed (ARGS)
 	@BROKERS=valkey,rabbitmq $(RUN) -m pytest tests/shop/messaging/celery $(ARGS)

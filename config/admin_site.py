@@ -18,11 +18,13 @@ from django.views.decorators.cache import never_cache
 from config.password_form import PasswordForm
 from contexts.users.interface import SignInFailed, users
 from shop import audit
+from shop.admin.inputs import NullCharacter, has_null_character
 from shop.admin.lookups import assert_autocomplete_allowed
 from shop.admin.parked_events import show_parked_events
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
 from shop.errors import DomainError, Unauthenticated, Unavailable
 from shop.http import tokens
+from shop.http.error_pages import is_admin_path, render_error_page
 from shop.http.rest import AnonymousCaller
 from shop.http.tokens import Caller
 
@@ -152,6 +154,11 @@ class StaffMiddleware:
         except Unavailable:
             return _build_unavailable_response()
         return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
+        """Refuse values that no page of the admin can read."""
+        is_readable = not is_admin_path(request.path) or not has_null_character(request)
+        return None if is_readable else render_error_page(NullCharacter())
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Respond with 503 on a page of the admin if a database or a context is unavailable."""

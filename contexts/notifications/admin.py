@@ -34,7 +34,7 @@ def mark_as_sent(task: Task) -> None:
 
 
 def _read_reason(message: Message, request: HttpRequest) -> str:
-    return request.POST.get("reason", "").replace("\0", "")[: messages.MAX_REASON_LENGTH]
+    return request.POST.get("reason", "")[: messages.MAX_REASON_LENGTH]
 
 
 @bulk_action(

@@ -138,7 +138,7 @@ def sync_with_provider(task: Task) -> None:
 
 
 def _read_reason(row: Payment, request: HttpRequest) -> str:
-    return request.POST.get("reason", "").replace("\0", "")[:MAX_REASON_LENGTH]
+    return request.POST.get("reason", "")[:MAX_REASON_LENGTH]
 
 
 @bulk_action(

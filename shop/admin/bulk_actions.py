@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -25,6 +26,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from shop import batch
+from shop.admin.inputs import assert_keys_valid
 from shop.admin.links import build_object_url
 from shop.batch import BatchObject, Task
 from shop.models import BatchJob
@@ -120,6 +122,13 @@ class BulkActionsAdmin(ModelAdmin):
         view, list_view = self.admin_site.admin_view(self.bulk_view), self.admin_site.admin_view(self.bulk_list_view)
         own = [path("bulk/<uuid:job_id>/", view, name=name), path("bulk/", list_view, name=f"{name}_list")]
         return [*own, *super().get_urls()]
+
+    def response_action(  # type: ignore[override]  # its types have an argument that Django 5.2 does not have
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        """Run the chosen action on the selected rows. Raises UnknownSelection if one has no valid key."""
+        assert_keys_valid(self.opts.pk, request.POST.getlist(ACTION_CHECKBOX_NAME))
+        return super().response_action(request, queryset)
 
     @property
     def bulk_actions(self) -> dict[str, BulkAction]:

@@ -14,6 +14,7 @@ from shop.http.rest import AnonymousCaller
 from shop.http.tokens import Caller
 from shop.messaging import parking
 
+MAX_REASON_LENGTH = 300
 MAX_SHOWN = 100  # of one context and table; `manage.py events parked` lists the others, too
 
 
@@ -45,7 +46,7 @@ def _list_oldest(name: str, contexts: list[str], list_events: Callable[[str, int
 
 def _replay_or_discard(request: HttpRequest, caller: Caller | AnonymousCaller) -> None:
     context, row, what = (request.POST.get(name, "") for name in ("context", "row", "what"))
-    reason = request.POST.get("reason", "").replace("\0", "").strip()
+    reason = request.POST.get("reason", "").strip()
     try:
         parked = parking.parse_id(row)
     except ValueError:
@@ -56,6 +57,8 @@ def _replay_or_discard(request: HttpRequest, caller: Caller | AnonymousCaller) -
         messages.error(request, "Choose whether to replay or to discard the event.")
     elif what == "discard" and not reason:
         messages.error(request, "Enter a reason to discard an event.")
+    elif len(reason) > MAX_REASON_LENGTH:
+        messages.error(request, f"Enter a reason of at most {MAX_REASON_LENGTH} characters.")
     else:
         actor = cast(Caller, caller).get_username()
         _change(request, context, parked, actor, reason if what == "discard" else "")

@@ -46,6 +46,25 @@ def test_an_error_outside_of_a_view_is_logged_by_django(lines):
     assert settings.LOGGING["loggers"]["django.request"]["level"] == "ERROR"
 
 
+class FailingMiddleware:
+    """A middleware with a bug, outside of every view."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        raise RuntimeError("in a middleware")
+
+
+def test_an_error_of_a_middleware_is_logged_once_with_the_request_id_of_its_page(lines, settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.FailingMiddleware"]
+    response = Client(raise_request_exception=False).get("/admin/", headers={"X-Request-ID": "request-8"})
+    assert (response.status_code, response["X-Request-ID"]) == (500, "request-8")
+    assert "request-8" in response.content.decode()
+    [line] = lines()
+    assert line["request_id"] == "request-8" and "in a middleware" in line["exception"]
+
+
 @pytest.mark.parametrize(("path", "status"), [("/admin/missing/", 404), ("/admin/nowhere/", 404)])
 def test_a_refusal_in_the_admin_is_a_page_and_no_error_in_the_log(lines, path, status):
     response = Client().get(path)

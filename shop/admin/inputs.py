@@ -1,0 +1,65 @@
+"""Input of staff to the admin, checked before Django's views read it: some values would make them fail."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import Field
+from django.http import HttpRequest
+
+from shop.errors import Invalid
+
+NOT_A_VALUE = (ValidationError, ValueError, TypeError, OverflowError)
+MAX_YEAR = 9998  # the end of a year, in any time zone, is a date that Python and PostgreSQL know
+Parse = Callable[[str], object]
+
+
+class NullCharacter(Invalid):
+    """A value has the character U+0000, which no text contains. Remove it, and send the page again."""
+
+
+class UnknownSelection(Invalid):
+    """A selected row has no valid key. Open the list again, and select the rows there."""
+
+
+def has_null_character(request: HttpRequest) -> bool:
+    """Return whether the path, the query or a field has U+0000: PostgreSQL neither stores nor compares such a text."""
+    texts = [request.path, *_list_texts(request.GET.lists())]
+    if request.method == "POST":
+        texts += _list_texts(request.POST.lists())
+    return any("\0" in text for text in texts)
+
+
+def _list_texts(lists: Iterable[tuple[str, list[Any]]]) -> list[str]:
+    return [text for name, values in lists for text in (name, *map(str, values))]
+
+
+def assert_keys_valid(field: "Field[Any, Any]", keys: Iterable[str]) -> None:
+    """Raise UnknownSelection if one of these cannot be a key of a table."""
+    if not all(is_value(field.to_python, key) for key in keys):
+        raise UnknownSelection
+
+
+def is_value(parse: Parse, text: str) -> bool:
+    """Return whether a text can be parsed."""
+    try:
+        parse(text)
+    except NOT_A_VALUE:
+        return False
+    return True
+
+
+def parse_flag(text: str) -> None:
+    """Parse a value of `isnull`. Raises ValueError."""
+    if text not in ("0", "1", "False", "True", "false", "true", ""):
+        raise ValueError(text)
+
+
+def build_number_parser(most: int) -> Parse:
+    """Return a function that parses a number from 1 to `most`, such as a month. It raises ValueError."""
+
+    def parse(text: str) -> None:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+            raise ValueError(text)
+
+    return parse
