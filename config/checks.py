@@ -14,13 +14,13 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from config.process_variables import PROCESS_VARIABLES
 from shop.calls import services
 from shop.chaos import faults
 from shop.db.database import hosted_contexts
 from shop.db.postgres.base import DatabaseWrapper
 from shop.db.postgres.sessions import SessionRefused
 from shop.messaging import events
+from shop.process_variables import PROCESS_VARIABLES
 from shop.setting_names import find_misspelt_names
 from shop.settings import find_known_names
 

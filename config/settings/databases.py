@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from psycopg.conninfo import conninfo_to_dict
 
 from config.settings.contexts import CONTEXTS
 from config.settings.security import derive_secrets
-from shop.setting_types import MAX_PORT, read_database_prefix
+from shop.db.postgres.urls import parse_postgres_url
+from shop.setting_types import read_database_prefix
 from shop.settings import env, read_number, read_setting, read_whole_number
 
 # Databases and roles are called `<prefix>_<context>`.
@@ -26,36 +25,6 @@ SESSION_TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "15s", "idle_in_t
 # even if it is made while the tables of a new shop are empty: it stays in use while they grow.
 # Without sequential scans an older server would rate such plans so expensive that it compiles them.
 PLANNER_OPTIONS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
-
-
-def parse_postgres_url(name: str, url: str) -> dict[str, Any]:
-    """Return the database at a postgres:// address, as libpq reads it: its query may contain host, user and password, too.
-
-    A special character in a user name or password has to be percent-encoded. Raises ImproperlyConfigured.
-    """
-    if not url.startswith(("postgres://", "postgresql://")):
-        raise ImproperlyConfigured(f"{name} is not a postgres:// address; PostgreSQL is the only engine")
-    try:
-        options: dict[str, Any] = conninfo_to_dict(url)
-        port = options.pop("port", None)
-        numbers = [int(part) for part in str(port).split(",")] if port else []
-        if not all(0 < number <= MAX_PORT for number in numbers):
-            raise ValueError("the port is out of range")
-    except (psycopg.Error, ValueError):  # its message may contain the password
-        raise ImproperlyConfigured(
-            f"{name} is not a valid postgres:// address: check it for a port that is not from 1 to 65535, an unknown "
-            "option, and characters of a user name or password that have to be percent-encoded (# is %23, / is %2F, ? is %3F, "
-            "@ is %40)"
-        ) from None
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": options.pop("dbname", ""),
-        "USER": options.pop("user", ""),
-        "PASSWORD": options.pop("password", ""),
-        "HOST": options.pop("host", ""),
-        "PORT": numbers[0] if len(numbers) == 1 else (port or ""),
-        "OPTIONS": options,
-    }
 
 
 def build_database(context: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from config.process_variables import PROCESS_VARIABLES
+from shop.process_variables import PROCESS_VARIABLES
 from shop.settings import Setting, registry
 
 REFERENCE_PATH = settings.BASE_DIR / "docs" / "settings.md"

@@ -9,7 +9,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config.settings import parse_postgres_url
 from ops.peel import configuration
 from ops.peel.comparison import DatabasesDiffer
 from ops.peel.configuration import Address
@@ -17,6 +16,7 @@ from ops.peel.database import SessionsStillOpen
 from ops.peel.move import Move, MoveRefused
 from ops.peel.plan import describe_plan, find_problems, find_source_problems
 from ops.peel.replication import ReplicationStalled
+from shop.db.postgres.urls import parse_postgres_url
 
 MOVE_ERRORS = (
     MoveRefused, DatabasesDiffer, ReplicationStalled, SessionsStillOpen, ImproperlyConfigured, ValueError, psycopg.Error,

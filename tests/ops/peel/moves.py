@@ -4,8 +4,8 @@ import json
 
 import psycopg
 
-from config.settings import parse_postgres_url
 from ops.peel.directory import connect_as_administrator
+from shop.db.postgres.urls import parse_postgres_url
 from tests.concurrency import eventually
 from tests.ops.peel.moving_shop import PREFIX, Buyers, MovingShop
 

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from config.settings import parse_postgres_url
 from ops.peel.directory import connect_as_administrator
+from shop.db.postgres.urls import parse_postgres_url
 from tests.ops.peel.moves import (
     assert_nothing_lost,
     await_sales,

@@ -5,8 +5,8 @@ import re
 import psycopg
 import pytest
 
-from config.settings import parse_postgres_url
 from ops.peel.directory import connect_as_administrator
+from shop.db.postgres.urls import parse_postgres_url
 from tests.concurrency import eventually
 from tests.ops.peel.moves import assert_nothing_lost, await_sales, binding_of, connect_to_directory
 from tests.ops.peel.moving_shop import PREFIX, Buyers
