@@ -38,6 +38,13 @@ def check_bindings(**_: Any) -> list[Error]:
 
 
 @register()
+def check_signing_key(**_: Any) -> list[CheckMessage]:
+    """Warn of a private key of access tokens in a process that only verifies them. It can sign any token."""
+    message = "JWT_SIGNING_KEY is set, but this process does not host users: give it JWT_PUBLIC_KEYS instead"
+    return [Warning(message, id="config.W003")] if settings.HAS_NEEDLESS_SIGNING_KEY else []
+
+
+@register()
 def check_absent_context_addresses(**_: Any) -> list[Error]:
     """Check that the address of every context that this process does not host is known."""
     message = "CONTEXTS leaves out {0}: set {1}_URL to the address of the process that hosts it"

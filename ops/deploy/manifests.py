@@ -80,7 +80,8 @@ def _render_host(name: str, contexts: tuple[str, ...], host_of: dict[str, str], 
     ]
     internal = [] if is_only_host else [ENVIRONMENT_ENTRY.format(name="INTERNAL_PORT", value='"8001"'), POD_IP_ENTRY]
     text = Template((TEMPLATE_FOLDER / "host.yaml").read_text()).substitute(
-        name=name, contexts=",".join(contexts), addresses="\n".join([*internal, *addresses]),
+        name=name, contexts=",".join(contexts), secret="satsuma-keys" if "users" in contexts else "satsuma-shared",
+        token_key="JWT_SIGNING_KEY" if "users" in contexts else "JWT_PUBLIC_KEYS", addresses="\n".join([*internal, *addresses]),
         internal_port="" if is_only_host else INTERNAL_PORT_ENTRY,
         ingress=INGRESS_FROM_ANYWHERE if is_only_host else INGRESS_FROM_OWN_PODS,
         internal_service="" if is_only_host else Template(INTERNAL_SERVICE_TEMPLATE).substitute(name=name),

@@ -1,8 +1,9 @@
 """Generate the secrets of an installation, each once and at random.
 
-`python -m ops.launch.keys <folder>` writes one file for each missing secret: `keys/` has what every process needs,
-`database/` has the superuser's password. Settings read a value from a file when the variable <NAME>_FILE contains its path
-(SECRET_KEY_FILE), which is how Docker and Kubernetes pass secrets.
+`python -m ops.launch.keys <folder>` writes one file for each missing secret: `keys/` has what a process that hosts users
+needs, `shared/` what every other process needs (the same SECRET_KEY, and the public half of JWT_SIGNING_KEY; written anew
+each time), and `database/` the superuser's password. Settings read a value from a file when the variable <NAME>_FILE
+contains its path (SECRET_KEY_FILE), which is how Docker and Kubernetes pass secrets.
 """
 
 import argparse
@@ -27,6 +28,14 @@ def generate_signing_key() -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
+def derive_public_key(signing_key: str) -> str:
+    """Return the public half of a private key, both in PEM."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+    public = load_pem_private_key(signing_key.encode(), None).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m ops.launch.keys", description="Write the secrets that are missing; existing ones are kept."
@@ -46,11 +55,12 @@ def main() -> int:
 
 def write_missing_secrets(folder: Path, database: str) -> None:
     """Write the secrets that are missing; existing files are kept. `database` is host:port."""
-    shared, superuser = folder / "keys", folder / "database"
-    for private_folder in (folder, shared, superuser):
+    own, shared, superuser = folder / "keys", folder / "shared", folder / "database"
+    for private_folder in (folder, own, shared, superuser):
         private_folder.mkdir(mode=0o700, exist_ok=True)
-    _read_or_create(shared / "SECRET_KEY", generate_secret_key)
-    _read_or_create(shared / "JWT_SIGNING_KEY", generate_signing_key)
+    write_private_file(shared / "SECRET_KEY", _read_or_create(own / "SECRET_KEY", generate_secret_key))
+    signing_key = _read_or_create(own / "JWT_SIGNING_KEY", generate_signing_key)
+    write_private_file(shared / "JWT_PUBLIC_KEYS", derive_public_key(signing_key))
     password = _read_or_create(superuser / "POSTGRES_PASSWORD", lambda: secrets.token_urlsafe(24))
     _read_or_create(superuser / "DATABASE_URL", lambda: f"postgres://postgres:{password}@{database}/postgres")
 

@@ -1,17 +1,18 @@
 """Start the shop of `make up` as five processes with one database each, behind a gateway: `make split`.
 
-Standard library only. The processes have the same environment except for CONTEXTS and their ports. The gateway is the nginx
-on the PATH, with the routes of `manage.py gateway`.
+The processes have the same environment except for CONTEXTS, their ports, and the key of access tokens, which only the
+process of users has. The gateway is the nginx on the PATH, with the routes of `manage.py gateway`.
 """
 
 import shutil
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from config.contexts import ALL_CONTEXTS
-from ops.launch import data_folder, up
+from ops.launch import data_folder, keys, up
 from ops.launch.postgres import PostgresServer
 from ops.launch.process_tree import prepare_child_process
 from ops.launch.serve import LaunchError
@@ -54,16 +55,28 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str], ser
     supervisor = Supervisor(server)
     try:
         with up.report_step("Starting five processes and the gateway"):
+            without_key = remove_signing_key(shared)
             for index, context in enumerate(ALL_CONTEXTS):
-                supervisor.start(context, partial(_start_host, context, port, index, shared))
+                environment = shared if context == "users" else without_key
+                supervisor.start(context, partial(_start_host, context, port, index, environment))
             for index, context in enumerate(ALL_CONTEXTS):
                 up.await_ready(supervisor.running[context], port + PUBLIC_PORT_OFFSET + index)
             gateway_command = _prepare_gateway(port, shared)
-            up.await_ready(supervisor.start("gateway", partial(_start, gateway_command, shared)), port)
+            up.await_ready(
+                supervisor.start("gateway", partial(_start, gateway_command, {"PATH": shared["PATH"]})), port
+            )
         up.announce_ready(port, prepared)
         supervisor.keep_running()
     finally:
         up.stop_all(supervisor)
+
+
+def remove_signing_key(environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment with the public half of the key of access tokens instead of the key itself."""
+    file = environment.get("JWT_SIGNING_KEY_FILE")
+    signing_key = Path(file).read_text() if file else environment["JWT_SIGNING_KEY"].replace("\\n", "\n")
+    others = {name: value for name, value in environment.items() if not name.startswith("JWT_SIGNING_KEY")}
+    return others | {"JWT_PUBLIC_KEYS": keys.derive_public_key(signing_key).strip()}
 
 
 def _start_host(context: str, port: int, index: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:

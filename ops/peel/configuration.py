@@ -52,15 +52,23 @@ def build_database_url(location: DatabaseLocation, password: str, server: Server
     return f"postgres://{location.user}:{quote(password, safe='')}@{address}/{location.dbname}{query}"
 
 
+# Where containers read their secrets, by the volume that they mount.
+SECRET_FILES = {
+    "keys": {},
+    "shared": {"SECRET_KEY_FILE": "/var/lib/satsuma/shared/SECRET_KEY", "JWT_SIGNING_KEY_FILE": ""},
+}
+
 COMPOSE_TEMPLATE = """\
 # docker compose -f docker-compose.yml -f {folder}/compose.yaml up -d
 services:
   shop:
     ports: !reset []  # the gateway publishes them
+    volumes: !override ["{others_secrets}"]
     environment: {others}
   {context}:
     extends: {{file: {root}/docker-compose.yml, service: shop}}
     ports: !reset []
+    volumes: !override ["{own_secrets}"]
     environment: {own}
   gateway:
     extends: {{file: {root}/docker-compose.split.yml, service: gateway}}
@@ -101,21 +109,26 @@ def render_files(
 def _render_compose(folder: Path, context: str, database: dict[str, str]) -> str:
     internal = {"INTERNAL_PORT": "8001", "INTERNAL_HOST": "0.0.0.0"}  # noqa: S104 - inside a container, not published
     own, others = _build_environments(context, Address(context, 8000), Address("shop", 8000))
+    own_volume, others_volume = ("keys", "shared") if context == "users" else ("shared", "keys")
     return COMPOSE_TEMPLATE.format(
         folder=folder,
         root=settings.BASE_DIR,
         context=context,
-        own=json.dumps(own | internal | database),
-        others=json.dumps(others | internal),
+        own=json.dumps(own | internal | database | SECRET_FILES[own_volume]),
+        others=json.dumps(others | internal | SECRET_FILES[others_volume]),
+        own_secrets=f"{own_volume}:/var/lib/satsuma/{own_volume}:ro",
+        others_secrets=f"{others_volume}:/var/lib/satsuma/{others_volume}:ro",
     )
 
 
 def _build_environments(context: str, context_address: Address, shop: Address) -> tuple[dict[str, str], dict[str, str]]:
-    """Build the settings of the context's process, and those of the others."""
+    """Build the settings of the context's process, and those of the others. Only users gets the key that signs tokens."""
     others = [other for other in settings.ALL_CONTEXTS if other != context]
+    public_keys = {"JWT_SIGNING_KEY": "", "JWT_PUBLIC_KEYS": json.dumps(settings.JWKS["keys"])}
+    own_keys, other_keys = ({}, public_keys) if context == "users" else (public_keys, {})
     return (
-        {"CONTEXTS": context} | {f"{other.upper()}_URL": shop.internal_url for other in others},
-        {"CONTEXTS": ",".join(others), f"{context.upper()}_URL": context_address.internal_url},
+        {"CONTEXTS": context} | {f"{other.upper()}_URL": shop.internal_url for other in others} | own_keys,
+        {"CONTEXTS": ",".join(others), f"{context.upper()}_URL": context_address.internal_url} | other_keys,
     )
 
 

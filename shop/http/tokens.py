@@ -1,5 +1,6 @@
 """Verify access tokens (JWT) with public keys, so that any context authenticates a caller without calling the users context."""
 
+import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 ALGORITHM = "ES256"
 ACCESS, STAFF = "access", "staff"
+MAX_TOKEN_LENGTH = 8_192  # characters; a longer one is refused before it is decoded
+CLOCK_LEEWAY_SECONDS = 30  # how far the clock of a signer may be ahead (docs/deploy.md)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -88,7 +91,10 @@ def _read_session_id(claims: dict[str, Any]) -> UUID | None:
 
 
 def _verify_claims(token: str, kind: str, *, verify_exp: bool = True) -> dict[str, Any]:
-    options: Options = {"require": ["exp", "iat", "sub", "aud", "iss", "typ"], "verify_exp": verify_exp}
+    required = ["exp", "iat", "sub", "aud", "iss", "typ"]
+    options: Options = {"require": required, "verify_exp": verify_exp, "verify_iat": False}
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise Unauthenticated
     try:
         claims = jwt.decode(
             token,
@@ -100,8 +106,9 @@ def _verify_claims(token: str, kind: str, *, verify_exp: bool = True) -> dict[st
         )
         UUID(claims["sub"])
         _read_session_id(claims)
+        is_from_future = claims["iat"] > time.time() + CLOCK_LEEWAY_SECONDS
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
         raise Unauthenticated from error
-    if claims["typ"] != kind:
+    if claims["typ"] != kind or is_from_future:
         raise Unauthenticated
     return claims

@@ -4,6 +4,15 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="every_process_keeps_the_signing_key",
+        what="a process of notifications that was given JWT_SIGNING_KEY can sign a token with every permission",
+        rule="docs/deploy.md: only processes that host users can sign tokens",
+        module="config.settings.access_tokens",
+        replace="if HAS_NEEDLESS_SIGNING_KEY:",
+        by="if not HAS_NEEDLESS_SIGNING_KEY and not JWT_SIGNING_KEY:",
+        caught_by="tests/config/test_settings.py::test_a_process_without_users_cannot_sign_a_token",
+    ),
+    Mutant(
         name="former_call_key_refused",
         what="after a change of SECRET_KEY the calls of processes that still have the former key are refused",
         rule="docs/deploy.md: SECRET_KEY is changed while the shop sells",

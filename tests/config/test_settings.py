@@ -36,6 +36,11 @@ WRONG = {
     "JWT_SIGNING_KEY is not set": {"JWT_SIGNING_KEY": None},
     "JWT_SIGNING_KEY is not an EC P-256 private key": {"JWT_SIGNING_KEY": "garbage"},
     "JWT_SIGNING_KEY is not an EC P-256 private key in PEM": {"JWT_SIGNING_KEY": P384},
+    "JWT_PUBLIC_KEYS is not set: give this process, which does not host users, the public key": {
+        "JWT_SIGNING_KEY": None,
+        "CONTEXTS": "notifications",
+        **ELSEWHERE,
+    },
     "CONTEXTS contains unknown contexts: shipping. Valid contexts: inventory, notifications": {
         "CONTEXTS": "orders,shipping"
     },
@@ -297,13 +302,25 @@ def test_secrets_are_created_once_and_readable_by_their_owner_only(tmp_path):
     folder = tmp_path / "secrets"
     keys.write_missing_secrets(folder, "database:5432")
     first = {name: file.read_text() for name, file in find_secrets_in(folder).items()}
-    assert set(first) == {"SECRET_KEY", "JWT_SIGNING_KEY", "POSTGRES_PASSWORD", "DATABASE_URL"}
+    assert set(first) == {"SECRET_KEY", "JWT_SIGNING_KEY", "JWT_PUBLIC_KEYS", "POSTGRES_PASSWORD", "DATABASE_URL"}
     (folder / "database" / "POSTGRES_PASSWORD.new").write_text("interrupted while it was wri")
-    find_secrets_in(folder)["SECRET_KEY"].unlink()
+    (folder / "keys" / "SECRET_KEY").unlink()
     keys.write_missing_secrets(folder, "database:5432")
     again = {name: file.read_text() for name, file in find_secrets_in(folder).items()}
     assert {name for name in first if first[name] != again[name]} == {"SECRET_KEY"}
     assert {file.stat().st_mode & 0o077 for file in find_secrets_in(folder).values()} == {0}
+
+
+def test_what_every_process_gets_follows_what_users_has(tmp_path):
+    keys.write_missing_secrets(tmp_path, "database:5432")
+    for name, generate in (("SECRET_KEY", keys.generate_secret_key), ("JWT_SIGNING_KEY", keys.generate_signing_key)):
+        (tmp_path / "keys" / name).write_text(generate())
+    keys.write_missing_secrets(tmp_path, "database:5432")
+    shared = {file.name: file.read_text() for file in (tmp_path / "shared").iterdir()}
+    assert shared == {
+        "SECRET_KEY": (tmp_path / "keys" / "SECRET_KEY").read_text(),
+        "JWT_PUBLIC_KEYS": public_pem((tmp_path / "keys" / "JWT_SIGNING_KEY").read_text()),
+    }
 
 
 def test_secrets_that_cannot_be_stored_are_reported():
@@ -365,6 +382,39 @@ def test_retired_keys_are_read_from_a_file(text, tmp_path, read_settings):
 def test_the_present_key_is_published_once(read_settings):
     present = public_pem(os.environ["JWT_SIGNING_KEY"]).replace("\n", "\\n")
     assert len(read_settings("s.JWKS['keys']", JWT_RETIRED_KEYS=present)) == 1
+
+
+NOTIFICATIONS = {"CONTEXTS": "notifications", **ELSEWHERE}
+KEYS = "[s.JWT_SIGNING_KEY, [key['kid'] for key in s.JWKS['keys']], s.HAS_NEEDLESS_SIGNING_KEY]"
+
+
+def test_a_process_without_users_needs_the_public_key_only(read_settings):
+    public = public_pem(FORMER[0]).replace("\n", "\\n")
+    read = read_settings(KEYS, JWT_SIGNING_KEY=None, JWT_PUBLIC_KEYS=public, **NOTIFICATIONS)
+    assert read == ["", [FORMER_JWKS[0]["kid"]], False]
+
+
+def test_a_process_without_users_forgets_a_private_key_and_warns(read_settings, python):
+    read = read_settings(KEYS, JWT_SIGNING_KEY=FORMER[0], **NOTIFICATIONS)
+    assert read == ["", [FORMER_JWKS[0]["kid"]], True]
+    done = python.run("manage.py", "check", environment=build_environment(JWT_SIGNING_KEY=FORMER[0], **NOTIFICATIONS))
+    assert (done.returncode, "config.W003" in done.stderr) == (0, True)
+
+
+def test_a_process_without_users_cannot_sign_a_token(python):
+    script = """
+import django; django.setup()
+from contexts.users.service import signing
+from types import SimpleNamespace
+from datetime import timedelta
+from uuid import uuid4
+boss = SimpleNamespace(id=uuid4(), email="boss@example.com", full_name="", permissions=["*"])
+signing.sign_token(boss, kind="access", lifetime=timedelta(minutes=5), session_id=uuid4())
+"""
+    environment = build_environment(DJANGO_SETTINGS_MODULE="config.settings", **NOTIFICATIONS)
+    done = python.run("-c", script, environment=environment)
+    assert done.returncode != 0
+    assert "Unable to load PEM file" in done.stderr.splitlines()[-1]
 
 
 SECRETS = ["a" * 40, "b" * 40]

@@ -18,7 +18,13 @@ from tests.concurrency import eventually
 from tests.context_map import list_callers_first
 from tests.factories import create_sku
 from tests.ports import reserve_port
-from tests.process_trees import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, kill_process_tree, start_process_tree
+from tests.process_trees import (
+    START_TIMEOUT_SECONDS,
+    STOP_TIMEOUT_SECONDS,
+    kill_process_tree,
+    select_keys,
+    start_process_tree,
+)
 from tests.shopper import Response, Shopper
 
 
@@ -34,7 +40,9 @@ class ContextProcess:
             "CONTEXTS": self.context, "PORT": str(self.port), "INTERNAL_PORT": str(self.internal), "WEB_HOST": "127.0.0.1",
             "WEB_WORKERS": "1", "ENGINE": "embedded",
         }  # fmt: skip
-        self.process = start_process_tree(environment | own, start_new_session=True, stdout=output, stderr=output)
+        self.process = start_process_tree(
+            select_keys(environment, self.context) | own, start_new_session=True, stdout=output, stderr=output
+        )
 
     def await_ready(self) -> None:
         eventually(lambda: self._is_ready() or self.process.poll() is not None, timeout=START_TIMEOUT_SECONDS)

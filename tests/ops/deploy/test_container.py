@@ -66,11 +66,21 @@ def test_in_the_split_each_context_has_a_container_that_differs_only_in_its_cont
         c: c for c in settings.ALL_CONTEXTS
     }
     for name, one in hosts().items():
-        assert {key: one[key] for key in shop.keys() - {"environment", "ports"}} == {
-            key: value for key, value in shop.items() if key not in ("environment", "ports")
+        different = {"environment", "ports", "volumes"}
+        assert {key: one[key] for key in shop.keys() - different} == {
+            key: value for key, value in shop.items() if key not in different
         }, name
-        assert shop["environment"].items() <= one["environment"].items()
+        secrets = {"SECRET_KEY_FILE", "JWT_SIGNING_KEY_FILE"}
+        shared = {name: value for name, value in shop["environment"].items() if name not in secrets}
+        assert shared.items() <= one["environment"].items()
         assert "ports" not in one
+
+
+def test_in_the_split_only_users_has_the_key_that_signs_tokens():
+    for name, one in hosts().items():
+        volumes = {volume.split(":")[0] for volume in one["volumes"]}
+        assert ("JWT_SIGNING_KEY_FILE" in one["environment"], "keys" in volumes) == (name == "users", name == "users")
+        assert one["environment"]["JWT_PUBLIC_KEYS_FILE"] == "/var/lib/satsuma/shared/JWT_PUBLIC_KEYS"
 
 
 def test_in_the_split_every_container_has_all_addresses_and_trusts_the_gateway():

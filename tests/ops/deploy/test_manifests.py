@@ -23,6 +23,7 @@ FOLDER = manifests.KUBERNETES_FOLDER
 TOPOLOGIES = ("monolith", "split")
 CREATED_SECRETS = {
     "satsuma-keys",
+    "satsuma-shared",
     "satsuma-superuser",
     "satsuma-settings",
     "satsuma-gateway",
@@ -306,3 +307,15 @@ def test_manifests_can_be_written_for_any_arrangement(tmp_path):
 def test_an_arrangement_hosts_each_context_once(given, tmp_path):
     with pytest.raises(CommandError, match="once"):
         call_command("manifests", *given, folder=tmp_path)
+
+
+def test_only_hosts_of_users_mount_the_key_that_signs_tokens():
+    deployments = kinds(resources("split"), "Deployment")
+    mounted = {
+        name: one["spec"]["template"]["spec"]["volumes"][0]["secret"]["secretName"]
+        for name, one in deployments.items()
+        if name in settings.ALL_CONTEXTS
+    }
+    assert mounted == {
+        context: "satsuma-keys" if context == "users" else "satsuma-shared" for context in settings.ALL_CONTEXTS
+    }

@@ -1,4 +1,4 @@
-"""`make split` starts a process again that ends, and the rest of the shop serves meanwhile."""
+"""`make split`: what each process gets, and that one which ends is started again while the rest of the shop serves."""
 
 import os
 import signal
@@ -10,11 +10,13 @@ from pathlib import Path
 
 from django.conf import settings
 
+from ops.launch import keys, split
 from ops.launch.split import INTERNAL_PORT_OFFSET
 from tests.concurrency import eventually
 from tests.ops.launch.test_up import KEPT_VARIABLES, find_available_sku
 from tests.ports import reserve_port
 from tests.process_trees import find_child_pids
+from tests.public_keys import public_pem
 from tests.shopper import Shopper
 
 
@@ -76,3 +78,15 @@ def test_a_process_that_ends_is_started_again_and_the_others_serve_meanwhile(tmp
         assert launcher.process.poll() is None
         assert "payments exited" in launcher.log.read_text()
     assert launcher.process.returncode == 0, launcher.log.read_text()
+
+
+def test_a_process_gets_the_public_key_instead_of_the_private_one(tmp_path):
+    signing_key = keys.generate_signing_key()
+    (tmp_path / "key").write_text(signing_key)
+    for given in (
+        {"JWT_SIGNING_KEY": signing_key},
+        {"JWT_SIGNING_KEY": signing_key.replace("\n", "\\n")},
+        {"JWT_SIGNING_KEY_FILE": str(tmp_path / "key")},
+    ):
+        environment = split.remove_signing_key({"PORT": "8000", **given})
+        assert environment == {"PORT": "8000", "JWT_PUBLIC_KEYS": public_pem(signing_key).strip()}

@@ -74,6 +74,9 @@ BAD_TOKENS = {
     "expired": lambda: sign_token(exp=NOW - 10),
     "not yet valid": lambda: sign_token(nbf=NOW + 100_000),
     "issued in the future": lambda: sign_token(iat=NOW + 100_000),
+    "issued two minutes in the future": lambda: sign_token(iat=NOW + 120),
+    "issued at a text": lambda: sign_token(iat="now"),
+    "too long": lambda: sign_token(permissions=["x" * tokens.MAX_TOKEN_LENGTH]),
     "another audience": lambda: sign_token(aud="another shop"),
     "another issuer": lambda: sign_token(iss="evil"),
     "a refresh token": lambda: sign_token(typ="refresh"),
@@ -91,6 +94,18 @@ def test_any_other_token_is_unauthenticated(make):
     with pytest.raises(Unauthenticated) as caught:
         tokens.verify(make())
     assert caught.value.facts == {}
+
+
+def test_a_token_of_a_signer_whose_clock_is_ahead_is_accepted():
+    for seconds in (2, 20):
+        assert tokens.verify(sign_token(iat=int(time.time()) + seconds)).name == "ada@example.com"
+
+
+def test_a_token_with_the_permissions_of_every_context_is_accepted():
+    permissions = [
+        f"{context}.{verb}_something_{n}" for context in settings.ALL_CONTEXTS for verb in "abcd" for n in range(8)
+    ]
+    assert tokens.verify(sign_token(permissions=permissions)).permissions == frozenset(permissions)
 
 
 def test_a_staff_token_is_accepted_where_staff_is_required():
