@@ -36,4 +36,14 @@ LOCAL_BINDING = f"{__name__}.{LocalOfferService.__name__}"
 services.configure({"shelf": LOCAL_BINDING}, "local")
 services.set_remote_transport(bind_remote)
 settings.configure(CONTEXTS=("shelf",), CALL_KEYS={"shelf": ["only between these two processes"]})
-application = create_application(services.get_served_methods(("shelf",)))
+received: set[str] = set()
+
+
+def record_nonce(context: str, nonce: str) -> bool:
+    """Record a nonce in memory, since there is no database."""
+    is_new = nonce not in received
+    received.add(nonce)
+    return is_new
+
+
+application = create_application(services.get_served_methods(("shelf",)), record_nonce)

@@ -19,6 +19,7 @@ class ShopConfig(AppConfig):
         from django.db import InterfaceError, OperationalError
 
         from shop import batch
+        from shop.calls.remote import nonces
         from shop.calls.remote.client import bind_remote
         from shop.db.database import close_broken_connections
         from shop.http import idempotency, rate_counters
@@ -32,6 +33,7 @@ class ShopConfig(AppConfig):
             "rate_limits": rate_counters.purge,
         }
         engine.kernel_timers["batch"] = (BATCH_INTERVAL_SECONDS, batch.run_due)
+        engine.kernel_timers["nonces"] = (nonces.NONCE_SECONDS, nonces.purge)
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)
         except ValueError as error:

@@ -238,3 +238,16 @@ class CallCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.caller} to {self.method} at {self.minute}"
+
+
+class ReceivedCall(models.Model):
+    """A call that another process has sent, by the nonce of its signature, until the signature expires."""
+
+    nonce = models.CharField(max_length=64, primary_key=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["expires_at"], name="received_call_expiry")]
+
+    def __str__(self) -> str:
+        return self.nonce

@@ -69,7 +69,7 @@ class Method:
         except DomainError as error:
             reply = Reply.from_error(error)
         except _outage_errors:
-            reply = Reply.from_error(build_unavailable(self.name))
+            return encode_unavailable(self.name)
         return msgspec.json.encode(reply)
 
     def receive(self, data: bytes) -> object:
@@ -125,6 +125,11 @@ def build_unavailable(name: str) -> Unavailable:
     """Build the error that callers receive in place of an outage, after the clean-up."""
     _clean_up_after_outage()
     return Unavailable(what=name)
+
+
+def encode_unavailable(name: str) -> bytes:
+    """Encode the reply of a method during an outage, after the clean-up."""
+    return msgspec.json.encode(Reply.from_error(build_unavailable(name)))
 
 
 def set_outage_errors(errors: tuple[type[Exception], ...], clean_up: Callable[[], None]) -> None:

@@ -18,6 +18,7 @@ EXCLUDED_TABLES = {
     "inventory_catalogueversion",  # counts writes of catalogue rows on random shards
     "shop_callcount",  # written every few seconds
     "shop_ratelimit",  # entries expire
+    "shop_receivedcall",  # entries expire
     "users_signinattempts",  # entries expire
 }  # fmt: skip
 RANDOM_COLUMNS = {"id", "number", "message_id", "digest", "password", "fingerprint", "scope", "document"}

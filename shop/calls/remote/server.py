@@ -1,6 +1,8 @@
 """The server of the remote transport: a WSGI application that verifies a request and calls the implementation."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import msgspec
@@ -9,14 +11,16 @@ from django.db import close_old_connections
 
 from shop.calls import tracing
 from shop.calls.deadline import deadline
-from shop.calls.methods import InvalidArguments
-from shop.calls.remote.signature import InvalidSignature, NonceReused, verify_signature
+from shop.calls.methods import InvalidArguments, encode_unavailable, is_outage
+from shop.calls.remote.nonces import record_nonce
+from shop.calls.remote.signature import InvalidSignature, verify_signature
 from shop.calls.remote.wire import OUTCOME_FAILED, OUTCOME_HEADER, OUTCOME_REFUSED, build_path
 from shop.request_buffer import BODY_PROBLEM, TIMED_OUT
 
 MAX_REQUEST_BYTES = 4_000_000
 
 ServedMethod = Callable[[bytes], bytes]  # takes the request body, returns the response body
+RecordNonce = Callable[[str, str], bool]  # takes the called context and a nonce
 
 log = structlog.get_logger(__name__)
 _trace_decoder = msgspec.json.Decoder(tracing.Trace)
@@ -26,9 +30,25 @@ class CallRefused(Exception):
     """The request was refused before anything was done. The argument is the HTTP status line."""
 
 
-def create_application(methods: dict[str, ServedMethod]) -> WSGIApplication:
-    """Return the WSGI application that serves these methods, by their names (`inventory.reserve`)."""
-    methods_by_path = {build_path(name): serve for name, serve in methods.items()}
+class CallReplayed(Exception):
+    """The request was received before; the outcome of the first one is not known here."""
+
+
+class _Served(NamedTuple):
+    name: str
+    serve: ServedMethod
+    record: Callable[[str], bool]  # records a nonce, and returns whether it is new
+
+
+def create_application(methods: dict[str, ServedMethod], record: RecordNonce = record_nonce) -> WSGIApplication:
+    """Return the WSGI application that serves these methods, by their names (`inventory.reserve`).
+
+    record: records a nonce for the called context, by default in its database, and returns whether it is new.
+    """
+    methods_by_path = {
+        build_path(name): _Served(name, serve, partial(record, name.partition(".")[0]))
+        for name, serve in methods.items()
+    }
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status, outcome, body = "200 OK", "", b""
@@ -37,7 +57,7 @@ def create_application(methods: dict[str, ServedMethod]) -> WSGIApplication:
         except CallRefused as error:
             log.warning("call_refused", path=environ["PATH_INFO"], status=str(error))
             status, outcome = str(error), OUTCOME_REFUSED
-        except NonceReused:
+        except CallReplayed:
             log.warning("call_replayed", path=environ["PATH_INFO"])
             status = "409 Conflict"
         except Exception:
@@ -50,26 +70,38 @@ def create_application(methods: dict[str, ServedMethod]) -> WSGIApplication:
     return application
 
 
-def _serve_request(methods_by_path: dict[str, ServedMethod], environ: WSGIEnvironment) -> bytes:
+def _serve_request(methods_by_path: dict[str, _Served], environ: WSGIEnvironment) -> bytes:
     path = environ["PATH_INFO"]
-    serve = methods_by_path.get(path)
-    if serve is None or environ["REQUEST_METHOD"] != "POST":
+    served = methods_by_path.get(path)
+    if served is None or environ["REQUEST_METHOD"] != "POST":
         raise CallRefused("404 Not Found")
     body, trace = _read_body(environ), environ.get("HTTP_SATSUMA_TRACE", "")
     try:
-        seconds = verify_signature(path, environ.get("HTTP_AUTHORIZATION", ""), trace, body)
+        nonce, seconds = verify_signature(path, environ.get("HTTP_AUTHORIZATION", ""), trace, body)
     except InvalidSignature:
         raise CallRefused("401 Unauthorized") from None
     if seconds <= 0:
         raise CallRefused("504 Gateway Timeout")
     try:
         with tracing.use_trace(_trace_decoder.decode(trace)), deadline(seconds):
-            return serve(body)
+            return served.serve(body) if _is_new(served, nonce) else encode_unavailable(served.name)
     except InvalidArguments as error:
         log.error("call_arguments_invalid", path=path, error=str(error))
         raise CallRefused("400 Bad Request") from None
     finally:
         close_old_connections()
+
+
+def _is_new(served: _Served, nonce: str) -> bool:
+    """Return whether the call can be carried out, or False in an outage. Raises CallReplayed."""
+    try:
+        if served.record(nonce):
+            return True
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        return False
+    raise CallReplayed
 
 
 def _read_body(environ: WSGIEnvironment) -> bytes:

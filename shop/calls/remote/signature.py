@@ -1,4 +1,4 @@
-"""Signatures of internal calls: HMAC-SHA-256 under a key of the calling context, valid once and for a short time.
+"""Signatures of internal calls: HMAC-SHA-256 under a key of the calling context, valid for a short time.
 
 A context can have several keys in CALL_KEYS: the first one signs and all of them verify, so that keys can be rotated
 without downtime.
@@ -6,24 +6,27 @@ without downtime.
 
 import hmac
 import secrets
-import threading
 import time
+from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
 
 from shop.calls import tracing
+from shop.calls.remote.nonces import SIGNATURE_WINDOW_SECONDS
 
 SCHEME = "Satsuma"
-SIGNATURE_WINDOW_SECONDS = 30  # validity of a signature, and the difference that two clocks may have
 
 
 class InvalidSignature(Exception):
     """The request was not signed by a known caller, for this path, trace and body, within the time window."""
 
 
-class NonceReused(Exception):
-    """The request was received before; the outcome of the first one is not known here."""
+class SignedCall(NamedTuple):
+    """The signed facts of a call: its nonce, and the seconds that its caller had left."""
+
+    nonce: str
+    seconds: float
 
 
 def build_headers(path: str, body: bytes, seconds: float) -> dict[str, str]:
@@ -38,8 +41,8 @@ def build_headers(path: str, body: bytes, seconds: float) -> dict[str, str]:
     }
 
 
-def verify_signature(path: str, authorization: str, trace: str, body: bytes) -> float:
-    """Return the seconds that the caller had left when it signed. Raises InvalidSignature and NonceReused."""
+def verify_signature(path: str, authorization: str, trace: str, body: bytes) -> SignedCall:
+    """Verify the signature of a call. Raises InvalidSignature. Whether the nonce is new has to be checked next."""
     try:
         scheme, caller, at, nonce, milliseconds, signature = authorization.split(" ")
         signed_fields = f"{caller} {at} {nonce} {milliseconds}"
@@ -54,35 +57,9 @@ def verify_signature(path: str, authorization: str, trace: str, body: bytes) -> 
     is_signed = any([hmac.compare_digest(given, one) for one in expected])
     if scheme != SCHEME or not is_signed or not is_fresh:
         raise InvalidSignature
-    if not _nonce_store.add(nonce):
-        raise NonceReused
-    return seconds
+    return SignedCall(nonce, seconds)
 
 
 def _sign(key: str, path: str, signed_fields: str, trace: str, body: bytes) -> str:
     message = b"\n".join((path.encode(), signed_fields.encode(), trace.encode(), body))
     return hmac.digest(key.encode(), message, "sha256").hex()
-
-
-class _NonceStore:
-    """The nonces of the time window, so that a recorded request cannot be replayed."""
-
-    def __init__(self) -> None:
-        self.nonces: dict[str, float] = {}  # and when each may be forgotten, oldest first
-        self.lock = threading.Lock()
-
-    def add(self, nonce: str) -> bool:
-        """Store a nonce. Returns False if it is already known."""
-        now = time.time()
-        with self.lock:
-            for old in list(self.nonces):
-                if self.nonces[old] > now:
-                    break
-                del self.nonces[old]
-            if nonce in self.nonces:
-                return False
-            self.nonces[nonce] = now + 2 * SIGNATURE_WINDOW_SECONDS
-            return True
-
-
-_nonce_store = _NonceStore()

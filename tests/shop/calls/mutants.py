@@ -69,13 +69,22 @@ MUTANTS = (
         name="remote_accepts_replayed_request",
         what="a recorded request can be replayed",
         rule="protocol 1, ADR 16: an internal call cannot be replayed",
-        module="shop.calls.remote.signature",
-        replace="""\
-    if not _nonce_store.add(nonce):
-        raise NonceReused
-""",
-        by="",
+        module="shop.calls.remote.server",
+        replace="        if served.record(nonce):",
+        by="        if nonce:",
         caught_by="tests/shop/calls/remote/test_signature.py::test_a_replayed_request_is_refused",
+    ),
+    Mutant(
+        name="remote_accepts_request_of_another_process",
+        what="a recorded request can be replayed to another process of the same context",
+        rule="protocol 1, ADR 16: an internal call cannot be replayed",
+        module="shop.calls.remote.server",
+        replace="        if served.record(nonce):",
+        by="""\
+        seen = vars(record_nonce).setdefault("seen", set())
+        if nonce not in seen and not seen.add(nonce):
+""",
+        caught_by="tests/shop/calls/remote/test_signature.py::test_a_request_that_another_process_has_received_is_refused",
     ),
     Mutant(
         name="remote_signature_omits_body",

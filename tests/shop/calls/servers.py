@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 
+from shop.calls.remote.nonces import record_nonce
 from shop.calls.remote.server import ServedMethod, create_application
 
 
@@ -33,11 +34,16 @@ class CountingServer(ThreadedWSGIServer):
         return super().get_request()
 
 
+def record_call(context: str, nonce: str) -> bool:
+    """Record the nonce of a call to a tests' interface, which has no database, in that of orders."""
+    return record_nonce("orders", nonce)
+
+
 @contextmanager
 def run_server(methods: dict[str, ServedMethod]) -> Iterator[CountingServer]:
     """Serve these methods at the server's `url`."""
     server = CountingServer()
-    server.set_app(create_application(methods))
+    server.set_app(create_application(methods, record_call))
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -15,7 +15,7 @@ from shop.errors import Unavailable
 from shop.ids import uuid7
 from tests.concurrency import eventually, repeat_concurrently
 from tests.shop.calls import library as shelf
-from tests.shop.calls.servers import UnresponsiveServer, wait_for_disconnect
+from tests.shop.calls.servers import UnresponsiveServer, record_call, wait_for_disconnect
 
 
 def test_many_calls_use_one_connection(server, bind_library):
@@ -119,7 +119,7 @@ def test_a_bug_of_the_callee_is_not_an_outage(server, bind_library):
     def fail(body):
         raise ZeroDivisionError
 
-    server.set_app(create_application({"library.books": fail}))
+    server.set_app(create_application({"library.books": fail}, record_call))
     with pytest.raises(client.CalleeFailed):
         bind_library(server.url).books(isbns=())
 

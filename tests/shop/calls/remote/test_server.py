@@ -7,6 +7,7 @@ from shop.calls.deadline import remaining_seconds
 from shop.calls.remote.server import MAX_REQUEST_BYTES, create_application
 from tests.shop.calls import library as shelf
 from tests.shop.calls.remote.signed_requests import post, sign_request
+from tests.shop.calls.servers import record_call
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,8 @@ def test_arguments_that_violate_the_type_hints_are_refused(server):
 
 def test_the_deadline_is_passed_to_the_callee(server):
     seen = []
-    server.set_app(create_application({"library.books": lambda body: seen.append(remaining_seconds()) or b"{}"}))
+    methods = {"library.books": lambda body: seen.append(remaining_seconds()) or b"{}"}
+    server.set_app(create_application(methods, record_call))
     post(server, headers=sign_request(seconds=0.7))
     assert 0 < seen[0] <= 0.7
 
@@ -45,7 +47,7 @@ def test_the_trace_continues_at_the_callee(server, bind_library):
         seen.append(tracing.get_current_trace())
         return b'{"value": []}'
 
-    server.set_app(create_application({"library.books": serve}))
+    server.set_app(create_application({"library.books": serve}, record_call))
     with tracing.use_trace(trace):
         bind_library(server.url).books(isbns=())
     assert seen == [trace]

@@ -4,7 +4,10 @@ import time
 
 import pytest
 
-from shop.calls.remote import signature
+from shop.calls.remote import nonces, signature
+from shop.db.database import execute, fetch_rows
+from shop.errors import Unavailable
+from tests.concurrency import repeat_concurrently
 from tests.shop.calls import library as shelf
 from tests.shop.calls.remote.signed_requests import post, sign_request
 
@@ -47,6 +50,37 @@ def test_a_replayed_request_is_refused(server):
     assert shelf.calls == ["books"]
 
 
+def test_a_request_that_another_process_has_received_is_refused(server):
+    headers = sign_request()
+    nonce = headers["Authorization"].split(" ")[3]
+    execute("orders", "INSERT INTO shop_receivedcall VALUES (%s, now() + interval '1 minute')", [nonce])
+    assert post(server, headers=headers) == 409
+    assert shelf.calls == []
+
+
+def test_of_replays_at_the_same_moment_one_is_answered(server):
+    headers = sign_request()
+    assert sorted(repeat_concurrently(5, lambda _: post(server, headers=headers))) == [200, 409, 409, 409, 409]
+    assert shelf.calls == ["books"]
+
+
+@pytest.fixture
+def full_disk():
+    """No nonce can be recorded."""
+    execute("orders", """CREATE FUNCTION test_full_disk() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100'; END $$""")  # fmt: skip
+    execute("orders", "CREATE TRIGGER full_disk BEFORE INSERT ON shop_receivedcall EXECUTE FUNCTION test_full_disk()")
+    yield
+    execute("orders", "DROP FUNCTION test_full_disk CASCADE")
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_call_whose_nonce_cannot_be_recorded_is_not_carried_out(server, bind_library):
+    with pytest.raises(Unavailable):
+        bind_library(server.url).books(isbns=("1",))
+    assert shelf.calls == []
+
+
 @pytest.mark.parametrize("skew", [-40, 40])
 def test_a_signature_outside_the_time_window_is_refused(server, monkeypatch, skew):
     now = time.time()
@@ -56,12 +90,15 @@ def test_a_signature_outside_the_time_window_is_refused(server, monkeypatch, ske
     assert post(server, headers=headers) == 401
 
 
-def test_nonces_are_dropped_after_their_window(monkeypatch):
-    store, now = signature._NonceStore(), time.time()
-    assert [store.add("a"), store.add("a"), store.add("b")] == [True, False, True]
-    monkeypatch.setattr(signature.time, "time", lambda: now + 3 * signature.SIGNATURE_WINDOW_SECONDS)
-    assert store.add("c")
-    assert list(store.nonces) == ["c"]
+def test_nonces_are_deleted_after_their_signatures_have_expired():
+    for nonce in ("a", "b"):
+        assert nonces.record_nonce("orders", nonce)
+        assert not nonces.record_nonce("orders", nonce)
+    execute("orders", "UPDATE shop_receivedcall SET expires_at = now() WHERE nonce = 'a'")
+    nonces.purge("orders")
+    left = "SELECT nonce, expires_at > now() + interval '55 seconds' FROM shop_receivedcall WHERE nonce IN ('a', 'b')"
+    assert fetch_rows("orders", left) == [("b", True)]
+    execute("orders", "DELETE FROM shop_receivedcall WHERE nonce = 'b'")
 
 
 def test_keys_are_rotated_without_downtime(server, bind_library, settings):
