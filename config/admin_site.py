@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 
 from config.password_form import PasswordForm
 from contexts.users.interface import SignInFailed, users
@@ -104,10 +105,14 @@ class Site(admin.AdminSite):
         return response
 
     @method_decorator(never_cache)
+    @method_decorator(require_POST)
     def logout(  # type: ignore[override]  # Django declares the class of the response too narrowly
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """End the session and return to the sign-in page. A copy of the cookie is worth nothing then."""
+        """End the session and return to the sign-in page. A copy of the cookie is worth nothing then.
+
+        Only by POST: a link of another site must not sign staff out.
+        """
         self._end_session(request)
         request.session.flush()
         return redirect("admin:login")

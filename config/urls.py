@@ -12,7 +12,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
 from shop.contexts import get_context_config
-from shop.http import error_page, health
+from shop.http import error_page, health, security_txt
 from shop.http.openapi_view import ApiDocument
 from shop.http.read_only import read_only
 
@@ -32,7 +32,10 @@ urlpatterns = [
     path("api/openapi.json", show_api_document, name="schema"),
     path("api/schema", show_api_document),  # the former address
     path("api/docs/errors", error_page.show_errors, name="errors"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path(
+        "api/docs/", SpectacularSwaggerView.as_view(url_name="schema", template_name="shop/api_docs.html"), name="docs"
+    ),
+    path(security_txt.PATH, security_txt.show_security_txt),
     *build_api_urlpatterns(settings.CONTEXTS),
 ]
 

@@ -21,6 +21,7 @@ _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _DATABASE_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_CONTACT = re.compile(r"mailto:[^@\s,]+@[^@\s,]+|tel:[+0-9()-]{3,}|https://[^\s/,]+\S*")
 
 
 def is_host(text: str) -> bool:
@@ -166,6 +167,17 @@ def read_secrets(name: str, default: list[str]) -> list[str]:
     if not all(isinstance(secret, str) and secret for secret in found):
         raise ValueError("must be secrets separated by commas, or a JSON array of them; one is empty")
     return list(found)
+
+
+def read_contacts(name: str, default: list[str]) -> list[str]:
+    """Parse contacts of security.txt (RFC 9116, 2.5.3): mailto:, tel: and https:// addresses, separated by commas."""
+    contacts: list[str] = env.list(name, default=default)
+    for contact in contacts:
+        if not _CONTACT.fullmatch(contact):
+            raise ValueError(
+                f"{contact!r} is not an address such as mailto:security@shop.example or https://shop.example/security"
+            )
+    return contacts
 
 
 def read_names(name: str, default: list[str]) -> list[str]:

@@ -24,6 +24,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "shop.http.middleware.RequestContextMiddleware",
+    "shop.http.security_headers.SecurityHeadersMiddleware",
     "corsheaders.middleware.CorsMiddleware",  # outside of all that answers errors, so that a browser can read them
     "shop.http.middleware.IncompleteBodyMiddleware",
     "shop.http.proxies.TrustedProxies",
@@ -122,5 +123,5 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["shop.http.openapi_document.complete_document"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "displayRequestDuration": True},
 }

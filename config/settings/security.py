@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from shop.setting_types import (
     build_origin,
     read_allowed_hosts,
+    read_contacts,
     read_networks,
     read_origins,
     read_redis_url,
@@ -51,6 +52,13 @@ SITE_URL: str = read_setting(  # for links; never taken from Host
     description="Public address of the site. https:// enables secure cookies, HSTS and redirects.",
 )
 SITE_HOST = str(urlsplit(SITE_URL).hostname)
+# Where people report a vulnerability, for /.well-known/security.txt: mailto: and https:// addresses, separated by commas.
+SECURITY_CONTACT = read_setting(
+    "SECURITY_CONTACT",
+    read_contacts,
+    [f"mailto:security@{SITE_HOST}"],
+    shown_default="security@ the host of SITE_URL",
+)
 # The default is the host of the site, and the names that health checks inside a container use.
 DEFAULT_HOSTS = [f"[{SITE_HOST}]" if ":" in SITE_HOST else SITE_HOST, "localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = read_setting(
@@ -86,7 +94,7 @@ CORS_ALLOW_HEADERS = [
 CORS_EXPOSE_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID", "RateLimit", "RateLimit-Policy"]
 
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
 LOGIN_URL = "/admin/login/"
@@ -94,6 +102,13 @@ LOGIN_URL = "/admin/login/"
 # Cookies, redirects and HSTS are strict behind TLS. Without TLS (development) they are relaxed.
 HTTPS = SITE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+# Browsers accept a cookie with this prefix only over https and for this host alone, so that no other host can set it.
+COOKIE_PREFIX = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}sessionid"
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrftoken"
+MESSAGE_COOKIE_NAME = f"{COOKIE_PREFIX}messages"
+CSRF_FAILURE_VIEW = "shop.http.problems.refuse_form"
+MESSAGE_STORAGE = "shop.admin.message_cookie.MessageStorage"
 # How long browsers may use only https for this host. 0 sends no Strict-Transport-Security; without https it is never sent.
 SECURE_HSTS_SECONDS = read_whole_number("SECURE_HSTS_SECONDS", YEAR_SECONDS, least=0, most=10 * YEAR_SECONDS)
 # Also for all its subdomains: each of them has to serve https then, also those that are not the shop's.

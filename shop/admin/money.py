@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 else:
     ModelForm = forms.ModelForm
 
-AMOUNT_STYLE = "display: inline-flex; align-items: center; gap: 0.5em"  # on a narrow screen, too, it stays one line
 MAX_UNCONFIRMED_CHANGE_PERCENT = 50  # of the amount before
 
 
@@ -61,11 +60,12 @@ class AmountInput(forms.TextInput):
 
     currency = ""
 
+    class Media:
+        css = {"all": ("shop/admin.css",)}
+
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         field = super().render(name, value, attrs, renderer)
-        return format_html(
-            '<span style="{}">{} <span class="currency">{}</span></span>', AMOUNT_STYLE, field, self.currency
-        )
+        return format_html('<span class="amount">{} <span class="currency">{}</span></span>', field, self.currency)
 
 
 class AmountField(forms.Field):
@@ -89,7 +89,7 @@ class AmountField(forms.Field):
     @currency.setter
     def currency(self, code: str) -> None:
         self._currency = self.widget.currency = code
-        self.widget.attrs |= {"inputmode": "decimal", "autocomplete": "off", "style": "width: 10em"}
+        self.widget.attrs |= {"inputmode": "decimal", "autocomplete": "off"}
 
     def prepare_value(self, value: Any) -> Any:
         """Return an amount in minor units as people write it, and text as it was typed."""

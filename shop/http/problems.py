@@ -49,6 +49,12 @@ class BadQuery(Invalid):
     why: str
 
 
+class FormRefused(Forbidden):
+    """The form has expired, or did not come from this site."""
+
+    remedy = "Open the page again and repeat the change. The browser has to accept cookies of this site."
+
+
 class TooLarge(DomainError):
     """The request body is too large."""
 
@@ -163,6 +169,11 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _respond(request, Forbidden())
+
+
+def refuse_form(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Respond to a form without a valid CSRF token (CSRF_FAILURE_VIEW)."""
+    return _respond(request, FormRefused())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -345,7 +345,7 @@ def read_if_match(request: Request) -> str:
 
 def respond_with_version(result: object, version: str) -> HttpResponse:
     """Build a JSON response with the version of its resource as ETag, for the `If-Match` of a later change."""
-    return respond(result, headers={"ETag": f'"{version}"', "Cache-Control": "private, no-cache"})
+    return respond(result, headers={"ETag": f'"{version}"'})
 
 
 def replay_response(outcome: idempotency.Outcome) -> HttpResponse:

@@ -12,6 +12,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 # The admin has its own sign-in.
 OUTSIDE = (
     "", "health", "ready", "api/openapi.json", "api/schema", "api/docs/", "api/docs/errors", ".well-known/jwks.json",
+    ".well-known/security.txt",
 )  # fmt: skip
 
 

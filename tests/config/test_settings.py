@@ -33,6 +33,7 @@ WRONG = {
         "DATABASE_URL": "postgres://shop:pa/ss#word@db.example:5432/postgres"
     },
     "ORDERS_DATABASE_URL is not a postgres:// address": {"ORDERS_DATABASE_URL": "sqlite:///shop.db"},
+    "SECURITY_CONTACT cannot be read: 'somebody' is not an address such as mailto:": {"SECURITY_CONTACT": "somebody"},
     "JWT_SIGNING_KEY is not set": {"JWT_SIGNING_KEY": None},
     "JWT_SIGNING_KEY is not an EC P-256 private key": {"JWT_SIGNING_KEY": "garbage"},
     "JWT_SIGNING_KEY is not an EC P-256 private key in PEM": {"JWT_SIGNING_KEY": P384},

@@ -18,6 +18,7 @@ from contexts.payments.service import operations
 from shop.errors import FieldError, Invalid, NotFound
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, Html, Staff, View, endpoint
+from shop.http.security_headers import allow_form_redirect
 from shop.money import MAX_AMOUNT, Money
 
 _templates = Engine(dirs=[str(Path(__file__).parent.parent / "templates" / "payments")])
@@ -138,7 +139,7 @@ def _get_sandbox() -> sandbox.Sandbox:
 def _show_page(reference: str, query: PageQuery) -> HttpResponse:
     _check_return_url(query)
     state = _get_sandbox().describe(reference=reference)
-    return _render(
+    response = _render(
         "sandbox.html",
         reference=reference,
         amount=str(Money(state.amount, state.currency)),
@@ -146,6 +147,9 @@ def _show_page(reference: str, query: PageQuery) -> HttpResponse:
         status=state.status,
         return_url=query.return_url,
     )
+    if query.return_url:
+        allow_form_redirect(response, query.return_url)
+    return response
 
 
 def _report_decision(request: Request, reference: str, query: PageQuery) -> Decision | HttpResponse:
@@ -166,8 +170,8 @@ def _is_browser(request: Request) -> bool:
 
 
 def _render(template: str, **values: object) -> HttpResponse:
-    html = _templates.get_template(template).render(Context(values))
-    return HttpResponse(html, headers={"Cache-Control": "no-store"})
+    html = _templates.get_template(template).render(Context({"static_url": settings.STATIC_URL, **values}))
+    return HttpResponse(html)
 
 
 def _check_return_url(query: PageQuery) -> None:
