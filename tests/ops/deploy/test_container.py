@@ -12,7 +12,7 @@ import pytest
 import yaml
 from django.conf import settings
 
-from ops.deploy import gateway
+from ops.deploy import manifests
 
 ROOT = settings.BASE_DIR
 TOOLS = Path(sys.executable).parent
@@ -92,7 +92,7 @@ def test_in_the_split_every_container_has_all_addresses_and_trusts_the_gateway()
         }
         assert environment["TRUSTED_PROXIES"].startswith(split["gateway"]["networks"]["default"]["ipv4_address"] + "$")
     [routes] = split["gateway"]["volumes"]
-    assert (ROOT / routes.split(":")[0]).read_text() == gateway.render_nginx({c: f"{c}:8000" for c in hosts()}, "8080")
+    assert (ROOT / routes.split(":")[0]).read_text() == manifests.render_compose_gateway()
     assert split["gateway"]["ports"] == ["127.0.0.1:${PORT:-8000}:8080"]
     assert split["gateway"]["depends_on"].keys() == hosts().keys()
 
