@@ -6,7 +6,7 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
-from shop.setting_types import MAX_PORT
+MAX_PORT = 65_535
 
 
 def parse_postgres_url(name: str, url: str) -> dict[str, Any]:
