@@ -14,10 +14,8 @@ from django.core.management import CommandError, call_command
 from ops.management.commands.migrate import MIGRATION_LOCK_ID
 from shop.audit import list_object_history
 from shop.db.database import execute, fetch_rows
-from shop.ids import uuid7
 from shop.messaging.engine import run_until_idle
 from tests.concurrency import eventually, run_in_thread
-from tests.notifications.clients import staff_client
 from tests.ports import reserve_port
 from tests.shop.db.superuser_session import database_name, execute_as_superuser, open_superuser_session
 from tests.shop.messaging.letters import (
@@ -29,6 +27,7 @@ from tests.shop.messaging.letters import (
     recorded_effects,
     register_handler,
 )
+from tests.staff_accounts import sign_in_to_admin
 
 ALIASES = settings.CONTEXTS
 
@@ -182,7 +181,7 @@ def many_parked(parked):
 
 
 def test_more_parked_events_than_a_page_shows_are_announced_and_listed_by_the_command(many_parked, in_one_process):
-    page = staff_client(uuid7(), f"{SUBSCRIBER}.view").get("/admin/events/").content.decode()
+    page = sign_in_to_admin(f"{SUBSCRIBER}.view").get("/admin/events/").content.decode()
     assert f"More than 100 events of {SUBSCRIBER} are parked" in page
     assert sum(f"{many_parked.stream}-copy#" in line for line in run("events", "parked").splitlines()) == 100
 

@@ -9,11 +9,9 @@ from django.test import Client
 from ops.verify import check
 from shop.audit import list_object_history
 from shop.db.database import execute
-from shop.ids import uuid7
 from shop.messaging import events, parking, relay
 from shop.messaging.engine import run_until_idle
 from shop.messaging.parking import NotParked, ParkedId
-from tests.notifications.clients import staff_client
 from tests.ops.test_commands import run
 from tests.shop.messaging.letters import (
     PUBLISHER,
@@ -29,6 +27,7 @@ from tests.shop.messaging.letters import (
     stream,
 )
 from tests.shop.messaging.test_relay import backdate
+from tests.staff_accounts import sign_in_to_admin
 
 DAY = timedelta(days=1)
 
@@ -223,14 +222,14 @@ PAGE = "/admin/events/"
 def decide(letter, what, *, permission="payments.change", **fields):
     """Send the form of the first delivery on the page of parked events, and return the page that follows."""
     data = {"context": PUBLISHER, "row": f"delivery-{deliveries(letter)[0].id}", "what": what, **fields}
-    return staff_client(uuid7(), permission).post(PAGE, data, follow=True).content.decode()
+    return sign_in_to_admin(permission).post(PAGE, data, follow=True).content.decode()
 
 
 def test_staff_see_a_refused_delivery_with_its_reason(parked, in_one_process):
-    page = staff_client(uuid7(), "payments.view").get(PAGE).content.decode()
+    page = sign_in_to_admin("payments.view").get(PAGE).content.decode()
     assert stream(parked) in page and "knows payments.test_letter_sent up to version 1, not 2" in page
     assert "payments.test_letter_sent version 2" in page
-    assert stream(parked) not in staff_client(uuid7(), "orders.view").get(PAGE).content.decode()
+    assert stream(parked) not in sign_in_to_admin("orders.view").get(PAGE).content.decode()
 
 
 def test_staff_replay_a_refused_delivery_in_the_admin(parked, in_one_process):
