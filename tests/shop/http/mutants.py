@@ -158,7 +158,7 @@ MUTANTS = (
         replace="CLOCK_LEEWAY_SECONDS = 30",
         by="CLOCK_LEEWAY_SECONDS = 0",
         caught_by="tests/shop/http/test_tokens.py::test_a_token_of_a_signer_whose_clock_is_ahead_is_accepted",
-        fails_with="Unauthenticated",
+        fails_with="shop.errors.Unauthenticated",
     ),
     Mutant(
         name="page_compares_first_column_only",
