@@ -11,6 +11,7 @@ MUTANTS = (
         replace="if self._is_hanging():",
         by="if not self.is_running() and self._is_hanging():",
         caught_by="tests/ops/launch/test_postgres.py::test_a_server_that_hangs_while_it_shuts_down_is_replaced",
+        fails_with="psycopg.OperationalError",
     ),
     Mutant(
         name="database_server_is_stopped_fast_only",
@@ -47,5 +48,6 @@ MUTANTS = (
         replace="except OUTAGE_ERRORS as error:",
         by="except NotImplementedError as error:",
         caught_by="tests/ops/test_commands.py::test_a_migration_that_does_not_get_its_lock_gives_up_in_plain_words",
+        fails_with="django.db.utils.OperationalError",
     ),
 )
