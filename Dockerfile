@@ -33,7 +33,7 @@ ENV PATH=/srv/satsuma:/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTE
 RUN groupadd --gid 10001 satsuma \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin satsuma \
  && install --directory --owner=10001 --group=10001 --mode=0700 \
-      /var/lib/satsuma /var/lib/satsuma/keys /var/lib/satsuma/shared /var/lib/satsuma/database
+      /var/lib/satsuma /var/lib/satsuma/keys /var/lib/satsuma/shared /var/lib/satsuma/contexts /var/lib/satsuma/database
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv /srv
 WORKDIR /srv/satsuma

@@ -3,28 +3,23 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from typing import Any, cast
+from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.contrib.auth.hashers import get_hashers
 from django.core import mail
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 
 from shop.calls import services
 from shop.chaos import faults
 from shop.db.database import hosted_contexts
-from shop.db.postgres.base import DatabaseWrapper
+from shop.db.postgres.identities import DatabaseIdentity, identify_database
 from shop.db.postgres.sessions import SessionRefused
 from shop.messaging import events
 from shop.process_variables import PROCESS_VARIABLES
 from shop.setting_names import find_misspelt_names
 from shop.settings import find_known_names
-
-DatabaseIdentity = tuple[str, str]  # identifier of the server, name of the database
 
 
 @register()
@@ -38,10 +33,12 @@ def check_bindings(**_: Any) -> list[Error]:
 
 
 @register()
-def check_signing_key(**_: Any) -> list[CheckMessage]:
-    """Warn of a private key of access tokens in a process that only verifies them. It can sign any token."""
-    message = "JWT_SIGNING_KEY is set, but this process does not host users: give it JWT_PUBLIC_KEYS instead"
-    return [Warning(message, id="config.W003")] if settings.HAS_NEEDLESS_SIGNING_KEY else []
+def check_needless_keys(**_: Any) -> list[CheckMessage]:
+    """Warn of a key that can sign any token, or from which all credentials follow, in a process that needs less."""
+    signing = "JWT_SIGNING_KEY is set, but this process does not host users: give it JWT_PUBLIC_KEYS instead"
+    root = "CREDENTIAL_KEY is set, but this process has <CONTEXT>_SECRETS: do not give it the key of all credentials"
+    found = ((settings.HAS_NEEDLESS_SIGNING_KEY, "W003", signing), (settings.HAS_NEEDLESS_CREDENTIAL_KEY, "W004", root))
+    return [Warning(message, id=f"config.{number}") for is_needless, number, message in found if is_needless]
 
 
 @register()
@@ -161,7 +158,7 @@ def check_separate_databases(databases: Sequence[str] | None = None, **_: Any) -
     """
     aliases = [alias for alias in databases or () if alias in hosted_contexts()]
     with ThreadPoolExecutor(len(aliases) or 1) as pool:
-        found = [(alias, one) for alias, one in zip(aliases, pool.map(_identify_database, aliases), strict=True) if one]
+        found = [(alias, one) for alias, one in zip(aliases, pool.map(identify_database, aliases), strict=True) if one]
     refusals = [
         Error(f"The database of {alias} cannot be used: {one}", id="config.E010")
         for alias, one in found
@@ -169,19 +166,6 @@ def check_separate_databases(databases: Sequence[str] | None = None, **_: Any) -
     ]
     identities = [(alias, one) for alias, one in found if not isinstance(one, SessionRefused)]
     return [*refusals, *_find_shared_databases(identities)]
-
-
-def _identify_database(alias: str) -> DatabaseIdentity | SessionRefused | None:
-    """Return which database an alias is on, or why its connections cannot be used; None if it cannot be reached."""
-    with suppress(psycopg.OperationalError):
-        try:
-            with closing(cast(DatabaseWrapper, connections.create_connection(alias)).open_session()) as session:
-                sql = "SELECT system_identifier::text, current_database() FROM pg_control_system()"
-                [identity] = psycopg.ClientCursor(session).execute(sql).fetchall()
-                return identity
-        except SessionRefused as refusal:
-            return refusal
-    return None
 
 
 def _find_shared_databases(identities: Sequence[tuple[str, DatabaseIdentity]]) -> Iterator[Error]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import SplitResult, urlsplit
 
+from shop.credentials import Credentials
 from shop.money import is_currency
 from shop.settings import env, read_whole_number
 
@@ -167,6 +168,27 @@ def read_secrets(name: str, default: list[str]) -> list[str]:
     if not all(isinstance(secret, str) and secret for secret in found):
         raise ValueError("must be secrets separated by commas, or a JSON array of them; one is empty")
     return list(found)
+
+
+def read_credentials(name: str, default: Credentials) -> Credentials:
+    """Read the value of `<CONTEXT>_SECRETS`. Messages do not show it."""
+    text = str(env.str(name, default=""))
+    if not text:
+        return default
+    try:
+        given = json.loads(text)
+        is_valid = all(
+            isinstance(found, list) and found and all(map(_is_credential, found)) for found in given.values()
+        )
+    except (ValueError, AttributeError):
+        is_valid = False
+    if not is_valid:
+        raise ValueError("is not what `python -m ops.launch.keys` writes")
+    return dict(given)
+
+
+def _is_credential(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64
 
 
 def read_contacts(name: str, default: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from ops.launch.split import remove_signing_key
+from ops.launch.split import select_secrets
 from tests.soak.workers import find_child_pids
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "STOP_TIMEOUT_SECONDS",
     "find_child_pids",
     "kill_process_tree",
-    "select_keys",
+    "select_secrets",
     "start_process_tree",
 ]
 
@@ -40,8 +40,3 @@ def kill_process_tree(process: subprocess.Popen) -> None:
         with suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
     process.wait()
-
-
-def select_keys(environment: dict[str, str], context: str) -> dict[str, str]:
-    """Return the environment of a process that hosts one context: only users gets the key that signs tokens."""
-    return environment if context == "users" else remove_signing_key(environment)

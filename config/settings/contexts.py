@@ -1,16 +1,13 @@
 """Configure the contexts that this process hosts, the URLs of the others, and the engine that delivers events."""
 
 import json
-from collections.abc import Collection
 from datetime import timedelta
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 from config.contexts import ALL_CONTEXTS
-from config.settings.security import BASE_DIR, MIN_SECRET_CHARACTERS, derive_secrets
+from config.settings.credentials import CREDENTIALS
+from config.settings.security import BASE_DIR, MIN_SECRET_CHARACTERS
 from shop.setting_types import read_broker_url, read_internal_url, read_names
 from shop.settings import env, read_number, read_setting
 
@@ -55,41 +52,25 @@ def resolve_binding(context: str) -> str:
     return local if context in CONTEXTS and "://" in binding else binding
 
 
-def read_call_keys(context: str) -> list[str]:
-    """Return the keys that sign calls from a context to another process. The first one signs, all are accepted."""
+def read_call_keys(context: str) -> dict[str, list[str]]:
+    """Return the keys that sign calls from a context to any other, and to each. The first one signs, all are accepted."""
     keys: list[str] = read_setting(
         f"{context.upper()}_CALL_KEYS",
         env.list,
-        derive_secrets(f"calls by {context}"),
+        [],
         family="<CONTEXT>_CALL_KEYS",
-        shown_default="derived from SECRET_KEY",
+        shown_default="derived from CREDENTIAL_KEY",
         description="Keys that sign the calls of a context, 32 characters or more each, separated by commas: the first one "
         "signs, all are accepted.",
     )
-    if not keys or min(map(len, keys)) < MIN_SECRET_CHARACTERS:
+    if any(len(key) < MIN_SECRET_CHARACTERS for key in keys):
         message = f"{context.upper()}_CALL_KEYS has a key shorter than {MIN_SECRET_CHARACTERS} characters"
         raise ImproperlyConfigured(message)
-    return keys
-
-
-def collect_context_settings(taken: Collection[str], package: str = "contexts") -> dict[str, Any]:
-    """Return the settings that contexts declare in their settings.py.
-
-    Raises ImproperlyConfigured if two contexts declare the same name, or one declares a name that is already `taken`.
-    """
-    collected: dict[str, Any] = {}
-    for context in ALL_CONTEXTS:
-        module = f"{package}.{context}.settings"
-        declared = vars(import_module(module)) if find_spec(module) else {}
-        for name in filter(str.isupper, declared):
-            if name in collected or name in taken:
-                raise ImproperlyConfigured(f"{module} sets {name}, which is set elsewhere: choose another name")
-            collected[name] = declared[name]
-    return collected
+    return {context: keys} if keys else CREDENTIALS.build_call_keys(context, ALL_CONTEXTS)
 
 
 SERVICES = {context: resolve_binding(context) for context in ALL_CONTEXTS}
-CALL_KEYS = {context: read_call_keys(context) for context in ALL_CONTEXTS}
+CALL_KEYS = {sender: keys for context in ALL_CONTEXTS for sender, keys in read_call_keys(context).items()}
 SUBSCRIPTIONS = json.loads((BASE_DIR / "config" / "subscriptions.json").read_text())
 ENGINE = read_setting(
     "ENGINE",

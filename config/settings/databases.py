@@ -5,7 +5,9 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from config.settings.contexts import CONTEXTS
-from config.settings.security import derive_secrets
+from config.settings.credentials import CREDENTIALS
+from shop.credentials import DIRECTORY as DIRECTORY_ROLE
+from shop.credentials import name_role
 from shop.db.postgres.urls import parse_postgres_url
 from shop.setting_types import read_database_prefix
 from shop.settings import env, read_number, read_setting, read_whole_number
@@ -62,12 +64,16 @@ def build_database(context: str) -> dict[str, Any]:
 
 
 def derive_role(context: str) -> dict[str, Any]:
-    """Return the database and the role of a context. The password follows from SECRET_KEY.
+    """Return the database and the role of a context. The password follows from CREDENTIAL_KEY.
 
-    FORMER_PASSWORDS are accepted by a server on which `manage.py databases` did not run yet after a change of SECRET_KEY.
+    FORMER_PASSWORDS are accepted by a server on which `manage.py databases` did not run yet after a change of that key.
     """
     name = f"{DATABASE_PREFIX}_{context}"
-    password, *former = derive_secrets(f"role {context}")
+    if not (passwords := CREDENTIALS.find(name_role(context))):
+        raise ImproperlyConfigured(
+            f"{context.upper()}_SECRETS is not set: this process has the secrets of other contexts, but not of {context}"
+        )
+    password, *former = dict.fromkeys([*passwords, *CREDENTIALS.find_former_passwords(context)])
     return {"NAME": name, "USER": name, "PASSWORD": password, "FORMER_PASSWORDS": former}
 
 
@@ -81,7 +87,7 @@ DATABASE_SERVER = parse_postgres_url(
     ),
 )
 # Records the new locations of databases; it is never moved itself.
-DIRECTORY = {**DATABASE_SERVER, **derive_role("directory")}
+DIRECTORY = {**DATABASE_SERVER, **derive_role(DIRECTORY_ROLE)}
 DATABASES: dict[str, Any] = {"default": {}} | {context: build_database(context) for context in CONTEXTS}
 DATABASE_ROUTERS = ["shop.db.router.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

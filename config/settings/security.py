@@ -1,7 +1,5 @@
 """Secrets, addresses and browser security."""
 
-import hashlib
-import hmac
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,22 +23,16 @@ LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?\Z"
 YEAR_SECONDS = 365 * 24 * 3600
 
 
-def derive_secrets(purpose: str) -> list[str]:
-    """Derive a secret for one purpose from SECRET_KEY, then those from SECRET_KEY_FALLBACKS."""
-    keys = (SECRET_KEY, *SECRET_KEY_FALLBACKS)
-    return [hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest() for key in keys]
-
-
 DEBUG = False
 SECRET_KEY: str = read_setting(
     "SECRET_KEY",
     env.str,
-    description="32 characters or more. Signs sessions and hashes; the passwords of database roles are derived from it.",
+    description="32 characters or more. Signs sessions and hashes. All processes have the same one.",
 )
 if len(SECRET_KEY) < MIN_SECRET_CHARACTERS:
     raise ImproperlyConfigured(f"SECRET_KEY is shorter than {MIN_SECRET_CHARACTERS} characters")
 # Former values of SECRET_KEY, or its next one, separated by commas or as a JSON array. What was signed, hashed or derived with
-# them is accepted: sessions, idempotency keys and links of guests, passwords of database roles.
+# them is accepted: sessions, idempotency keys and links of guests.
 SECRET_KEY_FALLBACKS: list[str] = read_setting("SECRET_KEY_FALLBACKS", read_secrets, [])
 if any(len(key) < MIN_SECRET_CHARACTERS for key in SECRET_KEY_FALLBACKS):
     raise ImproperlyConfigured(f"SECRET_KEY_FALLBACKS has a key shorter than {MIN_SECRET_CHARACTERS} characters")

@@ -40,6 +40,8 @@ INGRESS_FROM_OWN_PODS = """\
     - ports: [{port: internal}]
       from: [{podSelector: {matchLabels: {app.kubernetes.io/name: satsuma, app.kubernetes.io/component: host}}}]"""
 ENVIRONMENT_ENTRY = "            - {{name: {name}, value: {value}}}"
+SECRET_SOURCE = "              - secret: {{name: {name}, items: [{items}]}}"
+SECRETS_OF_ALL = {"satsuma-keys": ["SECRET_KEY", "CREDENTIAL_KEY", "JWT_SIGNING_KEY"]}  # for a host of all contexts
 POD_IP_ENTRY = "            - {name: INTERNAL_HOST, valueFrom: {fieldRef: {fieldPath: status.podIP}}}"
 
 KUSTOMIZATION_TEMPLATE = """\
@@ -78,15 +80,33 @@ def _render_host(name: str, contexts: tuple[str, ...], host_of: dict[str, str], 
     addresses = [
         ENVIRONMENT_ENTRY.format(name=key, value=value) for key, value in ({} if is_only_host else urls).items()
     ]
+    sources = SECRETS_OF_ALL if is_only_host else _list_secret_sources(contexts)
     internal = [] if is_only_host else [ENVIRONMENT_ENTRY.format(name="INTERNAL_PORT", value='"8001"'), POD_IP_ENTRY]
     text = Template((TEMPLATE_FOLDER / "host.yaml").read_text()).substitute(
-        name=name, contexts=",".join(contexts), secret="satsuma-keys" if "users" in contexts else "satsuma-shared",
-        token_key="JWT_SIGNING_KEY" if "users" in contexts else "JWT_PUBLIC_KEYS", addresses="\n".join([*internal, *addresses]),
+        name=name, contexts=",".join(contexts), addresses="\n".join([*internal, *addresses]),
+        secret_files="\n".join(
+            ENVIRONMENT_ENTRY.format(name=f"{secret}_FILE", value=f"/run/satsuma/{secret}")
+            for entries in sources.values() for secret in entries
+        ),
+        secret_sources="\n".join(
+            SECRET_SOURCE.format(name=source, items=_format_items(entries)) for source, entries in sources.items()
+        ),
         internal_port="" if is_only_host else INTERNAL_PORT_ENTRY,
         ingress=INGRESS_FROM_ANYWHERE if is_only_host else INGRESS_FROM_OWN_PODS,
         internal_service="" if is_only_host else Template(INTERNAL_SERVICE_TEMPLATE).substitute(name=name),
     )  # fmt: skip
     return "\n".join(line for line in text.splitlines() if line) + "\n"
+
+
+def _list_secret_sources(contexts: tuple[str, ...]) -> dict[str, list[str]]:
+    """List the secrets of a host of some contexts, by the Secret that has them."""
+    signing = {"satsuma-keys": ["JWT_SIGNING_KEY"]} if "users" in contexts else {}
+    own = {"satsuma-contexts": [f"{context.upper()}_SECRETS" for context in contexts]}
+    return {"satsuma-shared": ["SECRET_KEY", "JWT_PUBLIC_KEYS"], **own, **signing}
+
+
+def _format_items(entries: list[str]) -> str:
+    return ", ".join(f"{{key: {entry}, path: {entry}}}" for entry in entries)
 
 
 def write_files(folder: Path, hosts: Hosts) -> None:

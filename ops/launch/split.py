@@ -1,7 +1,7 @@
 """Start the shop of `make up` as five processes with one database each, behind a gateway: `make split`.
 
-The processes have the same environment except for CONTEXTS, their ports, and the key of access tokens, which only the
-process of users has. The gateway is the nginx on the PATH, with the routes of `manage.py gateway`.
+The processes have the same environment except for CONTEXTS, their ports, and their secrets: each has those of its context,
+and only that of users the key of access tokens. The gateway is the nginx on the PATH, with the routes of `manage.py gateway`.
 """
 
 import shutil
@@ -55,10 +55,9 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str], ser
     supervisor = Supervisor(server)
     try:
         with up.report_step("Starting five processes and the gateway"):
-            without_key = remove_signing_key(shared)
             for index, context in enumerate(ALL_CONTEXTS):
-                environment = shared if context == "users" else without_key
-                supervisor.start(context, partial(_start_host, context, port, index, environment))
+                own = select_secrets(shared, context)
+                supervisor.start(context, partial(_start_host, context, port, index, own))
             for index, context in enumerate(ALL_CONTEXTS):
                 up.await_ready(supervisor.running[context], port + PUBLIC_PORT_OFFSET + index)
             gateway_command = _prepare_gateway(port, shared)
@@ -71,12 +70,31 @@ def _serve(environment: dict[str, str], port: int, prepared: dict[str, str], ser
         up.stop_all(supervisor)
 
 
-def remove_signing_key(environment: dict[str, str]) -> dict[str, str]:
-    """Return an environment with the public half of the key of access tokens instead of the key itself."""
-    file = environment.get("JWT_SIGNING_KEY_FILE")
-    signing_key = Path(file).read_text() if file else environment["JWT_SIGNING_KEY"].replace("\\n", "\n")
-    others = {name: value for name, value in environment.items() if not name.startswith("JWT_SIGNING_KEY")}
-    return others | {"JWT_PUBLIC_KEYS": keys.derive_public_key(signing_key).strip()}
+def select_secrets(environment: dict[str, str], context: str) -> dict[str, str]:
+    """Return the environment of the host of one context, from that of a process that hosts all.
+
+    It has the credentials of the context instead of CREDENTIAL_KEY and, unless it hosts users, the public half of the key of
+    access tokens instead of the key itself.
+    """
+    if context != keys.SIGNING_CONTEXT:
+        signing_key = _read_variable(environment, "JWT_SIGNING_KEY").replace("\\n", "\n")
+        environment = _remove_variable(environment, "JWT_SIGNING_KEY")
+        environment["JWT_PUBLIC_KEYS"] = keys.derive_public_key(signing_key).strip()
+    if key := _read_variable(environment, "CREDENTIAL_KEY"):
+        former = keys.split_keys(_read_variable(environment, "CREDENTIAL_KEY_FALLBACKS"))
+        environment = _remove_variable(environment, "CREDENTIAL_KEY", "CREDENTIAL_KEY_FALLBACKS")
+        environment[f"{context.upper()}_SECRETS"] = keys.format_context_secrets([key, *former], context)
+    return environment
+
+
+def _read_variable(environment: dict[str, str], name: str) -> str:
+    file = environment.get(f"{name}_FILE")
+    return Path(file).read_text().strip() if file else environment.get(name, "")
+
+
+def _remove_variable(environment: dict[str, str], *names: str) -> dict[str, str]:
+    removed = {*names, *(f"{name}_FILE" for name in names)}
+    return {name: value for name, value in environment.items() if name not in removed}
 
 
 def _start_host(context: str, port: int, index: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -29,9 +29,14 @@ HOST = "127.0.0.1"
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 ENVIRONMENT_FILE_NAMES = (
-    "DATABASE_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "JWT_SIGNING_KEY", "JWT_RETIRED_KEYS", "SITE_URL", "CURRENCY",
-    "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL",
+    "DATABASE_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "CREDENTIAL_KEY", "CREDENTIAL_KEY_FALLBACKS", "JWT_SIGNING_KEY",
+    "JWT_RETIRED_KEYS", "SITE_URL", "CURRENCY", "EMAIL_BACKEND", "EMAIL_FILE_PATH", "LOG_LEVEL",
 )  # fmt: skip
+
+GENERATED_SECRETS = {
+    "SECRET_KEY": keys.generate_secret_key, "CREDENTIAL_KEY": keys.generate_secret_key,
+    "JWT_SIGNING_KEY": keys.generate_signing_key,
+}  # fmt: skip
 
 # Run the servers until a signal arrives: (environment, port, output of `ops.launch.prepare`, database server of the launcher)
 ServeFunction = Callable[[dict[str, str], int, dict[str, str], PostgresServer | None], NoReturn]
@@ -122,9 +127,11 @@ def _start_postgres(server: PostgresServer) -> None:
 def build_environment(folder: Path, port: int) -> dict[str, str]:
     """Build the environment of the shop: variables that are set win, missing secrets are generated once and stored."""
     secrets_file = folder / "secrets.json"
-    if not secrets_file.exists():
-        secrets = {"SECRET_KEY": keys.generate_secret_key(), "JWT_SIGNING_KEY": keys.generate_signing_key()}
-        keys.write_private_file(secrets_file, json.dumps(secrets))
+    secrets = json.loads(secrets_file.read_text()) if secrets_file.exists() else {}
+    for name, generate in GENERATED_SECRETS.items():
+        if name not in secrets:
+            secrets[name] = generate()
+    keys.write_private_file(secrets_file, json.dumps(secrets))
     mail = {
         "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
         "EMAIL_FILE_PATH": str(folder / "mail"),
@@ -134,7 +141,7 @@ def build_environment(folder: Path, port: int) -> dict[str, str]:
         "LOG_LEVEL": "WARNING",
         "CORS_ALLOW_LOCALHOST": "true",
         **({} if "EMAIL_HOST" in os.environ else mail),
-        **json.loads(secrets_file.read_text()),
+        **secrets,
         **os.environ,
     }
 

@@ -55,7 +55,11 @@ def build_database_url(location: DatabaseLocation, password: str, server: Server
 # Where containers read their secrets, by the volume that they mount.
 SECRET_FILES = {
     "keys": {},
-    "shared": {"SECRET_KEY_FILE": "/var/lib/satsuma/shared/SECRET_KEY", "JWT_SIGNING_KEY_FILE": ""},
+    "shared": {
+        "SECRET_KEY_FILE": "/var/lib/satsuma/shared/SECRET_KEY",
+        "CREDENTIAL_KEY_FILE": "",
+        "JWT_SIGNING_KEY_FILE": "",
+    },
 }
 
 COMPOSE_TEMPLATE = """\
@@ -122,14 +126,28 @@ def _render_compose(folder: Path, context: str, database: dict[str, str]) -> str
 
 
 def _build_environments(context: str, context_address: Address, shop: Address) -> tuple[dict[str, str], dict[str, str]]:
-    """Build the settings of the context's process, and those of the others. Only users gets the key that signs tokens."""
+    """Build the settings of the context's process, and those of the others.
+
+    The side that does not host users gets neither the key that signs tokens nor, if CREDENTIAL_KEY is set, that key.
+    """
     others = [other for other in settings.ALL_CONTEXTS if other != context]
-    public_keys = {"JWT_SIGNING_KEY": "", "JWT_PUBLIC_KEYS": json.dumps(settings.JWKS["keys"])}
-    own_keys, other_keys = ({}, public_keys) if context == "users" else (public_keys, {})
+    own_keys, other_keys = ({}, _select_keys(others)) if context == "users" else (_select_keys([context]), {})
     return (
         {"CONTEXTS": context} | {f"{other.upper()}_URL": shop.internal_url for other in others} | own_keys,
         {"CONTEXTS": ",".join(others), f"{context.upper()}_URL": context_address.internal_url} | other_keys,
     )
+
+
+def _select_keys(contexts: list[str]) -> dict[str, str]:
+    """Return the keys of a process that hosts these contexts, which are not all, and not users."""
+    public_keys = {"JWT_SIGNING_KEY": "", "JWT_PUBLIC_KEYS": json.dumps(settings.JWKS["keys"])}
+    if not settings.CREDENTIAL_KEY:
+        return public_keys
+    credential_keys = [settings.CREDENTIAL_KEY, *settings.CREDENTIAL_KEY_FALLBACKS]
+    credentials = {
+        f"{context.upper()}_SECRETS": keys.format_context_secrets(credential_keys, context) for context in contexts
+    }
+    return public_keys | {"CREDENTIAL_KEY": "", "CREDENTIAL_KEY_FALLBACKS": ""} | credentials
 
 
 def _build_port_settings(address: Address) -> dict[str, str]:

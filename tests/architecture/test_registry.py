@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from config.contexts import ALL_CONTEXTS, find_contexts
-from config.settings.contexts import collect_context_settings
+from shop.context_settings import collect_context_settings
 from shop.contexts import ContextConfig, get_context_config
 from tests.context_map import list_callees_first, list_callers_first
 
@@ -93,7 +93,7 @@ def declare(tmp_path, monkeypatch):
             (folder / "__init__.py").touch()
             if context in texts:
                 (folder / "settings.py").write_text(texts[context])
-        return collect_context_settings(taken, package="planted")
+        return collect_context_settings(ALL_CONTEXTS, taken, package="planted")
 
     monkeypatch.syspath_prepend(tmp_path)
     yield declare

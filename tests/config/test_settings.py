@@ -303,7 +303,10 @@ def test_secrets_are_created_once_and_readable_by_their_owner_only(tmp_path):
     folder = tmp_path / "secrets"
     keys.write_missing_secrets(folder, "database:5432")
     first = {name: file.read_text() for name, file in find_secrets_in(folder).items()}
-    assert set(first) == {"SECRET_KEY", "JWT_SIGNING_KEY", "JWT_PUBLIC_KEYS", "POSTGRES_PASSWORD", "DATABASE_URL"}
+    assert set(first) == {
+        "SECRET_KEY", "CREDENTIAL_KEY", "JWT_SIGNING_KEY", "JWT_PUBLIC_KEYS", "SECRETS", "secrets.env", "POSTGRES_PASSWORD",
+        "DATABASE_URL",
+    }  # fmt: skip
     (folder / "database" / "POSTGRES_PASSWORD.new").write_text("interrupted while it was wri")
     (folder / "keys" / "SECRET_KEY").unlink()
     keys.write_missing_secrets(folder, "database:5432")

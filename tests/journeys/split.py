@@ -22,7 +22,7 @@ from tests.process_trees import (
     START_TIMEOUT_SECONDS,
     STOP_TIMEOUT_SECONDS,
     kill_process_tree,
-    select_keys,
+    select_secrets,
     start_process_tree,
 )
 from tests.shopper import Response, Shopper
@@ -41,7 +41,7 @@ class ContextProcess:
             "WEB_WORKERS": "1", "ENGINE": "embedded",
         }  # fmt: skip
         self.process = start_process_tree(
-            select_keys(environment, self.context) | own, start_new_session=True, stdout=output, stderr=output
+            select_secrets(environment, self.context) | own, start_new_session=True, stdout=output, stderr=output
         )
 
     def await_ready(self) -> None:

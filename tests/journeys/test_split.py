@@ -2,6 +2,7 @@
 
 import uuid
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("verified")
 
 @pytest.fixture(scope="module")
 def shop():
-    with closing(SplitShop()) as shop:
+    with closing(SplitShop(CREDENTIAL_KEY="only-for-this-test-" + "x" * 40)) as shop:
         shop.start()
         yield shop
         assert shop.stop() == 0
@@ -50,6 +51,16 @@ def test_a_customer_buys_and_is_notified(shopper):
     eventually(lambda: shopper.get_order(placed.body)["payment"]["status"] == "captured")
     inbox = eventually(lambda: shopper.get("notifications").body["results"])
     assert placed.body["number"] in str(inbox)
+
+
+def test_a_process_gets_the_secrets_of_its_context_only(shop):
+    for context, host in shop.hosts.items():
+        environment = Path(f"/proc/{host.process.pid}/environ").read_bytes().decode().split("\0")
+        names = {entry.partition("=")[0] for entry in environment}
+        secrets = {f"{other.upper()}_SECRETS" for other in settings.ALL_CONTEXTS}
+        assert names & secrets == {f"{context.upper()}_SECRETS"}
+        assert "CREDENTIAL_KEY" not in names
+        assert ("JWT_SIGNING_KEY" in names) == (context == "users")
 
 
 @pytest.mark.parametrize(("token", "status"), [("tok_declined", 402), ("tok_requires_action", 202)])

@@ -29,7 +29,7 @@ from shop.calls import services
 from tests.concurrency import eventually
 from tests.environment import FOLDER
 from tests.ports import reserve_port
-from tests.process_trees import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, select_keys
+from tests.process_trees import START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS, select_secrets
 from tests.topologies import recorded_calls
 from tests.topologies.fakes_server import FakesServer
 
@@ -75,7 +75,7 @@ class FiveProcesses:
                     host="127.0.0.1", port=port, workers=1, application="tests.topologies.application"
                 )
                 self.processes.append(subprocess.Popen(
-                    command, env=select_keys(environment, context) | {"CONTEXTS": context}, cwd=settings.BASE_DIR,
+                    command, env=select_secrets(environment, context) | {"CONTEXTS": context}, cwd=settings.BASE_DIR,
                     stdout=log, stderr=log, preexec_fn=prepare_child_process,
                 ))  # fmt: skip
         for context in self.ports:

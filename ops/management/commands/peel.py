@@ -76,7 +76,9 @@ class Command(BaseCommand):
             "--finish", action="store_true", help="end the replication to the old database, which may then be dropped"
         )
         action.add_argument(
-            "--password", action="store_true", help="set the password of the moved role after a change of SECRET_KEY"
+            "--password",
+            action="store_true",
+            help="set the password of the moved role after a change of CREDENTIAL_KEY",
         )
 
     def handle(

@@ -1,7 +1,7 @@
 """Signatures of internal calls: HMAC-SHA-256 under a key of the calling context, valid for a short time.
 
-A context can have several keys in CALL_KEYS: the first one signs and all of them verify, so that keys can be rotated
-without downtime.
+There can be several keys from a context to another one: the first one signs and all of them verify, so that keys can be
+rotated without downtime.
 """
 
 import hmac
@@ -13,6 +13,7 @@ import msgspec
 from django.conf import settings
 
 from shop.calls import tracing
+from shop.calls.call_keys import get_call_keys
 from shop.calls.remote.nonces import SIGNATURE_WINDOW_SECONDS
 
 SCHEME = "Satsuma"
@@ -33,7 +34,7 @@ def build_headers(path: str, body: bytes, seconds: float) -> dict[str, str]:
     """Return the headers of a signed request whose caller waits for `seconds`."""
     caller, trace = settings.CONTEXTS[0], msgspec.json.encode(tracing.get_current_trace()).decode()
     signed_fields = f"{caller} {int(time.time())} {secrets.token_hex(12)} {int(seconds * 1000)}"
-    signature = _sign(settings.CALL_KEYS[caller][0], path, signed_fields, trace, body)
+    signature = _sign(get_call_keys(caller, _get_callee(path))[0], path, signed_fields, trace, body)
     return {
         "Authorization": f"{SCHEME} {signed_fields} {signature}",
         "Satsuma-Trace": trace,
@@ -46,10 +47,10 @@ def verify_signature(path: str, authorization: str, trace: str, body: bytes) -> 
     try:
         scheme, caller, at, nonce, milliseconds, signature = authorization.split(" ")
         signed_fields = f"{caller} {at} {nonce} {milliseconds}"
-        keys = settings.CALL_KEYS[caller]
+        keys = get_call_keys(caller, _get_callee(path))
         is_fresh = abs(time.time() - int(at)) <= SIGNATURE_WINDOW_SECONDS
         seconds = int(milliseconds) / 1000
-    except (ValueError, KeyError):
+    except ValueError:
         raise InvalidSignature from None
     given = signature.encode()
     expected = [_sign(key, path, signed_fields, trace, body).encode() for key in keys]
@@ -58,6 +59,10 @@ def verify_signature(path: str, authorization: str, trace: str, body: bytes) -> 
     if scheme != SCHEME or not is_signed or not is_fresh:
         raise InvalidSignature
     return SignedCall(nonce, seconds)
+
+
+def _get_callee(path: str) -> str:
+    return path.split("/")[1]
 
 
 def _sign(key: str, path: str, signed_fields: str, trace: str, body: bytes) -> str:

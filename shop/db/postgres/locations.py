@@ -5,8 +5,8 @@ DATABASE_URL. A process reads the directory when a connection is refused, and no
 server refuses the role of a database that has moved, so nothing can be written at an old location. The environment
 names only the first location.
 
-After a change of SECRET_KEY, the role of a context has its former password until `manage.py databases` sets the new one. A
-connection that is refused with the new password is tried with those of SECRET_KEY_FALLBACKS.
+After a change of CREDENTIAL_KEY, the role of a context has its former password until `manage.py databases` sets the new one.
+A connection that is refused with the new password is tried with the former ones.
 """
 
 import time

@@ -6,18 +6,18 @@ because a repeated message changes nothing.
 
 import hmac
 
-from django.conf import settings
+from shop.calls.call_keys import get_call_keys
 
 
-def sign_message(sender: str, task: str, *parts: str) -> str:
-    """Sign the parts of a message for one task, with the sender's current key."""
-    return _compute_signature(settings.CALL_KEYS[sender][0], sender, task, *parts)
+def sign_message(sender: str, task: str, receiver: str, body: str) -> str:
+    """Sign a message for one task, with the current key from its sender to its receiver."""
+    return _compute_signature(get_call_keys(sender, receiver)[0], sender, task, receiver, body)
 
 
-def has_valid_signature(signature: str, sender: str, task: str, *parts: str) -> bool:
-    """Check a signature against all keys of the sender, in constant time."""
-    keys = settings.CALL_KEYS.get(sender, ())
-    expected = [_compute_signature(key, sender, task, *parts) for key in keys]
+def has_valid_signature(signature: str, sender: str, task: str, receiver: str, body: str) -> bool:
+    """Check a signature against all keys from the sender to the receiver, in constant time."""
+    keys = get_call_keys(sender, receiver)
+    expected = [_compute_signature(key, sender, task, receiver, body) for key in keys]
     return any([hmac.compare_digest(signature.encode(), one.encode()) for one in expected])
 
 

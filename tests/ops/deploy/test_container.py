@@ -70,17 +70,23 @@ def test_in_the_split_each_context_has_a_container_that_differs_only_in_its_cont
         assert {key: one[key] for key in shop.keys() - different} == {
             key: value for key, value in shop.items() if key not in different
         }, name
-        secrets = {"SECRET_KEY_FILE", "JWT_SIGNING_KEY_FILE"}
+        secrets = {"SECRET_KEY_FILE", "CREDENTIAL_KEY_FILE", "JWT_SIGNING_KEY_FILE"}
         shared = {name: value for name, value in shop["environment"].items() if name not in secrets}
         assert shared.items() <= one["environment"].items()
         assert "ports" not in one
 
 
-def test_in_the_split_only_users_has_the_key_that_signs_tokens():
+def test_in_the_split_each_container_has_the_secrets_of_its_context_only():
     for name, one in hosts().items():
-        volumes = {volume.split(":")[0] for volume in one["volumes"]}
-        assert ("JWT_SIGNING_KEY_FILE" in one["environment"], "keys" in volumes) == (name == "users", name == "users")
-        assert one["environment"]["JWT_PUBLIC_KEYS_FILE"] == "/var/lib/satsuma/shared/JWT_PUBLIC_KEYS"
+        shared, own = one["volumes"]
+        assert shared == "shared:/var/lib/satsuma/shared:ro"
+        assert (own["source"], own["volume"], own["read_only"]) == ("contexts", {"subpath": name}, True)
+        files = {key: file for key, file in one["environment"].items() if key.endswith("_FILE")}
+        assert files == {
+            "SECRET_KEY_FILE": "/var/lib/satsuma/shared/SECRET_KEY",
+            "JWT_PUBLIC_KEYS_FILE": "/var/lib/satsuma/shared/JWT_PUBLIC_KEYS",
+            f"{name.upper()}_SECRETS_FILE": f"{own['target']}/SECRETS",
+        } | ({"JWT_SIGNING_KEY_FILE": f"{own['target']}/JWT_SIGNING_KEY"} if name == "users" else {})
 
 
 def test_in_the_split_every_container_has_all_addresses_and_trusts_the_gateway():
@@ -193,7 +199,7 @@ def names_in_example(example):
     """Return the names at the start of a line, commented out or not; an entry for ORDERS is one for every context."""
     names = set(re.findall(r"^#?([A-Z][A-Z_]+)=", example, re.MULTILINE))
     others = {name.replace("ORDERS", context.upper()) for name in names for context in settings.ALL_CONTEXTS}
-    return names | {name for name in others if name.endswith(("_URL", "_CALL_KEYS"))}
+    return names | {name for name in others if name.endswith(("_URL", "_CALL_KEYS", "_SECRETS"))}
 
 
 @cache

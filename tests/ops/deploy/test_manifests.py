@@ -24,6 +24,7 @@ TOPOLOGIES = ("monolith", "split")
 CREATED_SECRETS = {
     "satsuma-keys",
     "satsuma-shared",
+    "satsuma-contexts",
     "satsuma-superuser",
     "satsuma-settings",
     "satsuma-gateway",
@@ -108,8 +109,8 @@ def _problems_of_a_pod(name, spec):
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     for volume in volumes.values():
         source = volume.get("secret", {}).get("secretName") or volume.get("configMap", {}).get("name")
-        if source and source not in CREATED_SECRETS:
-            yield f"{name} mounts {source}"
+        projected = [one["secret"]["name"] for one in volume.get("projected", {}).get("sources", [])]
+        yield from (f"{name} mounts {one}" for one in [source, *projected] if one and one not in CREATED_SECRETS)
     for one in containers(spec):
         mounts = {mount["name"]: mount["mountPath"] for mount in one["volumeMounts"]}
         yield from (f"{name} mounts {volume}" for volume in mounts.keys() - volumes.keys())
@@ -142,7 +143,8 @@ MISTAKES = {
     "another port": ("Service", lambda one: one["spec"]["ports"][0].update(targetPort="pubic"), problems),
     "another secret": (
         "Deployment",
-        lambda one: one["spec"]["template"]["spec"]["volumes"][0]["secret"].update(secretName="keys"), problems,
+        lambda one: one["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"][0]["secret"].update(name="keys"),
+        problems,
     ),
     "a budget without pods": (
         "PodDisruptionBudget", lambda one: one["spec"]["selector"]["matchLabels"].update({"satsuma/host": "x"}), problems,
@@ -185,7 +187,8 @@ def test_the_secrets_are_created_by_our_command_and_not_committed(tmp_path):
     from ops.launch.keys import write_missing_secrets
 
     write_missing_secrets(tmp_path, "database:5432")
-    named = [file for one in kustomization("base")["secretGenerator"] for file in one["files"]]
+    generators = kustomization("base")["secretGenerator"]
+    named = [file for one in generators for file in one.get("files", []) + one.get("envs", [])]
     assert [file for file in named if not (tmp_path / file.removeprefix(KEYS)).is_file()] == []
     assert "/deploy/kubernetes/base/secrets/" in (settings.BASE_DIR / ".gitignore").read_text().splitlines()
 
@@ -309,13 +312,32 @@ def test_an_arrangement_hosts_each_context_once(given, tmp_path):
         call_command("manifests", *given, folder=tmp_path)
 
 
-def test_only_hosts_of_users_mount_the_key_that_signs_tokens():
+def list_mounted_secrets(deployment) -> set[tuple[str, str]]:
+    """Return the entries of Secrets that the containers of a host can read."""
+    [volume] = deployment["spec"]["template"]["spec"]["volumes"]
+    sources = [one["secret"] for one in volume["projected"]["sources"]]
+    return {(source["name"], item["key"]) for source in sources for item in source["items"]}
+
+
+def test_a_host_mounts_the_secrets_of_its_contexts_only():
     deployments = kinds(resources("split"), "Deployment")
-    mounted = {
-        name: one["spec"]["template"]["spec"]["volumes"][0]["secret"]["secretName"]
-        for name, one in deployments.items()
-        if name in settings.ALL_CONTEXTS
+    for context in settings.ALL_CONTEXTS:
+        assert list_mounted_secrets(deployments[context]) == {
+            ("satsuma-shared", "SECRET_KEY"),
+            ("satsuma-shared", "JWT_PUBLIC_KEYS"),
+            ("satsuma-contexts", f"{context.upper()}_SECRETS"),
+            *([("satsuma-keys", "JWT_SIGNING_KEY")] if context == "users" else ()),
+        }
+
+
+def test_a_host_of_some_contexts_mounts_the_secrets_of_each(tmp_path):
+    others = ",".join(context for context in settings.ALL_CONTEXTS if context not in ("orders", "users"))
+    call_command("manifests", "front=orders,users", f"rest={others}", folder=tmp_path)
+    [front] = kinds(yaml.safe_load_all((tmp_path / "front.yaml").read_text()), "Deployment").values()
+    assert list_mounted_secrets(front) >= {
+        ("satsuma-contexts", "ORDERS_SECRETS"),
+        ("satsuma-contexts", "USERS_SECRETS"),
     }
-    assert mounted == {
-        context: "satsuma-keys" if context == "users" else "satsuma-shared" for context in settings.ALL_CONTEXTS
-    }
+    names = {one["name"] for one in front["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert names >= {"ORDERS_SECRETS_FILE", "USERS_SECRETS_FILE", "JWT_SIGNING_KEY_FILE"}
+    assert "CREDENTIAL_KEY_FILE" not in names

@@ -88,5 +88,5 @@ def test_a_process_gets_the_public_key_instead_of_the_private_one(tmp_path):
         {"JWT_SIGNING_KEY": signing_key.replace("\n", "\\n")},
         {"JWT_SIGNING_KEY_FILE": str(tmp_path / "key")},
     ):
-        environment = split.remove_signing_key({"PORT": "8000", **given})
+        environment = split.select_secrets({"PORT": "8000", **given}, "orders")
         assert environment == {"PORT": "8000", "JWT_PUBLIC_KEYS": public_pem(signing_key).strip()}
