@@ -74,7 +74,9 @@ class Site(admin.AdminSite):
     def get_urls(self) -> list[Any]:  # as Django declares it
         return [
             path("events/", self.admin_view(partial(show_parked_events, self)), name="parked_events"),
-            *super().get_urls(),
+            *(
+                one for one in super().get_urls() if getattr(one, "name", "") != "view_on_site"
+            ),  # no page of the shop shows a row
         ]
 
     def has_permission(self, request: HttpRequest) -> bool:

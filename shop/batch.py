@@ -3,7 +3,7 @@
     @batch_action("inventory.put_on_sale")
     def put_on_sale(task: Task) -> None: ...
 
-    job_id = batch.create_job("inventory", "inventory.put_on_sale", actor=…, objects=[…], start=True)
+    batch.create_job("inventory", "inventory.put_on_sale", actor=…, objects=[…], start=True, job_id=uuid7())
 
 A job is a row in the context's database. Any worker takes its lease, processes some objects and releases it. After a
 crash the next worker resumes at the object that was not finished. Staff can stop it: no further object is begun.
@@ -31,7 +31,6 @@ from shop.db.database import (
 )
 from shop.db.leases import LeaseLost, acquire_due_leases, acquire_lease, keep_lease_alive
 from shop.errors import DomainError, Unavailable
-from shop.ids import uuid7
 from shop.models import BatchJob
 
 MAX_OBJECTS = 10_000
@@ -85,18 +84,23 @@ def batch_action(name: str, *, atomic: bool = True) -> Callable[[Callable[[Task]
     return register
 
 
-def create_job(context: str, action: str, *, actor: str, objects: Iterable[BatchObject], start: bool) -> UUID:
-    """Store a job, and return its id. It runs at once with `start`, else after `start_job`."""
+def create_job(
+    context: str, action: str, *, actor: str, objects: Iterable[BatchObject], start: bool, job_id: UUID
+) -> bool:
+    """Store a job under an id of the caller. It runs at once with `start`, else after `start_job`.
+
+    Returns False, and stores nothing, if there is a job with this id: the request was sent before.
+    """
     listed = [list(each) for each in objects]
-    job_id = uuid7()
     with transaction(context):
-        execute(
+        stored = execute(
             context,
             """INSERT INTO shop_batchjob (id, action, actor, objects_to_change, total, failures, started_at, due_at)
-               VALUES (%s, %s, %s, %s, %s, '[]', CASE WHEN %s THEN now() END, CASE WHEN %s THEN now() END)""",
+               VALUES (%s, %s, %s, %s, %s, '[]', CASE WHEN %s THEN now() END, CASE WHEN %s THEN now() END)
+               ON CONFLICT (id) DO NOTHING""",
             [job_id, action, actor, Jsonb(listed), len(listed), start, start],
         )
-    return job_id
+    return bool(stored)
 
 
 def start_job(context: str, job_id: UUID) -> bool:

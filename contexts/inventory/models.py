@@ -77,9 +77,8 @@ class Variant(models.Model):
     sku = models.CharField("SKU", primary_key=True, max_length=sizes.SKU_LENGTH, validators=[validate_sku])
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="variants")
     name = models.CharField(max_length=sizes.VARIANT_NAME_LENGTH)
-    price = models.BigIntegerField(
-        validators=[MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)], help_text="In minor units of its currency."
-    )
+    # in minor units of its currency
+    price = models.BigIntegerField(validators=[MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)])
     currency = models.CharField(max_length=sizes.CURRENCY_LENGTH, editable=False)
     position = models.PositiveIntegerField(default=0)
     is_active = models.BooleanField(default=True, db_default=True)

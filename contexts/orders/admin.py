@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from contexts.orders.models import Cart, Order
@@ -108,7 +108,7 @@ def request_cancel(task: Task) -> None:
 
 @bulk_action("orders.resume", "Resume checkout", permissions=("change",), done="checkout resumed", atomic=False)
 def resume_checkout(task: Task) -> None:
-    orders.resume(UUID(task.key))
+    orders.resume_for_staff(UUID(task.key), actor=task.actor)
 
 
 @admin.register(Order)
@@ -190,12 +190,12 @@ class OrderAdmin(ContextAdmin):
     @admin.display(description="Lines")
     def line_list(self, order: Order) -> SafeString:
         lines = ((n.quantity, n.name, n.sku, Money(n.total, n.currency or order.currency)) for n in order.lines.all())
-        return format_html("<ul>{}</ul>", format_html_join("", "<li>{} × {} ({}): {}</li>", lines))
+        return format_html_join("", "<div>{} × {} ({}): {}</div>", lines)
 
     @admin.display(description="Timeline")
     def timeline_list(self, order: Order) -> SafeString:
         entries = ((f"{e.at:%Y-%m-%d %H:%M:%S}", e.text, e.context) for e in to_timeline(order))
-        return format_html("<ul>{}</ul>", format_html_join("", "<li>{} {} <em>{}</em></li>", entries))
+        return format_html_join("", "<div>{} {} <em>{}</em></div>", entries)
 
     @admin.display(description="Shipping address")
     def address_text(self, order: Order) -> str:

@@ -42,6 +42,16 @@ class ReadOnlyMoneyAdmin(ContextAdmin):
             _get_caller(request).has_perm(f"payments.{right}") for right in ("view", "change", "refund", "capture")
         )
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search for the rows of a payment, by an id or a part of the order number."""
+        term = normalize_term(search_term)
+        if found_id := parse_id(term):
+            return queryset.filter(Q(payment_id=found_id) | Q(payment__order_id=found_id)), False
+        found = filter_by_words(Payment.objects.all(), NUMBER_EXPRESSION, term)
+        return (queryset.filter(payment__in=found) if term else queryset), False
+
 
 class PaymentActionForm(ActionForm):
     """The choice of an action, with the reason that some actions require."""
@@ -68,29 +78,19 @@ class AttentionFilter(admin.SimpleListFilter):
             return queryset.exclude(attention="")
         return queryset.filter(attention=self.value()) if self.value() else queryset
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Search for the rows of a payment, by an id or a part of the order number."""
-        term = normalize_term(search_term)
-        if found_id := parse_id(term):
-            return queryset.filter(Q(payment_id=found_id) | Q(payment__order_id=found_id)), False
-        found = filter_by_words(Payment.objects.all(), NUMBER_EXPRESSION, term)
-        return (queryset.filter(payment__in=found) if term else queryset), False
-
 
 def _get_refundable(row: Payment) -> int:
     """Return the amount, in minor units, that can still be refunded."""
-    return row.captured - row.refunded - row.pending
+    return row.refundable - row.pending
 
 
 def _describe_payment(row: Payment) -> tuple[object, ...]:
     return (
         row.order_number or row.order_id,
         row.get_status_display(),
+        Money(_get_refundable(row), row.currency),
         Money(row.captured, row.currency),
         Money(row.refunded, row.currency),
-        Money(_get_refundable(row), row.currency),
     )
 
 
@@ -114,7 +114,7 @@ def _sum_up_refunds(selected: Sequence[Payment]) -> list[str]:
     permissions=("refund",),
     confirmation=Confirmation(
         question="Refund these payments in full? The orders do not change: to release the stock, too, cancel an order.",
-        columns=("Order", "Status", "Captured", "Refunded", "To refund now"),
+        columns=("Order", "Status", "To refund now", "Captured", "Refunded"),
         describe=_describe_payment,
         sum_up=_sum_up_refunds,
     ),
@@ -183,11 +183,20 @@ def accept(task: Task) -> None:
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyMoneyAdmin):
-    amounts = ("amount", "authorized", "captured", "refunded", "pending", "refunded_elsewhere", "waived", "disputed")
+    amounts = (
+        "amount",
+        "authorized",
+        "captured",
+        "capturing",
+        "refunded",
+        "pending",
+        "refunded_elsewhere",
+        "owed",
+        "waived",
+        "disputed",
+    )
     list_display = (
-        "id",
         "order_number",
-        "order_id",
         "status",
         "attention",
         "amount",
@@ -196,6 +205,7 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
         "provider",
         "reason",
         "created_at",
+        "order_id",
     )
     list_filter = (AttentionFilter, "status", "dispute", "provider", "currency", "created_at")
     links = {"order_id": ("orders", "order"), "customer_id": ("users", "user")}
@@ -204,7 +214,28 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
     ordering = ("-id",)
     actions = (refund_in_full, capture, sync_with_provider, retry, mark_refunded, accept)
     action_form = PaymentActionForm
-    exclude = ("token",)
+    exclude = ("token", "next_token")
+    fieldsets = (
+        (None, {"fields": ("order_number", "order_id", "customer_id", "status", "attention", "reason", "created_at")}),
+        ("Amounts", {"fields": amounts}),
+        ("Provider", {"fields": ("provider", "reference", "action_url", "dispute", "next_provider", "refunds_failed")}),
+        (
+            "Processing",
+            {
+                "fields": (
+                    "id",
+                    "cancel_wanted",
+                    "capture_attempts",
+                    "refund_id",
+                    "next_attempt",
+                    "check_at",
+                    "checked_at",
+                    "due_at",
+                    "lease_until",
+                )
+            },
+        ),
+    )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Payment], search_term: str

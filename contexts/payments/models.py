@@ -52,7 +52,7 @@ class Payment(LeasedModel):
         blank=True, help_text="Issued by the provider's form. Deleted as soon as the provider has responded."
     )
     status = models.CharField(max_length=20, choices=_to_choices(PaymentStatus))
-    amount = models.BigIntegerField(help_text="In minor units, as all amounts of this table.")
+    amount = models.BigIntegerField()  # in minor units, as all amounts of this table
     authorized = models.BigIntegerField(default=0)
     captured = models.BigIntegerField(default=0)
     refunded = models.BigIntegerField(default=0)

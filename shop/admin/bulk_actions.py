@@ -13,7 +13,7 @@ rest, and a page shows the progress and stops it on request.
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -28,7 +28,9 @@ from django.utils.html import format_html
 from shop import batch
 from shop.admin.inputs import assert_keys_valid
 from shop.admin.links import build_object_url
+from shop.admin.submissions import TOKEN_FIELD, create_token, read_token
 from shop.batch import BatchObject, Task
+from shop.ids import uuid7
 from shop.models import BatchJob
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ else:
 
 MAX_SHOWN = 200  # objects on the page that asks for confirmation, and failures on the page of a job
 MAX_FAILURES_IN_MESSAGE = 5
+ALREADY_STARTED = "This action was already started from that page. To run it again, open the list again."
+_JOBS = UUID("7c3f0d1e-5a0b-5d43-9a55-2f6d0b7f4a11")  # namespace of the ids of jobs
 AdminAction = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
 
@@ -123,6 +127,10 @@ class BulkActionsAdmin(ModelAdmin):
         own = [path("bulk/<uuid:job_id>/", view, name=name), path("bulk/", list_view, name=f"{name}_list")]
         return [*own, *super().get_urls()]
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list with a token, so that a double click starts one job."""
+        return super().changelist_view(request, {**(extra_context or {}), "submission": {TOKEN_FIELD: create_token()}})
+
     def response_action(  # type: ignore[override]  # its types have an argument that Django 5.2 does not have
         self, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
@@ -145,14 +153,18 @@ class BulkActionsAdmin(ModelAdmin):
             self.message_user(request, f"Select at most {batch.MAX_OBJECTS} objects at once.", messages.ERROR)
             return None
         objects = [BatchObject(str(obj.pk), str(obj), action.get_argument(obj, request)) for obj in selected]
-        job_id = batch.create_job(
+        job_id = _build_job_id(request, action, objects)
+        is_new = batch.create_job(
             self.opts.app_label,
             action.name,
             actor=request.user.get_username(),
             objects=objects,
             start=action.confirmation is None,
+            job_id=job_id,
         )
-        if action.confirmation:
+        if not is_new:
+            self.message_user(request, ALREADY_STARTED, messages.INFO)
+        if action.confirmation or not is_new:
             return HttpResponseRedirect(self._build_job_url(job_id))
         return self._run_and_report(request, job_id, action)
 
@@ -265,6 +277,13 @@ class BulkActionsAdmin(ModelAdmin):
     ) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "title": action.description, "job": job, "opts": self.opts}
         return TemplateResponse(request, template, context | shown)
+
+
+def _build_job_id(request: HttpRequest, action: BulkAction, objects: Sequence[BatchObject]) -> UUID:
+    """Return the id of the job that a page asks for: the same for a double click, another one for another selection."""
+    token = read_token(request)
+    keys = " ".join(sorted(each.key for each in objects))
+    return uuid5(_JOBS, f"{token} {request.user.get_username()} {action.name} {keys}") if token else uuid7()
 
 
 def _sum_up(job: BatchJob, action: BulkAction) -> str:

@@ -12,7 +12,9 @@ from django.template.response import TemplateResponse
 
 from shop import audit
 from shop.admin.bulk_actions import BulkActionsAdmin
-from shop.admin.links import link_to_object
+from shop.admin.history import describe_detail
+from shop.admin.inputs import KeySelect
+from shop.admin.links import build_list_url, build_object_url, link_to_object
 from shop.admin.lookups import DeclaredLookupsAdmin
 from shop.admin.money import AmountColumn
 from shop.admin.submissions import (
@@ -138,6 +140,11 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
         names = [f"{name}{LINK_SUFFIX}" if name in self.links else name for name in fields if name not in without]
         return [AmountColumn(name, self.currency_field) if name in shown else name for name in names]
 
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs.setdefault("widget", KeySelect(db_field, self.admin_site, using=kwargs.get("using")))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
     def get_related_links(self, obj: Any) -> list[tuple[str, str]]:
         """Return labels and paths of pages about the same thing, also of other contexts. A subclass lists them."""
         return []
@@ -236,11 +243,17 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
         if obj is None or not self.has_view_permission(request, obj):
             redirect: Callable[..., HttpResponse] = self._get_obj_does_not_exist_redirect  # type: ignore[attr-defined]  # private in Django
             return redirect(request, self.opts, object_id)
+        entries = audit.list_object_history(self.context, self.opts.model_name or "", obj.pk)
+        currency = getattr(obj, self.currency_field, "")
         context = {
             **self.admin_site.each_context(request),
             "title": f"History of {obj}",
-            "entries": audit.list_object_history(self.context, self.opts.model_name or "", obj.pk),
+            "entries": [
+                (entry, describe_detail(entry.detail, amounts=self.amounts, currency=currency)) for entry in entries
+            ],
             "object": obj,
+            "object_path": build_object_url(self.context, self.opts.model_name or "", obj.pk),
+            "list_path": build_list_url(self.context, self.opts.model_name or ""),
             "opts": self.opts,
         }
         return TemplateResponse(request, self.object_history_template, context)

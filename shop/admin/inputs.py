@@ -1,8 +1,9 @@
 """Input of staff to the admin, checked before Django's views read it: some values would make them fail."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.http import HttpRequest
@@ -63,3 +64,12 @@ def build_number_parser(most: int) -> Parse:
             raise ValueError(text)
 
     return parse
+
+
+class KeySelect(AutocompleteSelect):
+    """A choice of an object by search. Django's raises an error for a value that no key can have, as in ?product=x."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
+        """Return the chosen objects, without values that are no keys: the field itself refuses them."""
+        model = self.field.remote_field.model
+        return super().optgroups(name, [each for each in value if is_value(model._meta.pk.to_python, each)], attr)

@@ -8,11 +8,13 @@ from django.apps import apps
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
+from shop import clock
 from shop.calls.hosts import find_host_states
 from shop.db.database import OUTAGE_ERRORS, fetch_rows, hosted_contexts
 from shop.http.read_only import read_only
 from shop.http.rest import respond
 from shop.messaging import inbox, relay
+from shop.version import VERSION
 
 MAX_LAG_SECONDS = 30.0  # more is reported, but the process stays ready: a restart would not help
 draining = threading.Event()  # set before a stop: the process still serves, but gateways stop sending requests
@@ -20,8 +22,8 @@ draining = threading.Event()  # set before a stop: the process still serves, but
 
 @read_only
 def health(request: HttpRequest) -> HttpResponse:
-    """Respond 200 while the process runs."""
-    return respond({"status": "ok"})
+    """Respond 200 while the process runs, with the release that it runs and its clock."""
+    return respond({"status": "ok", "version": VERSION, "time": clock.now()})
 
 
 @read_only

@@ -296,4 +296,13 @@ MUTANTS = (
         by='_remove_variable(environment, "CREDENTIAL_KEY_FALLBACKS")',
         caught_by="tests/config/test_credentials.py::test_make_split_gives_a_process_the_secrets_of_its_context",
     ),
+    Mutant(
+        name="admin_key_that_cannot_exist_is_an_error",
+        what="a malformed selection is an internal error",
+        rule="Admin: bad input gets a clear message",
+        module="shop.admin.inputs",
+        replace="        return False\n",
+        by="        return True\n",
+        caught_by="tests/config/test_admin_requests.py::test_an_action_on_what_cannot_exist_does_nothing",
+    ),
 )

@@ -4,7 +4,8 @@ import pytest
 
 from shop import batch
 from shop.db.database import fetch_rows
-from tests.admin_forms import run_action
+from tests.admin_forms import open_form, run_action, send_form
+from tests.concurrency import repeat_concurrently
 from tests.factories import create_product
 from tests.inventory.staff_clients import ACTOR
 from tests.staff_accounts import sign_in_to_admin
@@ -73,3 +74,43 @@ def test_a_bulk_action_requires_the_permission_to_change(products):
     assert job.status_code == 200
     assert clerk.get(f"{LIST}bulk/").status_code == 200
     assert sign_in_to_admin("orders.view").get(f"{LIST}bulk/").status_code == 403
+
+
+def list_jobs(products):
+    sql = "SELECT id FROM shop_batchjob WHERE objects_to_change->0->>0 = ANY(%s)"
+    return [job for (job,) in fetch_rows("inventory", sql, [[str(key) for key in products]])]
+
+
+def test_a_double_click_on_an_action_starts_one_job(products):
+    staff = sign_in_to_admin("inventory.change")
+    form = open_form(staff, LIST) | {"action": "take_off_sale", "_selected_action": [str(key) for key in products]}
+    pages = []
+    repeat_concurrently(2, lambda _: pages.append(staff.post(LIST, form, follow=True).content.decode()))
+    assert len(list_jobs(products)) == 1
+    assert sorted("already started" in page for page in pages) == [False, True]
+    put_on = staff.post(LIST, form | {"action": "put_on_sale"}, follow=True).content.decode()
+    assert "3 of 3: on sale." in put_on and len(list_jobs(products)) == 2
+    fewer = form | {"_selected_action": [str(products[0])]}
+    assert "off sale." in staff.post(LIST, fewer, follow=True).content.decode()
+    assert on_sale(products) == 2
+    again = open_form(staff, LIST) | {"action": "take_off_sale", "_selected_action": form["_selected_action"]}
+    assert "3 of 3: off sale." in staff.post(LIST, again, follow=True).content.decode()
+    assert on_sale(products) == 0
+
+
+def price_of(sku):
+    return fetch_rows("inventory", "SELECT price FROM inventory_variant WHERE sku = %s", [sku])[0][0]
+
+
+def test_the_history_of_an_object_is_in_words(products):
+    staff = sign_in_to_admin("inventory.change")
+    sku = fetch_rows("inventory", "SELECT sku FROM inventory_variant WHERE product_id = %s", [products[0]])[0][0]
+    path, old = f"/admin/inventory/variant/{sku}", price_of(sku)
+    send_form(staff, f"{path}/change/", open_form(staff, f"{path}/change/"), price="20.50")
+    form = open_form(staff, f"{path}/change/")
+    del form["is_active"]
+    send_form(staff, f"{path}/change/", form, name="Blue")
+    html = staff.get(f"{path}/history/").content.decode()
+    assert f"price: {old / 100:.2f} EUR → 20.50 EUR" in html
+    assert "is active: yes → no" in html and "→ Blue" in html
+    assert "{" not in html[html.index("<tbody>") : html.index("</tbody>")]

@@ -560,4 +560,13 @@ cancel(
         by="        return condition\n",
         caught_by="tests/orders/test_admin.py::test_the_right_to_change_orders_does_not_give_captured_money_back",
     ),
+    Mutant(
+        name="resumed_checkout_is_not_audited",
+        what="nobody knows which member of staff resumed a checkout",
+        rule="Audit: what staff do is recorded",
+        module="contexts.orders.admin",
+        replace="    orders.resume_for_staff(UUID(task.key), actor=task.actor)",
+        by="    orders.resume(UUID(task.key))",
+        caught_by="tests/orders/test_admin.py::test_the_audit_records_who_resumed_a_checkout",
+    ),
 )

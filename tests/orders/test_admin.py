@@ -10,7 +10,7 @@ from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
 from tests.orders.queries import payment_of, status_and_step_of, stock_of
 from tests.shopper import InProcessShopper
-from tests.staff_accounts import sign_in_to_admin
+from tests.staff_accounts import email_of, sign_in_to_admin
 
 pytestmark = pytest.mark.usefixtures("verified")
 
@@ -171,3 +171,10 @@ def test_a_bulk_cancel_reports_each_failure_in_one_message(order):
     html = confirm(staff, page)
     assert "1 of 2: cancel requested. 1 failed" in html and f"{number}: " in html
     assert html.count('class="warning"') == 1
+
+
+def test_the_audit_records_who_resumed_a_checkout(order):
+    page = run_action(sign_in_to_admin("orders.change"), LIST, "resume_checkout", order["id"])
+    assert "checkout resumed" in page.content.decode()
+    entries = [(entry.action, entry.actor) for entry in list_object_history("orders", "order", order["id"])]
+    assert entries == [("resume checkout", email_of("orders.change"))]

@@ -95,6 +95,17 @@ def test_a_paid_or_ended_order_is_not_paid_again(shopper):
     assert pay(shopper, cancelled, provider="unknown").status == 400
 
 
+def test_a_payment_that_meets_a_cancel_is_not_answered_with_success(shopper):
+    order, key = shopper.order(create_sku(1), token="tok_requires_action").body, uuid.uuid4().hex
+    assert pay(shopper, order, "tok_requires_action", key=key).status == 202
+    shopper.post(f"orders/{order['id']}/cancel")
+    run_until_idle()
+    late = pay(shopper, order, "tok_requires_action", key=key)
+    assert late.status == 409, late.body
+    assert (late.body["code"], late.body["facts"]["present"]) == ("orders.not_payable", "cancelled")
+    assert [status for status, _, _ in intents_of(order)] == ["cancelled", "cancelled"]
+
+
 def test_parallel_attempts_with_different_cards_charge_once(shopper):
     order = shopper.order(create_sku(1), token="tok_capture_refused").body
     repeat_concurrently(5, lambda number: pay(shopper, order))

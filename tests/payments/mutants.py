@@ -337,4 +337,57 @@ def _execute(sql: str, **parameters: object) -> list[tuple[Any, ...]]:  # column
         caught_by="tests/orders/test_pay_again.py"
         "::test_a_declined_card_leaves_an_order_on_hold_which_can_be_paid_again",
     ),
+    Mutant(
+        name="retry_is_audited_before_it_is_tried",
+        what="the audit trail has a retry that a crash prevented",
+        rule="Audit: an entry is written with the change, or after the request that it reports",
+        module="contexts.payments.service.tasks",
+        replace="""\
+    processing.sync_payment(payment_id)
+    retry_refund(payment_id, actor=actor)
+""",
+        by="""\
+    retry_refund(payment_id, actor=actor)
+    processing.sync_payment(payment_id)
+""",
+        caught_by="tests/payments/test_failed_refunds.py"
+        "::test_what_staff_ask_of_the_provider_is_audited_when_it_was_asked",
+    ),
+    Mutant(
+        name="disputed_amount_is_offered_for_a_refund",
+        what="the page that asks whether to refund shows more than can be refunded",
+        rule="Admin: a full refund refunds the amount that was shown",
+        module="contexts.payments.admin",
+        replace="    return row.refundable - row.pending",
+        by="    return row.captured - row.refunded - row.pending",
+        caught_by="tests/payments/test_admin.py::test_a_disputed_amount_is_not_offered_for_a_refund",
+    ),
+    Mutant(
+        name="refunds_are_not_found_by_id",
+        what="staff find no refund of an order by the order's id",
+        rule="Admin: refunds and ledger entries are found by the ids of their payment and order",
+        module="contexts.payments.admin",
+        replace="return queryset.filter(Q(payment_id=found_id) | Q(payment__order_id=found_id)), False",
+        by="return queryset.none(), False",
+        caught_by="tests/payments/test_admin.py::test_a_refund_and_its_ledger_are_found_by_payment_order_or_number",
+    ),
+    Mutant(
+        name="paying_a_cancelled_order_succeeds",
+        what="the response to a payment is 200 although the order was cancelled meanwhile",
+        rule="API: POST orders/{id}/payment is 200 only for an order that is confirmed or on hold",
+        module="contexts.orders.service.paying",
+        replace="    if order.status in ENDED_STATUSES:",
+        by="    if order.status in ():",
+        caught_by="tests/orders/test_pay_again.py::test_a_payment_that_meets_a_cancel_is_not_answered_with_success",
+    ),
+    Mutant(
+        name="amount_of_a_payment_in_minor_units",
+        what="the page of a payment says 1500 where the shop owes 15.00 EUR",
+        rule="Admin: money is shown as people write it",
+        module="contexts.payments.admin",
+        replace='        "owed",\n',
+        by="",
+        caught_by="tests/payments/test_admin.py"
+        "::test_a_page_of_a_payment_has_money_only_with_its_currency_and_no_token",
+    ),
 )

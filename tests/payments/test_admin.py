@@ -11,7 +11,9 @@ from tests.admin_forms import confirm
 from tests.payments.operations import (
     authorize,
     authorize_and_capture,
+    check_now,
     get_payment,
+    move_money,
     published_events,
     read_column,
     read_provider_refunds,
@@ -154,3 +156,41 @@ def test_the_change_page_does_not_overwrite_a_newer_value(admin_client):
     execute("payments", "UPDATE payments_payment SET woken = true WHERE id = %s", [payment.id])
     admin_client.post(f"/admin/payments/payment/{payment.id}/change/", {})
     assert read_column(payment, "woken") is True
+
+
+def test_a_refund_and_its_ledger_are_found_by_payment_order_or_number(admin_client):
+    number, order_id = readable_number(), uuid7()
+    method = PaymentMethod(provider="sandbox", token="tok_ok")
+    payment = payments.authorize(order_id=order_id, amount=Money(2000, "EUR"), method=method, order_number=number)
+    payments.capture(order_id=order_id)
+    made = refunds.refund(payment_id=payment.id, amount=Money(500, "EUR"), reason="Broken.", actor="clerk", key=None)
+    for term in (str(payment.id), str(order_id), number[2:8].lower()):
+        assert str(made.id) in admin_client.get("/admin/payments/refund/", {"q": term}).content.decode()
+        assert "5.00" in admin_client.get("/admin/payments/ledgerentry/", {"q": term}).content.decode()
+    assert str(made.id) not in admin_client.get("/admin/payments/refund/", {"q": str(uuid7())}).content.decode()
+
+
+def test_a_disputed_amount_is_not_offered_for_a_refund(admin_client):
+    payment = authorize_and_capture()
+    move_money(payment, "dispute", amount=500)
+    check_now(payment)
+    page = run_action(admin_client, payment, "refund_in_full")
+    assert "15.00 EUR will be refunded." in page.content.decode()
+    assert "refund started" in confirm(admin_client, page)
+    assert read_provider_refunds(payment) == [1500]
+
+
+def test_a_page_of_a_payment_has_money_only_with_its_currency_and_no_token(admin_client):
+    payment = authorize_and_capture()
+    execute(
+        "payments",
+        "UPDATE payments_payment SET owed = 1500, next_token = 'tok_secret_card' WHERE id = %s",
+        [payment.id],
+    )
+    try:
+        html = admin_client.get(f"/admin/payments/payment/{payment.id}/change/").content.decode()
+    finally:
+        execute("payments", "UPDATE payments_payment SET owed = 0, next_token = '' WHERE id = %s", [payment.id])
+    assert "15.00 EUR" in html and ">1500<" not in html
+    assert "tok_secret_card" not in html and "minor units" not in html
+    assert html.count(f'href="/admin/orders/order/{payment.order_id}/change/"') == 2  # the field, and the link above

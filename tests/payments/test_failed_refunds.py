@@ -1,8 +1,13 @@
 """A refund that the customer's bank returns later is learned, booked back, and a task for staff until it is paid."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from contexts.payments.interface import payments
+from contexts.payments.providers import ProviderResponse
+from contexts.payments.providers.sandbox import Sandbox
 from contexts.payments.service import refunds, tasks
 from shop.db.database import fetch_rows
 from shop.money import Money
@@ -159,3 +164,31 @@ def test_a_second_refund_that_fails_is_owed_too():
     fail_refund(payment)
     fail_refund(payment)
     assert (read_column(payment, "owed"), get_payment(payment.order_id).refunded.amount) == (1000, 0)
+
+
+def count_entries(payment):
+    sql = "SELECT count(*) FROM shop_auditentry WHERE object_id = %s"
+    return fetch_rows("payments", sql, [str(payment.id)])[0][0]
+
+
+class ObservedSandbox(Sandbox):
+    """A sandbox that calls back when an intent is retrieved."""
+
+    def __init__(self) -> None:
+        self.on_retrieve: Callable[[], None] = lambda: None
+
+    def retrieve(self, **arguments: Any) -> ProviderResponse:
+        self.on_retrieve()
+        return super().retrieve(**arguments)
+
+
+@pytest.mark.parametrize("decide", [tasks.retry, refunds.sync_now])
+def test_what_staff_ask_of_the_provider_is_audited_when_it_was_asked(register_provider, decide):
+    sandbox = ObservedSandbox()
+    payment = authorize_and_capture(provider=register_provider(sandbox))
+    refund(payment)
+    fail_refund(payment)
+    before, counted = count_entries(payment), []
+    sandbox.on_retrieve = lambda: counted.append(count_entries(payment))
+    decide(payment_id=payment.id, actor="clerk")
+    assert counted[0] == before < count_entries(payment)

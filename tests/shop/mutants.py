@@ -178,4 +178,22 @@ MUTANTS = (
         by='"django.request": {"level": "CRITICAL", "filters": ["unhandled_errors"]},',
         caught_by="tests/shop/http/test_error_pages.py::test_an_error_outside_of_a_view_is_logged_by_django",
     ),
+    Mutant(
+        name="double_click_starts_two_jobs",
+        what="a double click on an action of the admin runs it twice",
+        rule="Admin: a form is saved once, however often it is sent",
+        module="shop.admin.bulk_actions",
+        replace="if token else uuid7()",
+        by="if not token else uuid7()",
+        caught_by="tests/inventory/test_bulk_actions.py::test_a_double_click_on_an_action_starts_one_job",
+    ),
+    Mutant(
+        name="history_in_minor_units",
+        what="the history of a price says 4900 where the price is 49.00 EUR",
+        rule="Admin: money is shown as people write it",
+        module="shop.admin.history",
+        replace='    shown = {*amounts, "amount"} if currency else ()',
+        by="    shown: set[str] = set()",
+        caught_by="tests/inventory/test_bulk_actions.py::test_the_history_of_an_object_is_in_words",
+    ),
 )

@@ -33,7 +33,9 @@ def registered():
 
 def new_job(action, count, *, start=True):
     objects = [BatchObject(str(uuid7()), f"object {n}", f"v{n}") for n in range(count)]
-    return batch.create_job(ALIAS, action, actor="clerk", objects=objects, start=start), objects
+    job_id = uuid7()
+    assert batch.create_job(ALIAS, action, actor="clerk", objects=objects, start=start, job_id=job_id)
+    return job_id, objects
 
 
 def write(task):

@@ -19,6 +19,7 @@ from shop.http.reading import RequestBody
 from shop.ids import uuid7
 
 PAYABLE_STATUSES = (OrderStatus.PENDING, OrderStatus.ON_HOLD)
+ENDED_STATUSES = (OrderStatus.CANCELLED, OrderStatus.REJECTED)
 DECLINED_STATUSES = (PaymentStatus.DECLINED, PaymentStatus.CAPTURE_REFUSED)
 WAITING_STATUSES = (PaymentStatus.PROCESSING, PaymentStatus.UNKNOWN, PaymentStatus.REQUIRES_ACTION)
 
@@ -63,7 +64,10 @@ def pay(order_id: UUID, request: PaymentRequest, *, key: Key, limiter: Limiter) 
             limiter.release()
     if is_declined:
         raise Declined(reason=payment.reason or payment.status)
-    return orders.get(order.id)
+    order = orders.get(order.id)
+    if order.status in ENDED_STATUSES:  # it was cancelled, or has expired, while it was paid: the money goes back
+        raise NotPayable(present=order.status)
+    return order
 
 
 def _set_attempt_counters(order_id: UUID, payment: Payment, limiter: Limiter) -> None:

@@ -132,6 +132,6 @@ def get_with_refunds(payment_id: UUID) -> tuple[Payment, list[Refund]]:
 def sync_now(*, payment_id: UUID, actor: str) -> None:
     """Synchronize a payment with its provider on request of staff. Raises NotFound."""
     persistence.get_payment(payment_id)
+    processing.sync_payment(payment_id)
     with transaction(ALIAS):
         audit(ALIAS, actor=actor, action="look at the provider", object_type="payment", object_id=payment_id)
-    processing.sync_payment(payment_id)

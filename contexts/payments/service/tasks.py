@@ -47,10 +47,8 @@ def retry(*, payment_id: UUID, actor: str) -> Payment:
     Raises NotFound, NoDecisionNeeded, and for what the bank returned what `refunds.refund` raises.
     """
     _get_open(payment_id)
-    with transaction(ALIAS):
-        audit(ALIAS, actor=actor, action="retry", object_type="payment", object_id=payment_id)
     processing.sync_payment(payment_id)
-    retry_refund(payment_id)
+    retry_refund(payment_id, actor=actor)
     number = Refund.objects.filter(payment_id=payment_id).count()  # before the row is read: see `_refund_again`
     row = persistence.get_payment(payment_id)
     if row.attention == StaffTask.REFUND_FAILED and row.status == PaymentStatus.CAPTURED and not row.cancel_wanted:
@@ -74,9 +72,15 @@ def _get_amount_to_pay(row: Payment) -> int:
     return min(row.owed, row.refundable) if row.attention == StaffTask.REFUND_FAILED else row.refundable
 
 
-def retry_refund(payment_id: UUID) -> None:
-    """Refund a cancelled payment again whose refund was refused or failed later. Does nothing in other cases."""
-    row = starts.begin_refund_retry(payment_id)
+def retry_refund(payment_id: UUID, *, actor: str = "") -> None:
+    """Refund a cancelled payment again whose refund was refused or failed later. Does nothing in other cases.
+
+    actor: the member of staff who retries, for the audit trail; empty for the schedule.
+    """
+    with transaction(ALIAS):
+        row = starts.begin_refund_retry(payment_id)
+        if actor:
+            audit(ALIAS, actor=actor, action="retry", object_type="payment", object_id=payment_id)
     if row:
         processing.advance_payment(row, report_by=processing.ReportBy.EVENT)
 

@@ -473,4 +473,13 @@ CASE WHEN counter.hits[1] > clock_timestamp() - excluded.period THEN counter.hit
         by='    except Unavailable:\n        return "ok"',
         caught_by="tests/shop/http/test_health.py::test_a_context_without_a_host_is_reported",
     ),
+    Mutant(
+        name="health_says_no_release",
+        what="operators cannot tell which release a process runs",
+        rule="API: /health has status, version and time",
+        module="shop.http.health",
+        replace='{"status": "ok", "version": VERSION, "time": clock.now()}',
+        by='{"status": "ok"}',
+        caught_by="tests/shop/http/test_health.py::test_a_process_that_responds_is_healthy_and_reports_its_version_and_time",
+    ),
 )

@@ -1,12 +1,16 @@
 """Health: a process is alive while it responds, and ready while it can sell."""
 
+import tomllib
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.test import Client
 from django.urls import resolve
 
+from shop import clock
 from shop.calls import services
 from shop.db.database import execute
 from shop.errors import Unavailable
@@ -25,9 +29,14 @@ def ready():
     return response.status_code, response.json()
 
 
-def test_a_process_that_responds_is_healthy():
+def test_a_process_that_responds_is_healthy_and_reports_its_version_and_time():
+    before = clock.now()
     response = Client().get("/health")
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    body = response.json()
+    assert (response.status_code, body["status"], sorted(body)) == (200, "ok", ["status", "time", "version"])
+    assert body["time"].endswith("Z") and before <= datetime.fromisoformat(body["time"]) <= clock.now()
+    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"]
+    assert body["version"] == project["version"]
 
 
 def test_a_process_with_all_its_databases_is_ready(settings):
