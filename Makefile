@@ -35,7 +35,7 @@ test test-system test-local test-loopback test-split test-fuzz: export PYTHONHAS
 .DEFAULT_GOAL := help
 
 .PHONY: help up split test test-system test-local test-loopback test-split lint style boundaries vocabulary types format \
-	test-fuzz test-brokers test-clients test-moves test-install mutants chaos sweep crowd bench clean lock
+	test-retention test-fuzz test-brokers test-clients test-moves test-install mutants chaos sweep crowd bench clean lock
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -98,6 +98,9 @@ test-split: $(VENV)/dev.stamp  ## run the suite in five processes with a databas
 
 test-fuzz: $(VENV)/dev.stamp  ## send generated requests to the API and the admin (FUZZ_CASES, FUZZ_SEED)
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(RUN) -m pytest -s tests/fuzz/test_api.py tests/fuzz/test_admin.py
+
+test-retention: $(VENV)/dev.stamp  ## delete a million old rows of each kind, in short transactions (RETENTION_ROWS)
+	@RETENTION_ROWS=$${RETENTION_ROWS:-1000000} $(RUN) -m pytest tests/shop/test_purging_many_rows.py --durations=0 $(ARGS)
 
 test-brokers: $(VENV)/dev.stamp  ## test the Celery engine on Valkey and on RabbitMQ, which must be installed (ARGS)
 	@BROKERS=valkey,rabbitmq $(RUN) -m pytest tests/shop/messaging/celery $(ARGS)

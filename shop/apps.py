@@ -18,22 +18,15 @@ class ShopConfig(AppConfig):
     def ready(self) -> None:
         from django.db import InterfaceError, OperationalError
 
-        from shop import batch
-        from shop.calls.remote import nonces
+        from shop import batch, purging
         from shop.calls.remote.client import bind_remote
         from shop.db.database import close_broken_connections
-        from shop.http import idempotency, rate_counters
         from shop.messaging import engine
 
         services.set_remote_transport(bind_remote)
         methods.set_outage_errors((OperationalError, InterfaceError), close_broken_connections)
-        engine.purges |= {
-            "idempotency_keys": idempotency.purge,
-            "batch_jobs": batch.purge,
-            "rate_limits": rate_counters.purge,
-        }
         engine.kernel_timers["batch"] = (BATCH_INTERVAL_SECONDS, batch.run_due)
-        engine.kernel_timers["nonces"] = (nonces.NONCE_SECONDS, nonces.purge)
+        engine.kernel_timers["forget"] = (purging.RUN_INTERVAL_SECONDS, purging.purge_due)
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)
         except ValueError as error:

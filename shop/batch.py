@@ -158,15 +158,6 @@ def run_due(context: str) -> None:
         _run_slice(context, job, SLICE_SECONDS)
 
 
-def purge(context: str) -> int:
-    """Delete jobs that finished 30 days ago, and those that were not confirmed within a day."""
-    return execute(
-        context,
-        """DELETE FROM shop_batchjob WHERE finished_at < now() - interval '30 days'
-           OR started_at IS NULL AND created_at < now() - interval '1 day'""",
-    )
-
-
 def _run_slice(context: str, job: BatchJob, seconds: float) -> None:
     stop_at, outage = time.monotonic() + seconds, ""
     with suppress(LeaseLost), keep_lease_alive(job, context):

@@ -1,6 +1,7 @@
 """The kernel's tables. Every context's database has them, with that context's rows."""
 
 import uuid
+from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -9,6 +10,7 @@ from django.db.models.functions import Now
 
 from shop import sizes
 from shop.db.leases import LeasedModel
+from shop.db.retention import DeletedAfter, DeletedWith, Kept
 from shop.ids import uuid7
 
 
@@ -27,8 +29,16 @@ class OutboxEvent(models.Model):
     traceparent = models.CharField(max_length=64, blank=True)
     payload = models.JSONField()
 
+    retention = DeletedAfter(
+        since="occurred_at",
+        setting="EVENT_RETENTION_DAYS",
+        condition="""NOT EXISTS (
+    SELECT FROM shop_delivery waiting WHERE waiting.stream = old.stream AND waiting.acknowledged_at IS NULL)""",
+    )
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["stream", "sequence"], name="one_event_per_sequence")]
+        indexes = [models.Index(fields=["occurred_at"], name="outbox_event_age")]
         verbose_name = "published event"
         verbose_name_plural = "published events"
 
@@ -51,6 +61,8 @@ class Delivery(models.Model):
     discarded_because = models.TextField(blank=True, db_default="")
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True, db_default="")
+
+    retention = DeletedWith("shop_outboxevent", by="event_id")
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -89,6 +101,13 @@ class InboxRow(LeasedModel):
     discarded_because = models.TextField(blank=True, db_default="")
     error = models.TextField(blank=True, db_default="")
 
+    retention = DeletedAfter(
+        since="handled_at",
+        setting="EVENT_RETENTION_DAYS",
+        condition="""NOT EXISTS (
+    SELECT FROM shop_inboxrow waiting WHERE waiting.stream = old.stream AND waiting.handled_at IS NULL)""",
+    )
+
     class Meta:
         verbose_name = "received event"
         verbose_name_plural = "received events"
@@ -100,6 +119,7 @@ class InboxRow(LeasedModel):
             ),
             models.Index(fields=["handler", "stream", "sequence"], condition=Q(handled_at=None), name="inbox_in_order"),
             models.Index(fields=["parked_at"], condition=Q(parked_at__isnull=False), name="inbox_parked"),
+            models.Index(fields=["handled_at"], condition=Q(handled_at__isnull=False), name="inbox_age"),
         ]
 
     def __str__(self) -> str:
@@ -121,6 +141,10 @@ class IdempotencyKey(models.Model):
     body = models.BinaryField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
+    retention = DeletedAfter(
+        since="created_at", setting="IDEMPOTENCY_KEY_RETENTION_HOURS", condition="resource IS NULL"
+    )
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scope", "key"], name="one_row_per_idempotency_key")]
         indexes = [
@@ -140,6 +164,8 @@ class AuditEntry(models.Model):
     object_type = models.CharField(max_length=100)
     object_id = models.CharField(max_length=100)
     detail = models.JSONField(default=dict)
+
+    retention = Kept(because="It shows who changed money, stock and permissions.")
 
     class Meta:
         verbose_name_plural = "audit entries"
@@ -166,6 +192,9 @@ class RateLimit(models.Model):
     quota = models.IntegerField()
     period = models.DurationField()
     expires_at = models.DateTimeField()
+
+    # No index on the time: each counted request would have to maintain it.
+    retention = DeletedAfter(since="expires_at", is_indexed=False)
 
     class Meta:
         verbose_name = "rate limit counter"
@@ -195,6 +224,11 @@ class BatchJob(LeasedModel):
     )
     stopped_by = models.CharField(max_length=sizes.ACTOR_LENGTH, blank=True, db_default="")
 
+    retention = (
+        DeletedAfter(since="finished_at", setting="BATCH_JOB_RETENTION_DAYS"),
+        DeletedAfter(since="created_at", period=timedelta(days=1), condition="started_at IS NULL"),
+    )
+
     class Meta:
         constraints = [
             models.CheckConstraint(
@@ -209,6 +243,8 @@ class BatchJob(LeasedModel):
         indexes = [
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="batch_job_due"),
             models.Index(fields=["action", "-created_at"], name="batch_jobs_of_an_action"),
+            models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="batch_job_age"),
+            models.Index(fields=["created_at"], condition=Q(started_at=None), name="batch_job_unconfirmed"),
         ]
 
     def __str__(self) -> str:
@@ -231,6 +267,8 @@ class CallCount(models.Model):
     failed = models.IntegerField()
     seconds = models.FloatField()
 
+    retention = DeletedAfter(since="minute", setting="CALL_COUNT_RETENTION_HOURS")
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["minute", "caller", "method", "nth"], name="one_row_per_edge_and_range")
@@ -246,8 +284,30 @@ class ReceivedCall(models.Model):
     nonce = models.CharField(max_length=64, primary_key=True)
     expires_at = models.DateTimeField()
 
+    retention = DeletedAfter(since="expires_at")
+
     class Meta:
         indexes = [models.Index(fields=["expires_at"], name="received_call_expiry")]
 
     def __str__(self) -> str:
         return self.nonce
+
+
+class Purge(models.Model):
+    """The result of deleting old rows by one rule, see shop/purging.py."""
+
+    rule = models.CharField(max_length=120, primary_key=True, help_text="The table, or the table and a column.")
+    started_at = models.DateTimeField(help_text="Start of the last run.")
+    finished_at = models.DateTimeField(null=True, blank=True, help_text="End of the last run without an error.")
+    deleted = models.BigIntegerField(default=0, db_default=0, help_text="Rows deleted since the beginning.")
+    behind_since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when no run has had the time to delete all rows that are old enough."
+    )
+    failures = models.IntegerField(default=0, db_default=0, help_text="Consecutive runs that failed.")
+    failed_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, db_default="")
+
+    retention = Kept(because="It has one row for each rule.")
+
+    def __str__(self) -> str:
+        return self.rule

@@ -6,6 +6,7 @@ from config.settings.contexts import *
 from config.settings.credentials import *
 from config.settings.databases import *
 from config.settings.framework import *
+from config.settings.retention import *
 from config.settings.security import *
 from config.settings.server import *
 from shop.context_settings import collect_context_settings

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from contexts.inventory.interface import ReservationStatus
 from shop import sizes
+from shop.db.retention import Kept
 from shop.ids import uuid7
 from shop.money import MAX_AMOUNT, Money
 
@@ -26,6 +27,8 @@ class Category(models.Model):
     name = models.CharField(max_length=100)
     description = models.TextField(max_length=2000, blank=True)
     position = models.PositiveIntegerField(default=0)
+
+    retention = Kept(because="It is part of the catalogue.")
 
     class Meta:
         verbose_name_plural = "categories"
@@ -59,6 +62,8 @@ class Product(models.Model):
         db_persist=True,
     )
 
+    retention = Kept(because="It is part of the catalogue.")
+
     class Meta:
         indexes = [
             GinIndex(fields=["document"], name="product_document"),
@@ -82,6 +87,8 @@ class Variant(models.Model):
     currency = models.CharField(max_length=sizes.CURRENCY_LENGTH, editable=False)
     position = models.PositiveIntegerField(default=0)
     is_active = models.BooleanField(default=True, db_default=True)
+
+    retention = Kept(because="Orders and stock refer to its SKU.")
 
     class Meta:
         constraints = [
@@ -111,6 +118,8 @@ class Stock(models.Model):
     reserved = models.BigIntegerField(default=0, db_default=0)
     initial = models.BigIntegerField(default=0, db_default=0)
     sequence = models.BigIntegerField(default=0, db_default=0)
+
+    retention = Kept(because="It has one row for each SKU.")
 
     class Meta:
         verbose_name_plural = "stock"
@@ -153,6 +162,8 @@ class StockMovement(models.Model):
         help_text="Of a receipt or adjustment; its idempotency key names it.",
     )
 
+    retention = Kept(because="The movements explain the stock: it is their sum.")
+
     class Meta:
         constraints = [
             models.CheckConstraint(condition=~Q(quantity=0), name="movement_moves"),
@@ -173,6 +184,8 @@ class CatalogueVersion(models.Model):
     shard = models.SmallIntegerField(primary_key=True)
     version = models.BigIntegerField(default=0, db_default=0)
 
+    retention = Kept(because="It has a fixed number of rows.")
+
     def __str__(self) -> str:
         return str(self.shard)
 
@@ -192,6 +205,8 @@ class Reservation(models.Model):
     refused_sku = models.CharField(max_length=sizes.SKU_LENGTH, blank=True, db_default="")
     refused_available = models.BigIntegerField(null=True, blank=True)
     sequence = models.BigIntegerField(default=1)
+
+    retention = Kept(because="It shows why an order has its units, and that a refused order gets none.")
 
     class Meta:
         constraints = [
@@ -224,6 +239,8 @@ class ReservationLine(models.Model):
     )
     sku = models.CharField(max_length=sizes.SKU_LENGTH)
     quantity = models.BigIntegerField()
+
+    retention = Kept(because="It is part of a reservation.")
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(quantity__gt=0), name="line_has_units")]

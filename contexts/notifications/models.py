@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce, Now
 
 from contexts.notifications.interface import Channel, MessageStatus, MessageTemplate
 from shop.db.leases import LeasedModel
+from shop.db.retention import Kept
 from shop.ids import uuid7
 
 ALIAS = "notifications"  # database of this context
@@ -58,6 +59,8 @@ class Message(LeasedModel):
     created_at = models.DateTimeField(db_default=Now())
     sent_at = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
+
+    retention = Kept(because="It shows what a customer was told.")
 
     class Meta:
         constraints = [

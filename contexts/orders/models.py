@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from contexts.orders.interface import OrderStatus
 from shop import clock, sizes
 from shop.db.leases import LeasedModel
+from shop.db.retention import Kept
 from shop.ids import readable_number, uuid7
 
 STATUS_CHOICES = [(status.value, status.name.replace("_", " ").title()) for status in OrderStatus]
@@ -30,6 +31,8 @@ class Cart(models.Model):
     )
     created_at = models.DateTimeField(default=clock.now)
 
+    retention = Kept(because="A customer may come back to it.")
+
     def __str__(self) -> str:
         return str(self.id)
 
@@ -43,6 +46,8 @@ class CartItem(models.Model):
     seen_price = models.BigIntegerField(
         null=True, blank=True, help_text="Price, in minor units, when the customer set the quantity."
     )
+
+    retention = Kept(because="It is part of a cart.")
 
     class Meta:
         constraints = [
@@ -112,6 +117,8 @@ class Order(LeasedModel):
     timeline = models.JSONField(default=list)
     created_at = models.DateTimeField(default=clock.now)
 
+    retention = Kept(because="It is the record of a purchase.")
+
     class Meta:
         ordering = [F("created_at").desc()]
         indexes = [
@@ -168,6 +175,8 @@ class OrderPayment(models.Model):
     timeline = models.JSONField(default=list, help_text="Entries for the timeline of the order.")
     sequence = models.BigIntegerField(default=0, help_text="Raised by every published event.")
 
+    retention = Kept(because="It is part of an order.")
+
     class Meta:
         indexes = [models.Index(fields=["attention"], condition=~Q(attention=""), name="order_payment_attention")]
         constraints = [
@@ -193,6 +202,8 @@ class OrderLine(models.Model):
     currency = models.CharField(
         max_length=3, blank=True, db_default="", help_text="Of the offer. Empty for a line of an older release."
     )
+
+    retention = Kept(because="It is part of an order.")
 
     class Meta:
         ordering = ["position"]

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from contexts.payments.interface import DisputeState, PaymentStatus, RefundCause
 from shop import sizes
 from shop.db.leases import LeasedModel
+from shop.db.retention import Kept
 from shop.ids import uuid7
 
 ALIAS = "payments"  # database of this context
@@ -102,6 +103,8 @@ class Payment(LeasedModel):
     sequence = models.BigIntegerField(default=0, help_text="Raised by every published event.")
     created_at = models.DateTimeField(db_default=Now())
 
+    retention = Kept(because="It is the record of money, and the tombstone of an order that was cancelled before.")
+
     class Meta:
         constraints = [
             models.CheckConstraint(
@@ -144,6 +147,8 @@ class PaymentAttempt(models.Model):
     reference = models.CharField(max_length=100, unique=True, help_text="The id of the payment intent at the provider.")
     at = models.DateTimeField(db_default=Now())
 
+    retention = Kept(because="It is part of a payment.")
+
     def __str__(self) -> str:
         return f"attempt {self.id}"
 
@@ -166,6 +171,8 @@ class Refund(models.Model):
     )
     cause = models.CharField(max_length=12, choices=_to_choices(RefundCause), default="", db_default="", blank=True)
     at = models.DateTimeField(db_default=Now())
+
+    retention = Kept(because="It is the record of money.")
 
     class Meta:
         constraints = [
@@ -197,6 +204,8 @@ class LedgerEntry(models.Model):
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=sizes.CURRENCY_LENGTH)
     at = models.DateTimeField(db_default=Now())
+
+    retention = Kept(because="It is the record of money.")
 
     class Meta:
         verbose_name_plural = "ledger entries"

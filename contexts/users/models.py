@@ -1,5 +1,7 @@
 """Tables of users."""
 
+from datetime import timedelta
+
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -7,7 +9,11 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
 from shop import sizes
+from shop.db.retention import DeletedAfter, DeletedWithLast, Kept
 from shop.ids import uuid7
+
+# Counters are forgotten this long after the latest attempt that was not refused. Longer than every delay.
+ATTEMPT_RETENTION = timedelta(hours=1)
 
 
 class User(AbstractBaseUser):
@@ -30,6 +36,8 @@ class User(AbstractBaseUser):
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = ["full_name"]
 
+    retention = Kept(because="It is the account of a customer or of staff.")
+
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(email=Lower("email")), name="email_is_lower_case")]
 
@@ -44,6 +52,8 @@ class TokenFamily(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="families")
     revoked = models.BooleanField(default=False)
     began_at = models.DateTimeField(db_default=Now())
+
+    retention = DeletedWithLast("users_refreshtoken", by="family_id")
 
     class Meta:
         verbose_name_plural = "token families"
@@ -61,6 +71,8 @@ class StaffSession(models.Model):
     began_at = models.DateTimeField(db_default=Now())
     used_at = models.DateTimeField(db_default=Now())
 
+    retention = DeletedAfter(since="began_at", setting="STAFF_SESSION_SECONDS", period=timedelta(days=1))
+
     class Meta:
         indexes = [models.Index(fields=["began_at"], name="staff_session_age")]
 
@@ -75,6 +87,9 @@ class RefreshToken(models.Model):
     family = models.ForeignKey(TokenFamily, on_delete=models.CASCADE, related_name="tokens")
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
+
+    # Until then the reuse of an expired token is still detected.
+    retention = DeletedAfter(since="expires_at", setting="EXPIRED_TOKEN_RETENTION_DAYS")
 
     class Meta:
         indexes = [models.Index(fields=["expires_at"], name="refresh_token_expiry")]
@@ -91,6 +106,8 @@ class SignInAttempts(models.Model):
     )
     began_at = models.DateTimeField(db_default=Now())
     count = models.IntegerField()
+
+    retention = DeletedAfter(since="began_at", period=ATTEMPT_RETENTION)
 
     class Meta:
         verbose_name_plural = "sign-in attempts"

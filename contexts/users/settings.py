@@ -22,6 +22,8 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 ACCESS_TOKEN_SECONDS = read_whole_number("ACCESS_TOKEN_SECONDS", 300, most=86_400)
 # How long a session lasts without a request.
 REFRESH_TOKEN_DAYS = read_number("REFRESH_TOKEN_DAYS", 30, most=3_650)
+# How long an expired refresh token is kept, so that its reuse is still detected.
+EXPIRED_TOKEN_RETENTION_DAYS = read_number("EXPIRED_TOKEN_RETENTION_DAYS", 1, most=3_650)
 # How long a refresh token that was used returns the same successor once more. 0: never.
 REFRESH_GRACE_SECONDS = read_number("REFRESH_GRACE_SECONDS", 10, least=0, most=MAX_REFRESH_GRACE_SECONDS)
 # How long a session in the admin lasts without a request.

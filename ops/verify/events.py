@@ -138,7 +138,15 @@ FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', '
 UNION ALL
 SELECT extname, 'gives access to other databases' FROM pg_extension WHERE extname IN ('dblink', 'postgres_fdw')"""
 
-# Outbox and inbox delete rows after 30 days: rows younger than 28 days are compared with rows younger than 29.
+# A rule that has no row did not run yet.
+_PURGES_SQL = """
+SELECT rule AS subject,
+       CASE WHEN failures > 0 THEN concat('failed ', failures, ' times, the last time at ', failed_at, ': ', left(error, 200))
+            WHEN behind_since < now() - interval '1 day' THEN concat('has left old rows since ', behind_since)
+       END AS problem
+FROM shop_purge"""
+
+# Outbox and inbox delete rows after 30 days or more: rows younger than 28 days are compared with rows younger than 29.
 _SENT_EXTRACT_SQL = """
 SELECT event_id::text, subscriber, concat(event.stream, '#', event.sequence), name, md5(payload::text),
        acknowledged_at < now() - %(grace)s AND discarded_because = '' AND occurred_at > now() - interval '28 days'
@@ -194,6 +202,14 @@ def build_invariants(declarations: Mapping[str, ContextInvariants]) -> tuple[Inv
             description="A context's database has only its own tables and the kernel's, and no access to other databases.",
             contexts=contexts,
             sql={context: _TABLES_SQL.format(context=context) for context in contexts},
+        ),
+        Invariant(
+            number=62,
+            name="old_rows_are_deleted",
+            description="Rows older than their retention are deleted: no purge fails, and none has left rows for a day.",
+            contexts=contexts,
+            sql=_PURGES_SQL,
+            holds_always=False,
         ),
     )
 

@@ -208,8 +208,3 @@ def _estimate_quantile(rank: float, buckets: list[_StoredBucket]) -> float:
         bucket.bucket_index for bucket, reached in zip(buckets, cumulated, strict=True) if reached >= rank
     )
     return float(2 ** ((bucket_index + 0.5) / BUCKETS_PER_DOUBLING)) / 1000
-
-
-def purge(alias: str) -> int:
-    """Delete counts older than a day. Returns the number of deleted rows."""
-    return execute(alias, "DELETE FROM shop_callcount WHERE minute < now() - interval '1 day'")

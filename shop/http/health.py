@@ -14,6 +14,7 @@ from shop.db.database import OUTAGE_ERRORS, fetch_rows, hosted_contexts
 from shop.http.read_only import read_only
 from shop.http.rest import respond
 from shop.messaging import inbox, relay
+from shop.purging import find_problems
 from shop.version import VERSION
 
 MAX_LAG_SECONDS = 30.0  # more is reported, but the process stays ready: a restart would not help
@@ -32,7 +33,8 @@ def ready(request: HttpRequest) -> HttpResponse:
 
     Responds 503 without a database that is needed to sell (`ContextConfig.is_needed_to_sell`), without any database, and while
     the process is draining. Everything else is reported as `degraded`, and the process stays ready, since it serves the rest:
-    other databases and contexts that are unavailable, an engine that lags, and events that are refused or parked.
+    other databases and contexts that are unavailable, an engine that lags, events that are refused or parked, and
+    old rows that are not deleted.
 
     With `?scope=shop` the contexts in other processes count like those of this one: a gateway has no part in the shop itself.
     """
@@ -70,6 +72,7 @@ def _check_context(context: str) -> dict[str, object]:
         fetch_rows(context, "SELECT 1")
         inbox_lag, parked = inbox.measure_lag(context)
         backlog = relay.measure_backlog(context)
+        purges = find_problems(context)
         lag = max(backlog.lag_seconds, inbox_lag)
         return {
             "database": "ok",
@@ -78,7 +81,9 @@ def _check_context(context: str) -> dict[str, object]:
             "parked": parked,
             "refused_deliveries": backlog.refused,
             "parked_deliveries": backlog.parked,
-            "degraded": lag > MAX_LAG_SECONDS or bool(parked or backlog.refused or backlog.parked),
+            "failing_purges": purges.failing,
+            "late_purges": purges.behind,
+            "degraded": lag > MAX_LAG_SECONDS or bool(parked or backlog.refused or backlog.parked or any(purges)),
         }
     except OUTAGE_ERRORS:
         return {"database": "unavailable"}

@@ -1,7 +1,8 @@
 """Idempotency keys: a repeated request with the same key and body has one effect (IETF draft, Stripe).
 
 The row of a key is written in the transaction of the request's effect, so neither exists without the other. A key whose
-row names a resource (an order, a stock movement) is kept as long as that resource; any other is kept for 72 hours.
+row names a resource (an order, a stock movement) is kept as long as that resource; any other is deleted after
+IDEMPOTENCY_KEY_RETENTION_HOURS.
 
 The scope of a guest's key and the fingerprint of a body are keyed hashes. While SECRET_KEY_FALLBACKS has former keys, a key
 is looked up and stored under each of them, so that two processes with different keys in front never both accept a request.
@@ -202,11 +203,3 @@ def respond_once(
             store_response(alias, key, response.status_code, response.content)
             return response
     return HttpResponse(stored.body, status=stored.status, content_type="application/json")
-
-
-_PURGE_SQL = "DELETE FROM shop_idempotencykey WHERE resource IS NULL AND created_at < now() - interval '72 hours'"
-
-
-def purge(alias: str) -> int:
-    """Delete keys older than 72 hours, but not those of a resource. Returns the number of deleted keys."""
-    return execute(alias, _PURGE_SQL)

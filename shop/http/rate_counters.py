@@ -168,8 +168,3 @@ def fail(alias: str, quotas: Quotas, hits: Mapping[str, Hit]) -> None:
     parameters = _build_parameters(quotas)
     counted_as = [hits[subject].counted_as if subject in hits else None for subject in quotas]
     execute(alias, _FAIL_SQL, [*parameters.values(), counted_as])
-
-
-def purge(alias: str) -> int:
-    """Delete the counters whose requests are all older than their periods. Returns their number."""
-    return execute(alias, "DELETE FROM shop_ratelimit WHERE expires_at < now()")

@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from shop.calls import call_metrics, tracing
+from shop.calls import tracing
 from shop.db.database import OUTAGE_ERRORS, close_all_connections, hosted_contexts
 from shop.messaging import events, handling, inbox, outbox, relay
 
@@ -21,7 +21,6 @@ POLL_INTERVAL_SECONDS = 0.25  # between two claims that find nothing, unless a w
 MIN_BATCH_INTERVAL_SECONDS = 0.03  # pause after a claim that did not fill its batch, so that the next one takes more
 ABANDONED_INTERVAL_SECONDS = 0.5
 TIMER_THREADS = 2
-PURGE_INTERVAL_SECONDS = 3600.0
 RUNNING = float("inf")  # as the next run of a timer: a thread of this process runs it now
 
 Work = Callable[[str], int | None]
@@ -33,19 +32,6 @@ def run_once() -> int:
     return sum(relay.deliver_due(context) + handling.handle_due(context) for context in hosted_contexts())
 
 
-# Functions that delete the old rows of a context, by the name under which the log counts them.
-purges: dict[str, Callable[[str], int]] = {
-    "events": relay.purge,
-    "inbox": inbox.purge,
-    "call_metrics": call_metrics.purge,
-}
-
-
-def purge_context(context: str) -> None:
-    """Delete the rows of a context's database that are older than their retention time."""
-    log.info("old_rows_purged", context=context, **{name: purge(context) for name, purge in purges.items()})
-
-
 def handle_abandoned(context: str) -> None:
     """Handle every inbox row that a worker started and did not finish."""
     while handling.handle_abandoned(context):
@@ -55,7 +41,6 @@ def handle_abandoned(context: str) -> None:
 # Timers that every context has: interval in seconds, and the function.
 kernel_timers: dict[str, tuple[float, Callable[[str], object]]] = {
     "take_over": (ABANDONED_INTERVAL_SECONDS, handle_abandoned),
-    "forget": (PURGE_INTERVAL_SECONDS, purge_context),
 }
 
 

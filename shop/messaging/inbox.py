@@ -1,7 +1,6 @@
 """Inbox: store each event once per handler, in the database of the subscribing context."""
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from functools import cache, partial
 from typing import Protocol
 
@@ -109,16 +108,6 @@ def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
 
 def _get_loop_error(envelope: Envelope) -> str:
     return f"{envelope.hops} hops, more than the limit of {MAX_HOPS}" if envelope.hops > MAX_HOPS else ""
-
-
-def purge(context: str, older_than: timedelta = timedelta(days=30)) -> int:
-    """Delete rows handled before that time, except in streams that still have waiting rows. Returns the number of rows."""
-    return execute(
-        context,
-        """DELETE FROM shop_inboxrow old WHERE handled_at < now() - %s AND NOT EXISTS (
-             SELECT 1 FROM shop_inboxrow waiting WHERE waiting.stream = old.stream AND waiting.handled_at IS NULL)""",
-        [older_than],
-    )
 
 
 def measure_lag(context: str) -> tuple[float, int]:

@@ -208,15 +208,3 @@ def measure_backlog(publisher: str) -> Backlog:
 def measure_lag(publisher: str) -> float:
     """Return the age in seconds of the oldest event that is neither delivered to all its subscribers nor parked."""
     return measure_backlog(publisher).lag_seconds
-
-
-def purge(publisher: str) -> int:
-    """Delete events older than 30 days, except in streams with undelivered events. Returns the number of events."""
-    return execute(
-        publisher,
-        """WITH old AS (
-             SELECT id FROM shop_outboxevent old WHERE occurred_at < now() - interval '30 days' AND NOT EXISTS (
-               SELECT 1 FROM shop_delivery waiting WHERE waiting.stream = old.stream AND acknowledged_at IS NULL)),
-           gone AS (DELETE FROM shop_delivery USING old WHERE event_id = old.id)
-           DELETE FROM shop_outboxevent USING old WHERE shop_outboxevent.id = old.id""",
-    )

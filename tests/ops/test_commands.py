@@ -140,7 +140,7 @@ def test_a_database_that_is_unavailable_is_reported_without_a_traceback(argument
 def test_the_kernels_tables_are_in_every_database(alias):
     found = {name for (name,) in fetch_rows(alias, "SELECT tablename FROM pg_tables WHERE tablename LIKE 'shop_%%'")}
     messaging = {"shop_outboxevent", "shop_delivery", "shop_inboxrow", "shop_idempotencykey", "shop_auditentry"}
-    assert found == messaging | {"shop_callcount", "shop_ratelimit", "shop_batchjob", "shop_receivedcall"}
+    assert found == messaging | {"shop_callcount", "shop_ratelimit", "shop_batchjob", "shop_receivedcall", "shop_purge"}
 
 
 @pytest.fixture

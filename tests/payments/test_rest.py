@@ -11,7 +11,9 @@ from django.conf import settings
 
 from contexts.payments.interface import payments
 from shop.db.database import execute
-from shop.http import idempotency
+from shop.db.retention import list_model_rules
+from shop.models import IdempotencyKey
+from shop.purging import purge_now
 from tests.concurrency import repeat_concurrently
 from tests.http_client import Client
 from tests.payments.fake_providers import SilentSandbox
@@ -86,7 +88,7 @@ def test_a_refund_repeated_after_a_month_is_the_same_refund(staff_client):
     first = ask_refund(staff_client, payment, refund_body(), key)
     execute("payments", "UPDATE payments_refund SET at = at - interval '31 days' WHERE payment_id = %s", [payment.id])
     execute("payments", "UPDATE shop_idempotencykey SET created_at = created_at - interval '31 days'")
-    idempotency.purge("payments")
+    purge_now("payments", list_model_rules(IdempotencyKey))
     again = ask_refund(staff_client, payment, refund_body(), key)
     assert (again.status_code, again.json()["id"]) == (first.status_code, first.json()["id"])
     assert read_provider_refunds(payment) == [500]

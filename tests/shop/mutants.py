@@ -4,6 +4,37 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="failing_purge_stops_the_others",
+        what="a purge that fails ends the run, so that no other table is purged either",
+        rule="retention: one table at a time",
+        module="shop.purging",
+        replace="        if _is_outage(error):\n            raise",
+        by="        if error:\n            raise",
+        caught_by="tests/shop/test_purging.py::test_a_purge_that_fails_does_not_stop_the_others_and_is_an_error",
+        fails_with="django.db.utils.ProgrammingError",
+    ),
+    Mutant(
+        name="purge_in_one_statement",
+        what="all old rows of a table are deleted in one transaction, which times out when they are many",
+        rule="retention: small batches, each a transaction of its own",
+        module="shop.purging",
+        replace="BATCH_ROWS = 1_000",
+        by="BATCH_ROWS = 1_000_000_000",
+        caught_by="tests/shop/test_purging_many_rows.py::test_the_oldest_rows_of_a_large_table_are_deleted_in_short_transactions",
+    ),
+    Mutant(
+        name="purge_reads_whole_table",
+        what="no index leads to the old rows of the outbox, so that each batch sorts the whole table",
+        rule="retention: old rows are found by an index",
+        module="shop.migrations.0014_retention",
+        replace="""        AddIndexConcurrently(
+            "outboxevent", models.Index(fields=["occurred_at"], name="outbox_event_age")
+        ),
+""",
+        by="",
+        caught_by="tests/architecture/test_retention.py::test_old_rows_are_found_by_an_index_in_the_order_of_their_age",
+    ),
+    Mutant(
         name="region_code_of_iso_3166_refused",
         what="an address in Delhi is refused if it names the region DL, as ISO 3166-2 does",
         rule="API: the region of an address is a name or a code",

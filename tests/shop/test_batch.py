@@ -8,8 +8,11 @@ from shop import batch
 from shop.audit import audit, list_object_history
 from shop.batch import BatchObject
 from shop.db.database import execute
+from shop.db.retention import list_model_rules
 from shop.errors import Conflict, Unavailable
 from shop.ids import uuid7
+from shop.models import BatchJob
+from shop.purging import purge_now
 
 ALIAS = "orders"
 
@@ -204,9 +207,9 @@ def test_only_old_jobs_are_purged(registered):
     registered("tests.purged")(write)
     finished, unconfirmed, running = (new_job("tests.purged", 1, start=start)[0] for start in (True, False, True))
     run_to_end(finished)
-    assert batch.purge(ALIAS) == 0
+    assert purge_now(ALIAS, list_model_rules(BatchJob)) == 0
     execute(ALIAS, "UPDATE shop_batchjob SET finished_at = now() - interval '31 days' WHERE id = %s", [finished])
     execute(ALIAS, "UPDATE shop_batchjob SET created_at = now() - interval '31 days'")
-    assert batch.purge(ALIAS) == 2
+    assert purge_now(ALIAS, list_model_rules(BatchJob)) == 2
     assert batch.find_job(ALIAS, running) and not batch.find_job(ALIAS, unconfirmed)
     run_to_end(running)

@@ -17,6 +17,7 @@ EXCLUDED_TABLES = {
     "django_migrations", "django_content_type",
     "inventory_catalogueversion",  # counts writes of catalogue rows on random shards
     "shop_callcount",  # written every few seconds
+    "shop_purge",  # written by each run
     "shop_ratelimit",  # entries expire
     "shop_receivedcall",  # entries expire
     "users_signinattempts",  # entries expire

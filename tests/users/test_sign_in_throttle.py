@@ -9,9 +9,9 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 
 from contexts.users.handlers import forget_what_has_run_out
 from contexts.users.interface import SignInFailed, users
+from contexts.users.models import ATTEMPT_RETENTION
 from contexts.users.service import staff
 from contexts.users.service.sign_in_throttle import (
-    ATTEMPT_RETENTION,
     MAX_ATTEMPTS_ON_ACCOUNT,
     Entrance,
     SignInThrottle,

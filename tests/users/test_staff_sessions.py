@@ -8,10 +8,13 @@ from django.db import connections
 
 from config.admin_site import UNAVAILABLE_MESSAGE
 from contexts.users.interface import SignInFailed, users
+from contexts.users.models import StaffSession
 from contexts.users.service import passwords, sessions, staff, staff_sessions
 from shop.chaos import faults
 from shop.db.database import execute, fetch_rows
+from shop.db.retention import list_model_rules
 from shop.http import tokens
+from shop.purging import purge_now
 from tests.http_client import Client
 from tests.users.accounts import PASSWORD, Person, issue_tokens, register_person, send
 from tests.users.test_staff import can_open_admin, create_staff, sign_in_to_admin, staff_member
@@ -179,10 +182,10 @@ def test_a_session_belongs_to_one_account():
 def test_sessions_that_ended_long_ago_are_deleted():
     person = staff_member()
     client = sign_in_to_admin(person)
-    staff_sessions.delete_ended()
+    purge_now("users", list_model_rules(StaffSession))
     assert can_open_admin(client)
     age(person, "began_at", settings.STAFF_SESSION_SECONDS + 90_000)
-    assert staff_sessions.delete_ended() >= 1
+    assert purge_now("users", list_model_rules(StaffSession)) >= 1
     assert fetch_rows("users", "SELECT 1 FROM users_staffsession WHERE user_id = %s", [person.id]) == []
 
 

@@ -32,8 +32,6 @@ from shop.http.tokens import ACCESS
 from shop.ids import uuid7
 from shop.keyed_hashes import get_secrets
 
-EXPIRED_TOKEN_RETENTION = timedelta(days=1)  # reuse of an expired token is still detected
-
 log = structlog.get_logger(__name__)
 
 _INSERT_FAMILY_SQL = """
@@ -65,12 +63,6 @@ _FIND_UNUSED_TOKENS_SQL = "SELECT digest FROM users_refreshtoken WHERE digest = 
 _REVOKE_FAMILY_SQL = """
 UPDATE users_tokenfamily SET revoked = true
 WHERE NOT revoked AND id = (SELECT family_id FROM users_refreshtoken WHERE digest = %s)"""
-
-
-_DELETE_EXPIRED_TOKENS_SQL = "DELETE FROM users_refreshtoken WHERE expires_at < now() - %s"
-_DELETE_EMPTY_FAMILIES_SQL = """
-DELETE FROM users_tokenfamily family
-WHERE NOT EXISTS (SELECT 1 FROM users_refreshtoken token WHERE token.family_id = family.id)"""
 
 
 class RefreshRefused(Unauthenticated):
@@ -211,14 +203,6 @@ def get_present_permissions(user_id: UUID, session_id: UUID | None) -> tuple[str
 def sign_in_staff(*, email: str, password: str, address: str) -> StaffSession:
     """Implement `Users.sign_in_staff`."""
     return staff_sessions.start(authenticate(email, password, address, "staff"))
-
-
-def delete_expired_tokens() -> int:
-    """Delete refresh tokens past their retention, and families without tokens. Returns the number of tokens."""
-    with transaction("users"):
-        deleted = execute("users", _DELETE_EXPIRED_TOKENS_SQL, [EXPIRED_TOKEN_RETENTION])
-        execute("users", _DELETE_EMPTY_FAMILIES_SQL)
-    return deleted
 
 
 def _sign_access_token(user: signing.TokenSubject, family_id: UUID) -> str:

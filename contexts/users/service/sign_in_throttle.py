@@ -13,11 +13,11 @@ counted like known ones. A correct password removes what its attempt has counted
 """
 
 import math
-from datetime import timedelta
 from typing import Literal
 
 from django.conf import settings
 
+from contexts.users.models import ATTEMPT_RETENTION
 from shop.db.database import execute, fetch_rows
 from shop.errors import TooManyRequests
 from shop.http.proxies import find_network
@@ -29,8 +29,6 @@ SIGN_IN = "sign_in"  # the rate limit
 SIGN_IN_DELAY = "sign_in_delay"  # the name of the delay in the RateLimit headers
 
 MAX_ATTEMPTS_ON_ACCOUNT = 100
-# Counters are forgotten this long after the latest attempt that was not refused. Longer than every delay.
-ATTEMPT_RETENTION = timedelta(hours=1)
 
 # Seconds before the next attempt is allowed. The exponent is bounded because 2 to a large power overflows.
 _DELAY_SQL = """
@@ -130,8 +128,3 @@ def _build_refusal(delays: list[tuple[float, float]]) -> TooManyRequests:
 def build_subjects(entrance: Entrance, kind: str, name: str) -> list[str]:
     """Return the keyed hashes under which attempts are counted, and were before SECRET_KEY was changed."""
     return compute_keyed_hashes(f"sign-in {entrance} {kind} {name}".encode())
-
-
-def delete_expired_counters() -> int:
-    """Delete the counters without an attempt for the retention time. Returns their number."""
-    return execute("users", "DELETE FROM users_signinattempts WHERE began_at < now() - %s", [ATTEMPT_RETENTION])

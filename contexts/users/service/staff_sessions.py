@@ -20,7 +20,6 @@ from shop.http.tokens import STAFF
 from shop.ids import uuid7
 
 STAFF_TOKEN_LIFETIME = timedelta(minutes=5)
-ENDED_SESSION_RETENTION = timedelta(days=1)
 
 # The password and the permissions are those that were read at sign-in: a change meanwhile has ended all sessions.
 START_SESSION_SQL = """
@@ -39,7 +38,6 @@ RETURNING owner.id, owner.email, owner.full_name, owner.permissions"""
 
 _END_SESSION_SQL = "UPDATE users_staffsession SET revoked = true WHERE id = %s AND user_id = %s AND NOT revoked"
 _REVOKE_ALL_SQL = "UPDATE users_staffsession SET revoked = true WHERE user_id = %s AND NOT revoked"
-_DELETE_ENDED_SQL = "DELETE FROM users_staffsession WHERE began_at < now() - %s"
 
 
 class StaffMember(NamedTuple):
@@ -83,13 +81,6 @@ def end(user_id: UUID, session_id: UUID) -> None:
 def revoke_all(user_id: UUID) -> None:
     """Revoke all sessions of a user in the admin, inside the caller's transaction."""
     execute("users", _REVOKE_ALL_SQL, [user_id])
-
-
-def delete_ended() -> int:
-    """Delete sessions that have ended by their age. Returns their number."""
-    age = timedelta(seconds=settings.STAFF_SESSION_SECONDS) + ENDED_SESSION_RETENTION
-    with transaction("users"):
-        return execute("users", _DELETE_ENDED_SQL, [age])
 
 
 def _build_session(user: signing.TokenSubject, session_id: UUID) -> StaffSession:

@@ -18,8 +18,3 @@ ON CONFLICT DO NOTHING""")
 def record_nonce(alias: str, nonce: str) -> bool:
     """Record a nonce. Returns False if a process that uses this database has recorded it before."""
     return execute(alias, _RECORD_SQL, [nonce, NONCE_SECONDS]) == 1
-
-
-def purge(alias: str) -> int:
-    """Delete the nonces whose signatures are no longer valid. Returns their number."""
-    return execute(alias, "DELETE FROM shop_receivedcall WHERE expires_at < now()")

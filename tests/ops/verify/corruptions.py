@@ -277,4 +277,11 @@ CORRUPTIONS = [
     change_column("received_was_announced", "notifications",
          "orders.order:%(bought)s#2 for notifications.write_receipt", *ROW_OF_RECEIPT,
          "envelope = envelope #- '{payload,planted}'", "envelope = jsonb_set(envelope, '{payload,planted}', '1')"),
+    Corruption("old_rows_are_deleted", "orders", BOUGHT,
+          """INSERT INTO shop_purge (rule, started_at, failures, failed_at, error)
+             VALUES (%(bought)s, now(), 3, now(), 'canceling statement due to statement timeout')""",
+          "DELETE FROM shop_purge WHERE rule = %(bought)s"),
+    Corruption("old_rows_are_deleted", "payments", BOUGHT,
+          "INSERT INTO shop_purge (rule, started_at, behind_since) VALUES (%(bought)s, now(), now() - interval '25 hours')",
+          "DELETE FROM shop_purge WHERE rule = %(bought)s"),
 ]  # fmt: skip

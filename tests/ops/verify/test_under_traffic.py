@@ -7,7 +7,7 @@ import pytest
 from contexts.payments.service import refunds
 from ops.verify import DatabaseUnreadable, Report, Violation, check, checker, verify
 from shop.db.database import execute, fetch_rows, hosted_contexts, transaction
-from shop.messaging.engine import purge_context
+from shop.purging import purge_now
 from tests.concurrency import eventually, run_concurrently
 from tests.engine_driver import run_checkout_timers, run_payment_timers, run_until_idle
 from tests.factories import create_sku
@@ -131,7 +131,7 @@ def test_purged_rows_are_not_violations(by):
     backdate([order["id"]], by)
     assert violations_about([order], check(is_idle=True)) == []
     for context in hosted_contexts():
-        purge_context(context)
+        purge_now(context)
     assert violations_about([order], check(is_idle=True)) == []
     kept = fetch_rows(
         "orders", "SELECT count(*) FROM shop_outboxevent WHERE stream = %s", [f"orders.order:{order['id']}"]

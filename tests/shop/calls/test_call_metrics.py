@@ -12,8 +12,11 @@ from django.db import OperationalError, connections
 from shop.calls import call_metrics, services
 from shop.calls.call_metrics import CallRecorder, Edge
 from shop.db.database import execute, fetch_rows, hosted_contexts
+from shop.db.retention import list_model_rules
 from shop.errors import Unavailable
 from shop.messaging.engine import run_until_idle
+from shop.models import CallCount
+from shop.purging import purge_now
 from tests.factories import create_sku
 from tests.shop.calls.library import LocalLibrary, UnknownBook
 from tests.shop.messaging import letters
@@ -162,9 +165,9 @@ def test_rates_cover_the_requested_minutes():
 def test_counts_older_than_a_day_are_purged():
     services.call_log.extend([("contexts.orders.checkout", "inventory.reserve", 0.001, False)] * 3)
     CallRecorder().flush()
-    assert call_metrics.purge("orders") == 0
+    assert purge_now("orders", list_model_rules(CallCount)) == 0
     execute("orders", "UPDATE shop_callcount SET minute = minute - interval '25 hours'")
-    assert call_metrics.purge("orders") == 1
+    assert purge_now("orders", list_model_rules(CallCount)) == 1
 
 
 def test_pending_events_and_their_delivery_time_are_reported(letter):

@@ -7,10 +7,13 @@ from django.test import Client, RequestFactory
 
 from shop.audit import list_object_history
 from shop.db.database import execute, fetch_rows, joinable_transaction
+from shop.db.retention import list_model_rules
 from shop.http import idempotency
 from shop.http.rest import AnonymousCaller
 from shop.ids import uuid7
 from shop.keyed_hashes import compute_keyed_hash
+from shop.models import IdempotencyKey
+from shop.purging import purge_now
 from tests.concurrency import run_concurrently, run_in_thread
 from tests.shop.http.signed_tokens import sign_token
 
@@ -174,7 +177,7 @@ def test_keys_are_purged_after_72_hours(sku, key):
     for hours, kept in ((71, 1), (73, 0)):
         sql = "UPDATE shop_idempotencykey SET created_at = now() - %s * interval '1 hour' WHERE key = %s"
         execute("orders", sql, [hours, key])
-        idempotency.purge("orders")
+        purge_now("orders", list_model_rules(IdempotencyKey))
         assert fetch_rows("orders", "SELECT count(*) FROM shop_idempotencykey WHERE key = %s", [key]) == [(kept,)]
 
 
@@ -182,7 +185,7 @@ def test_a_key_with_a_resource_is_never_purged(key):
     stored_key = idempotency.Key(scope="test", key=key, fingerprint="x")
     idempotency.record("orders", stored_key, uuid7())
     execute("orders", "UPDATE shop_idempotencykey SET created_at = now() - interval '9 years' WHERE key = %s", [key])
-    idempotency.purge("orders")
+    purge_now("orders", list_model_rules(IdempotencyKey))
     assert idempotency.find("orders", stored_key)
 
 

@@ -15,11 +15,14 @@ from django.db import connections
 from django.test import RequestFactory
 
 from shop.db.database import execute, fetch_rows, transaction
+from shop.db.retention import list_model_rules
 from shop.errors import InTransaction, TooManyRequests
 from shop.http import rate_counters
 from shop.http.quotas import Quota, parse_quotas, read_rate_limit
 from shop.http.rate_counters import ATTEMPT_SECONDS
 from shop.http.rate_limits import Limiter, collect_keys, count_failure, normalize_email
+from shop.models import RateLimit
+from shop.purging import purge_now
 from tests.concurrency import eventually, repeat_concurrently
 from tests.shop.http import count_requests
 
@@ -328,7 +331,7 @@ def test_the_purge_deletes_expired_counters_only():
     assert is_accepted(expired)
     assert is_accepted(current)
     let_time_pass(expired, 61)
-    assert rate_counters.purge(ALIAS) >= 1
+    assert purge_now(ALIAS, list_model_rules(RateLimit)) >= 1
     subjects = [subject for address in (expired, current) for subject in limiter(address).counters]
     left = fetch_rows(ALIAS, "SELECT subject FROM shop_ratelimit WHERE subject = ANY(%s)", [subjects])
     assert left == [(subjects[1],)]

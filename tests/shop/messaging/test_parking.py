@@ -9,11 +9,14 @@ from django.db import OperationalError
 from shop.audit import list_object_history
 from shop.db import leases
 from shop.db.database import execute
+from shop.db.retention import list_model_rules
 from shop.errors import Unavailable
 from shop.ids import uuid7
 from shop.messaging import handling, inbox, parking
 from shop.messaging.engine import run_until_idle
 from shop.messaging.parking import NotParked, ParkedId
+from shop.models import InboxRow
+from shop.purging import purge_now
 from tests.shop.messaging.letters import (
     SUBSCRIBER,
     deliver,
@@ -260,10 +263,10 @@ def test_old_handled_rows_are_purged(letter):
     publish_letters(letter, "hello")
     run_until_idle()
     backdate(letter, days=29.9)
-    inbox.purge(SUBSCRIBER)
+    purge_now(SUBSCRIBER, list_model_rules(InboxRow))
     assert len(inbox_rows(letter)) == 1
     backdate(letter)
-    inbox.purge(SUBSCRIBER)
+    purge_now(SUBSCRIBER, list_model_rules(InboxRow))
     assert inbox_rows(letter) == []
 
 
@@ -272,5 +275,5 @@ def test_nothing_is_purged_while_its_stream_has_waiting_rows(letter):
     publish_letters(letter, "fine", "poison")
     deliver_and_handle(letter, times=5)
     backdate(letter)
-    inbox.purge(SUBSCRIBER)
+    purge_now(SUBSCRIBER, list_model_rules(InboxRow))
     assert len(inbox_rows(letter)) == 2

@@ -9,11 +9,14 @@ from django.db import connections
 
 from shop import clock
 from shop.db.database import execute, fetch_rows, transaction
+from shop.db.retention import list_model_rules
 from shop.ids import uuid7
 from shop.messaging import handling, inbox, relay
 from shop.messaging.engine import run_until_idle
 from shop.messaging.events import Envelope
 from shop.messaging.outbox import Revision, publish
+from shop.models import InboxRow, OutboxEvent
+from shop.purging import purge_now
 from tests.concurrency import run_concurrently, run_in_thread
 from tests.shop.db.superuser_session import terminate_connection
 from tests.shop.messaging.letters import (
@@ -267,7 +270,7 @@ def test_control_a_late_copy_that_is_accepted_has_its_effect_twice(letter):
         "UPDATE shop_inboxrow SET handled_at = now() - interval '31 days' WHERE stream = %s",
         [stream(letter)],
     )
-    inbox.purge(SUBSCRIBER)
+    purge_now(SUBSCRIBER, list_model_rules(InboxRow))
     inbox.accept(SUBSCRIBER, [envelope])
     run_until_idle()
     assert recorded_effects(letter) == ["hello", "hello"]
@@ -352,7 +355,7 @@ def test_only_events_delivered_to_all_subscribers_are_purged(letter, settings):
     publish_letters(waiting, "undelivered", first=2)
     backdate(letter, 31)
     backdate(waiting, 31)
-    relay.purge(PUBLISHER)
+    purge_now(PUBLISHER, list_model_rules(OutboxEvent))
     assert deliveries(letter) == []
     assert [one.sequence for one in deliveries(waiting)] == [1, 2]
 
@@ -361,5 +364,5 @@ def test_recent_events_are_not_purged(letter):
     register_handler(ignore)
     publish_letters(letter, "young")
     run_until_idle()
-    relay.purge(PUBLISHER)
+    purge_now(PUBLISHER, list_model_rules(OutboxEvent))
     assert len(deliveries(letter)) == 1

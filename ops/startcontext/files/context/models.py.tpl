@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models.functions import Now
 
+from shop.db.retention import Kept
 from shop.ids import uuid7
 
 
@@ -16,6 +17,8 @@ class $Noun(models.Model):
     sequence = models.BigIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     processed_at = models.DateTimeField(null=True, blank=True)
+
+    retention = Kept(because="It belongs to its user.")
 
     class Meta:
         verbose_name_plural = "$context"

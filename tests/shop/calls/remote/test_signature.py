@@ -6,7 +6,10 @@ import pytest
 
 from shop.calls.remote import nonces, signature
 from shop.db.database import execute, fetch_rows
+from shop.db.retention import list_model_rules
 from shop.errors import Unavailable
+from shop.models import ReceivedCall
+from shop.purging import purge_now
 from tests.concurrency import repeat_concurrently
 from tests.shop.calls import library as shelf
 from tests.shop.calls.remote.signed_requests import post, sign_request
@@ -95,7 +98,7 @@ def test_nonces_are_deleted_after_their_signatures_have_expired():
         assert nonces.record_nonce("orders", nonce)
         assert not nonces.record_nonce("orders", nonce)
     execute("orders", "UPDATE shop_receivedcall SET expires_at = now() WHERE nonce = 'a'")
-    nonces.purge("orders")
+    purge_now("orders", list_model_rules(ReceivedCall))
     left = "SELECT nonce, expires_at > now() + interval '55 seconds' FROM shop_receivedcall WHERE nonce IN ('a', 'b')"
     assert fetch_rows("orders", left) == [("b", True)]
     execute("orders", "DELETE FROM shop_receivedcall WHERE nonce = 'b'")
