@@ -35,6 +35,8 @@ class FakeMailServer:
         self.refusals: dict[str, list[str]] = {}  # by recipient: the replies to its next messages
         self.connections_to_abort = 0  # how many of the next messages lose their connection once they are received
         self.before_accept: Callable[[], None] | None = None  # called once, between receiving and accepting a message
+        self.parallel_messages = 0  # the number that has to be in transfer at once before any is accepted
+        self.in_transfer = self.most_in_transfer = 0
         self.port = reserve_port()
         self.server: Controller | None = None
 
@@ -58,6 +60,21 @@ class FakeMailServer:
         self.transfers.append(
             Transfer(envelope.mail_from, envelope.rcpt_tos, envelope.smtp_utf8, bytes(envelope.original_content))
         )
+        self.in_transfer += 1
+        self.most_in_transfer = max(self.most_in_transfer, self.in_transfer)
+        try:
+            return await self._answer(server)
+        finally:
+            self.in_transfer -= 1
+
+    async def _answer(self, server: Any) -> str:
+        if self.parallel_messages:
+            try:
+                async with asyncio.timeout(10):
+                    while self.most_in_transfer < self.parallel_messages:
+                        await asyncio.sleep(0.01)
+            except TimeoutError:
+                self.parallel_messages = 0  # `most_in_transfer` shows that there were fewer
         callback, self.before_accept = self.before_accept, None
         if callback:
             await asyncio.to_thread(callback)

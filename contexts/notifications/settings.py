@@ -31,6 +31,8 @@ EMAIL_HOST_USER = read_setting("EMAIL_HOST_USER", env.str, "")
 EMAIL_HOST_PASSWORD = read_setting("EMAIL_HOST_PASSWORD", env.str, "")
 # Whether to use STARTTLS.
 EMAIL_USE_TLS = read_setting("EMAIL_USE_TLS", env.bool, False)
+# Connections to the mail server that a process opens at the same time while many e-mails are due. Not more than it allows.
+EMAIL_CONNECTIONS = read_whole_number("EMAIL_CONNECTIONS", 20, most=200)
 # How long the mail server may take to accept a connection.
 EMAIL_TIMEOUT = read_number("EMAIL_TIMEOUT_SECONDS", 10, most=3_600)
 # How long the mail server may take for its greeting.

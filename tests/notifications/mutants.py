@@ -4,6 +4,24 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="connections_held_while_mail_is_sent",
+        what="the threads that send mail hold the database connections that requests wait for",
+        rule="settings: EMAIL_CONNECTIONS does not take connections to the databases",
+        module="contexts.notifications.service.sending",
+        replace="        _begin_attempt(message)\n        close_all_connections()\n",
+        by="        _begin_attempt(message)\n",
+        caught_by="tests/notifications/test_sending.py::test_no_database_connection_is_held_while_the_mail_server_works",
+    ),
+    Mutant(
+        name="mail_over_one_connection",
+        what="a process sends one mail at a time, so that they queue while many orders are placed",
+        rule="settings: EMAIL_CONNECTIONS connections are used while many e-mails are due",
+        module="contexts.notifications.service.sending",
+        replace="number = math.ceil(len(messages) / MESSAGES_PER_CONNECTION)",
+        by="number = 1",
+        caught_by="tests/notifications/test_sending.py::test_a_process_sends_over_as_many_connections_as_the_setting_allows",
+    ),
+    Mutant(
         name="mail_server_that_hangs_at_quit_holds_the_sender",
         what="QUIT has the time limit of other commands, a minute, although all messages are sent",
         rule="a message is sent once its content is accepted; QUIT has a short time limit of its own",

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from contexts.notifications import handlers
 from contexts.notifications.channels import email
+from contexts.notifications.service import sending
 from contexts.orders.events import OrderCancelled
 from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import InTransaction, Unavailable
@@ -75,6 +76,19 @@ def test_concurrent_senders_send_each_mail_once(mail_server):
     assert run_concurrently(*[handlers.send_waiting_messages] * 4) == [None] * 4
     send_until(lambda: are_sent(*orders))
     assert [len(mail_server.mails_to(order.email)) for order in orders] == [1] * 10
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_process_sends_over_as_many_connections_as_the_setting_allows(mail_server, settings, connections):
+    settings.EMAIL_CONNECTIONS = mail_server.parallel_messages = connections
+    orders = [example_orders.add_order() for _ in range(6 * sending.MESSAGES_PER_CONNECTION)]
+    for order in orders:
+        publish_order_confirmed(order)
+    handlers.send_waiting_messages()
+    send_until(lambda: are_sent(*orders))
+    assert mail_server.most_in_transfer == connections
+    assert [len(mail_server.mails_to(order.email)) for order in orders] == [1] * len(orders)
+    assert {read_email_of(order)["attempt"] for order in orders} == {1}
 
 
 def test_a_batch_calls_orders_once_and_sends_in_event_order(mail_server, fake_orders):
@@ -250,6 +264,22 @@ def test_a_connection_lost_after_the_server_accepted_sends_nothing_twice(mail_se
     assert len(mail_server.mails_to(order.email)) == 1
 
 
+def test_no_database_connection_is_held_while_the_mail_server_works(mail_server):
+    held = {}
+
+    def count_held():
+        for alias in ("notifications", "orders"):
+            stats = connections[alias].pool.get_stats()
+            held[alias] = stats["pool_size"] - stats["pool_available"]
+
+    order = example_orders.add_order()
+    publish_order_confirmed(order)
+    mail_server.before_accept = count_held
+    handlers.send_waiting_messages()
+    assert are_sent(order)
+    assert held == {"notifications": 0, "orders": 0}
+
+
 @pytest.mark.parametrize("alias", ["notifications", "orders"])
 def test_nothing_is_sent_while_a_transaction_is_open(mail_server, alias):
     order = example_orders.add_order()
@@ -264,11 +294,11 @@ def test_nothing_is_sent_while_a_transaction_is_open(mail_server, alias):
     assert mail_server.mails == []
 
 
-def test_sending_takes_two_statements_per_mail_and_one_per_batch(mail_server):
+def test_sending_takes_two_statements_per_mail_and_one_per_batch_of_a_connection(mail_server):
     orders = [example_orders.add_order() for _ in range(5)]
     for order in orders:
         publish_order_confirmed(order)
     with CaptureQueriesContext(connections["notifications"]) as captured:
         handlers.send_waiting_messages()
     assert are_sent(*orders)
-    assert len(captured) == 1 + 2 * 5
+    assert len(captured) == 1 + 2 * 5 + 1  # the last one claims nothing

@@ -1,4 +1,6 @@
-"""Sending of e-mails: by one worker at a time, retried until the mail server accepts or refuses the message.
+"""Sending of e-mails: each by one worker at a time, retried until the mail server accepts or refuses the message.
+
+A process sends over several connections, each in a thread that claims messages like a worker of another process.
 
 SMTP has no two-phase commit. If a worker or a connection dies after the server has accepted a message and before this is
 recorded, the message is sent once more, with the same Message-ID, by which mail clients recognize a duplicate. We prefer a
@@ -8,9 +10,12 @@ The attempts are minutes apart (RFC 5321, 4.5.4.1), so that a mail server that f
 A lost database connection alone causes no duplicate: see `_mark_sent`.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import timedelta
 from uuid import UUID
 
@@ -25,11 +30,12 @@ from contexts.notifications.interface import MessageTemplate
 from contexts.notifications.models import ALIAS, Message
 from contexts.orders.interface import OrderSummary, orders
 from shop.db import leases
-from shop.db.database import OUTAGE_ERRORS, execute, fetch_rows, transaction
+from shop.db.database import OUTAGE_ERRORS, close_all_connections, execute, fetch_rows, transaction
 from shop.db.leases import LeaseLost, backoff
 from shop.messaging.outbox import Revision, publish
 
-BATCH_SIZE = 50
+MESSAGES_PER_CONNECTION = 5  # claimed at once for a connection; another one is opened if more are due
+RUN_SECONDS = 5.0  # then no further messages are claimed, so that other timers run
 MAX_REASON_LENGTH = 300
 
 log = structlog.get_logger(__name__)
@@ -38,27 +44,57 @@ _IF_HELD_SQL = "WHERE id = %s AND attempt = %s AND status = 'waiting'"
 
 
 def send_due() -> None:
-    """Send the messages that are due and that no other worker is sending.
+    """Send the messages that are due and that no other worker is sending, over up to EMAIL_CONNECTIONS connections.
 
     Raises OUTAGE_ERRORS from the database or from orders; mail-server failures are handled.
     """
-    messages = leases.acquire_due_leases(Message, ALIAS, limit=BATCH_SIZE)
-    if messages:
-        _send_batch(messages)
+    began, claim_until = time.monotonic(), time.monotonic() + RUN_SECONDS
+    messages = _claim(MESSAGES_PER_CONNECTION * settings.EMAIL_CONNECTIONS)
+    if not messages:
+        return
+    number = math.ceil(len(messages) / MESSAGES_PER_CONNECTION)
+    shares = [messages[first::number] for first in range(number)]
+    processed = _send_batch(messages, claim_until) if number == 1 else _send_in_threads(shares, claim_until)
+    seconds = time.monotonic() - began
+    log.info("emails_processed", messages=processed, connections=len(shares), seconds=round(seconds, 3))
 
 
-def _send_batch(messages: Sequence[Message]) -> None:
-    """Send messages with one call to orders and over one connection.
+def _claim(limit: int) -> list[Message]:
+    """Acquire the leases of due messages, and return them in the order of their events."""
+    return sorted(leases.acquire_due_leases(Message, ALIAS, limit=limit), key=lambda message: message.id)
 
+
+def _send_in_threads(shares: Sequence[Sequence[Message]], claim_until: float) -> int:
+    """Send each share over a connection of its own. Raises the error of a thread after all have ended."""
+    with ThreadPoolExecutor(len(shares), thread_name_prefix="mail") as pool:
+        runs = [pool.submit(copy_context().run, _send_in_thread, share, claim_until) for share in shares]
+    return sum(run.result() for run in runs)
+
+
+def _send_in_thread(share: Sequence[Message], claim_until: float) -> int:
+    try:
+        return _send_batch(share, claim_until)
+    finally:
+        close_all_connections()
+
+
+def _send_batch(messages: Sequence[Message], claim_until: float) -> int:
+    """Send messages over one connection, and with one call to orders. Returns how many were processed.
+
+    claim_until: send more messages that are due over the same connection until then, by `time.monotonic`.
     Only the lease of the message that is being sent is renewed: if the server takes minutes for it, other workers take over
     the rest of the batch.
     """
-    remaining = deque(sorted(messages, key=lambda message: message.id))  # in the order of their events
+    remaining, processed = deque(messages), 0
     try:
         orders_by_id = _fetch_orders(remaining)
         with email.open_connection() as smtp:
             while remaining:
                 _send_one(smtp, remaining.popleft(), orders_by_id)
+                processed += 1
+                if not remaining and time.monotonic() < claim_until and (more := _claim(MESSAGES_PER_CONNECTION)):
+                    remaining.extend(more)
+                    orders_by_id = _fetch_orders(more)
     except email.Disconnected:
         _postpone(remaining, "", delay=timedelta(0))  # the failed message may be the cause, so do not delay the others
     except email.Unreachable as outage:
@@ -67,11 +103,14 @@ def _send_batch(messages: Sequence[Message]) -> None:
     except OUTAGE_ERRORS as outage:
         _postpone(remaining, str(outage))
         raise
+    return processed
 
 
 def _fetch_orders(messages: Iterable[Message]) -> dict[UUID, OrderSummary]:
     order_ids = dict.fromkeys(message.order_id for message in messages if message.order_id)
-    return {order.id: order for order in orders.summaries(order_ids=tuple(order_ids))}
+    found = {order.id: order for order in orders.summaries(order_ids=tuple(order_ids))}
+    close_all_connections()  # back to their pools: the mail server may take minutes
+    return found
 
 
 def _send_one(smtp: BaseEmailBackend, message: Message, orders_by_id: dict[UUID, OrderSummary]) -> None:
@@ -79,6 +118,7 @@ def _send_one(smtp: BaseEmailBackend, message: Message, orders_by_id: dict[UUID,
         if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
             return _park(message, message.reason)
         _begin_attempt(message)
+        close_all_connections()
         with leases.keep_lease_alive(message, ALIAS):
             _deliver(smtp, message, orders_by_id.get(message.order_id) if message.order_id else None)
     except LeaseLost:
