@@ -4,11 +4,12 @@ import uuid
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 from contexts.orders.interface import OrderStatus
 from shop import clock, sizes
 from shop.db.leases import LeasedModel
-from shop.db.retention import Kept
+from shop.db.retention import DeletedAfter, DeletedWith, Kept
 from shop.ids import readable_number, uuid7
 
 STATUS_CHOICES = [(status.value, status.name.replace("_", " ").title()) for status in OrderStatus]
@@ -31,7 +32,18 @@ class Cart(models.Model):
     )
     created_at = models.DateTimeField(default=clock.now)
 
-    retention = Kept(because="A customer may come back to it.")
+    changed_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    retention = (
+        DeletedAfter(since="changed_at", setting="CART_RETENTION_DAYS"),
+        DeletedAfter(since="created_at", setting="UNUSED_CART_RETENTION_DAYS", condition="version = 0"),
+    )
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["changed_at"], name="cart_age"),
+            models.Index(fields=["created_at"], condition=Q(version=0), name="cart_unused"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -47,7 +59,7 @@ class CartItem(models.Model):
         null=True, blank=True, help_text="Price, in minor units, when the customer set the quantity."
     )
 
-    retention = Kept(because="It is part of a cart.")
+    retention = DeletedWith("orders_cart", by="cart_id")
 
     class Meta:
         constraints = [

@@ -46,6 +46,11 @@ RATE_LIMIT_CARTS = read_rate_limit("RATE_LIMIT_CARTS", "address:300/minute,accou
 # Rate limit of requests for the link to a guest's order, each of which can send a mail.
 RATE_LIMIT_LOOKUP = read_rate_limit("RATE_LIMIT_LOOKUP", "address:30/minute,email:5/hour")
 
+# How long a cart is kept after its last change. Orders do not need it any more.
+CART_RETENTION_DAYS = read_number("CART_RETENTION_DAYS", 90, least=1, most=3_650)
+# How long a cart is kept that nothing was ever put into.
+UNUSED_CART_RETENTION_DAYS = read_number("UNUSED_CART_RETENTION_DAYS", 7, least=1, most=3_650)
+
 # Limits of carts and orders. The OpenAPI document shows them.
 
 # The highest quantity of one SKU in a cart or an order.

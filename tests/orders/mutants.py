@@ -4,6 +4,15 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="used_cart_deleted",
+        what="a cart that its customer still changes is deleted",
+        rule="retention: a cart is kept for a time after its last change",
+        module="contexts.orders.service.carts",
+        replace="SET version = version + 1, changed_at = now(), currency",
+        by="SET version = version + 1, currency",
+        caught_by="tests/orders/test_cart_retention.py::test_a_change_of_a_cart_keeps_it",
+    ),
+    Mutant(
         name="order_with_undeliverable_email_address",
         what="an order is placed with an address that no mail server accepts, so its mails are lost",
         rule="API: an order needs an e-mail address; one rule decides for orders, accounts and mails",

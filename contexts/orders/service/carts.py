@@ -192,7 +192,7 @@ def _get_cart(cart_id: UUID) -> tuple[Cart, UUID | None]:
 # the lock is held: the snapshot of a statement that had to wait for the lock would not contain that order.
 _LOCK_SQL = "SELECT FROM orders_cart WHERE id = %s FOR UPDATE"
 _INCREMENT_SQL = """
-UPDATE orders_cart SET version = version + 1, currency = coalesce(%(currency)s, currency)
+UPDATE orders_cart SET version = version + 1, changed_at = now(), currency = coalesce(%(currency)s, currency)
 WHERE id = %(cart_id)s AND (%(currency)s::text IS NULL OR currency IN ('', %(currency)s)) AND NOT EXISTS (
     SELECT FROM orders_order WHERE cart_id = orders_cart.id AND status NOT IN ('rejected', 'cancelled'))"""
 
