@@ -23,7 +23,7 @@ from shop.admin.inputs import NullCharacter, has_null_character
 from shop.admin.lookups import assert_autocomplete_allowed
 from shop.admin.parked_events import show_parked_events
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
-from shop.errors import DomainError, Unauthenticated, Unavailable
+from shop.errors import DomainError, Overloaded, Unauthenticated, Unavailable
 from shop.http import tokens
 from shop.http.error_pages import is_admin_path, render_error_page
 from shop.http.rest import AnonymousCaller
@@ -52,7 +52,7 @@ class SignInForm(AdminAuthenticationForm):
             try:
                 address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
                 session = users.sign_in_staff(email=email, password=password, address=address)
-            except Unavailable:
+            except (Unavailable, Overloaded):
                 self.is_users_available = False
                 raise forms.ValidationError(UNAVAILABLE_MESSAGE) from None
             except DomainError as error:

@@ -8,8 +8,9 @@ from django.conf import settings
 
 from shop.calls import hosts, services
 from shop.calls.remote.server import MAX_REQUEST_BYTES, create_application
+from shop.calls.remote.wire import build_path
 from shop.db.database import hosted_contexts
-from shop.request_buffer import RequestBuffer
+from shop.request_buffer import RequestBuffer, RequestPool
 from shop.messaging import inbox
 
 services.bind_all()
@@ -23,4 +24,10 @@ server = RequestBuffer(
     threads=settings.INTERNAL_THREADS,
     max_body_bytes=MAX_REQUEST_BYTES,
     body_timeout_seconds=settings.BODY_TIMEOUT_SECONDS,
+    pool=RequestPool(
+        "password",
+        paths=map(build_path, settings.PASSWORD_CALLS),
+        threads=settings.PASSWORD_HASHING_THREADS,
+        queue=settings.PASSWORD_HASHING_QUEUE,
+    ),
 )

@@ -188,6 +188,14 @@ class Unavailable(DomainError):
     what: str
 
 
+class Overloaded(DomainError):
+    """Too many requests of this kind are waiting; try again in {retry_after} seconds."""
+
+    remedy: ClassVar[str] = "Wait for the seconds in `Retry-After`, then repeat the request: nothing has happened."
+    status: ClassVar[int] = 503
+    retry_after: int = 1
+
+
 class InTransaction(RuntimeError):
     """A call or a statement on another alias was attempted inside a database transaction.
 

@@ -3,11 +3,13 @@
 `RequestBuffer` runs a WSGI application under granian's RSGI interface. An event loop reads the bodies, each within a time
 limit. A body that does not arrive in time, is too large, or has no announced length is not read: the application gets
 BODY_PROBLEM in the environment and answers 408, 413 or 411. A request whose client disconnects is dropped. /health and /ready
-have threads of their own, so that they answer while all others are busy.
+have threads of their own, so that they answer while all others are busy. So have costly requests, in a `RequestPool` with a
+queue of its own: they take no threads of the others, and beyond the queue the application answers 503.
 """
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -16,7 +18,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 UNREADABLE = "\xff"  # as the value of a header that granian cannot read: outside of ASCII. No header may have it
 BODY_PROBLEM = "satsuma.body_problem"  # key of the WSGI environment
-TIMED_OUT, TOO_LARGE, NO_LENGTH = "timed_out", "too_large", "no_length"
+TIMED_OUT, TOO_LARGE, NO_LENGTH, QUEUE_FULL = "timed_out", "too_large", "no_length", "queue_full"
 PROBE_THREADS = {"/health": 1, "/ready": 2}
 STREAM_CHUNK_BYTES = 65_536
 MAX_BUFFERED_RESPONSE_BYTES = 4_000_000
@@ -62,19 +64,53 @@ class ClientDisconnected(Exception):
     """The client has closed the connection before the whole body had arrived."""
 
 
+class RequestPool:
+    """Threads for costly requests: POST to one of some paths. Only the event loop uses it.
+
+    threads: how many are handled at the same time. queue: how many to the same path may wait for a thread; more are refused.
+    """
+
+    def __init__(self, name: str, *, paths: Iterable[str], threads: int, queue: int) -> None:
+        self.threads = ThreadPoolExecutor(threads, name)
+        self.limit = threads + queue
+        self.admitted = Counter(dict.fromkeys(paths, 0))  # requests in the queue and in threads, by path
+
+    def is_for(self, scope: Scope) -> bool:
+        """Return whether a request belongs to this pool."""
+        return scope.method == "POST" and scope.path in self.admitted
+
+    def admit(self, path: str) -> bool:
+        """Put a request into the queue. Returns False if it is full."""
+        if self.admitted[path] >= self.limit:
+            return False
+        self.admitted[path] += 1
+        return True
+
+    def leave(self, path: str) -> None:
+        """Take a request that was handled out of the queue."""
+        self.admitted[path] -= 1
+
+
 class RequestBuffer:
     """An RSGI application that hands buffered requests to a WSGI application.
 
     threads: how many requests are handled at the same time. max_body_bytes: larger bodies are refused. body_timeout_seconds:
-    how long a whole body may take to arrive.
+    how long a whole body may take to arrive. pool: threads for costly requests.
     """
 
     def __init__(
-        self, application: WSGIApplication, *, threads: int, max_body_bytes: int, body_timeout_seconds: float
+        self,
+        application: WSGIApplication,
+        *,
+        threads: int,
+        max_body_bytes: int,
+        body_timeout_seconds: float,
+        pool: RequestPool | None = None,
     ) -> None:
         self.application = application
         self.max_body_bytes = max_body_bytes
         self.body_timeout_seconds = body_timeout_seconds
+        self.pool = pool
         self.threads = ThreadPoolExecutor(threads, "request")
         self.probe_threads = {path: ThreadPoolExecutor(count, path.strip("/")) for path, count in PROBE_THREADS.items()}
 
@@ -91,7 +127,21 @@ class RequestBuffer:
             [environ[BODY_PROBLEM]] = refusal.args
         except ClientDisconnected:
             return exchange.response_bytes(400, [], b"")
+        if self.pool and self.pool.is_for(scope) and BODY_PROBLEM not in environ:
+            return await self._run_in_pool(self.pool, scope.path, environ, exchange)
         threads = self.probe_threads.get(scope.path, self.threads)
+        await self._run(threads, environ, exchange)
+
+    async def _run_in_pool(self, pool: RequestPool, path: str, environ: WSGIEnvironment, exchange: Exchange) -> None:
+        if not pool.admit(path):
+            environ[BODY_PROBLEM] = QUEUE_FULL
+            return await self._run(self.threads, environ, exchange)
+        try:
+            await self._run(pool.threads, environ, exchange)
+        finally:
+            pool.leave(path)
+
+    async def _run(self, threads: ThreadPoolExecutor, environ: WSGIEnvironment, exchange: Exchange) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(threads, _handle, self.application, environ, exchange, loop)
 

@@ -13,7 +13,7 @@ from contexts.users.interface import Profile, SignInFailed, WeakPassword
 from contexts.users.service import accounts, sessions
 from contexts.users.service.sessions import RefreshRefused, Tokens
 from shop import sizes
-from shop.errors import TooManyRequests
+from shop.errors import Overloaded, TooManyRequests
 from shop.http.reading import RequestBody
 from shop.http.rest import ANYONE, CUSTOMER, Text, View, endpoint, respond
 from shop.http.tokens import Caller
@@ -24,7 +24,7 @@ EmailAddress = Annotated[
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, extra_json_schema={"format": "password"})]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
-REGISTRATION_ERRORS = (accounts.EmailInvalid, WeakPassword, accounts.EmailTaken)
+REGISTRATION_ERRORS = (accounts.EmailInvalid, WeakPassword, accounts.EmailTaken, Overloaded)
 NO_STORE_HEADERS = {"Cache-Control": "no-store"}  # RFC 6749, 5.1
 
 
@@ -90,7 +90,7 @@ class Token(UnauthenticatedView):
         access=ANYONE,
         body=Credentials,
         responses={200: Tokens},
-        errors=(SignInFailed, TooManyRequests),
+        errors=(SignInFailed, TooManyRequests, Overloaded),
         idempotency="none",
     )
     def post(self, request: Request, body: Credentials) -> HttpResponse:

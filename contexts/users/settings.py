@@ -13,6 +13,13 @@ MAX_REFRESH_GRACE_SECONDS = 60  # a thief could use a copied token for this long
 AUTH_USER_MODEL = "users.User"
 # Django's password hashers; the first one hashes new passwords.
 PASSWORD_HASHERS = read_setting("PASSWORD_HASHERS", read_names, ["django.contrib.auth.hashers.Argon2PasswordHasher"])
+# How many passwords a process hashes at the same time. Each takes 100 MB and 0.1 s of all cores.
+PASSWORD_HASHING_THREADS = read_whole_number("PASSWORD_HASHING_THREADS", 2, most=64)
+# How many requests to the same path (sign-in, registration) may wait for that. The response to more is 503.
+PASSWORD_HASHING_QUEUE = read_whole_number("PASSWORD_HASHING_QUEUE", 30, least=0, most=10_000)
+# Requests that hash a password, in the shop and between its processes.
+PASSWORD_PATHS = ("/api/v1/auth/register", "/api/v1/auth/token", "/admin/login/", "/admin/password_change/")
+PASSWORD_CALLS = ("users.sign_in_staff", "users.change_staff_password")
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -18,4 +18,5 @@ def render_error_page(error: DomainError) -> HttpResponse:
     """Render the page of a domain error. It needs neither a database nor a session, so that it is shown in any state."""
     request_id = tracing.get_current_trace().causation_id
     content = render_to_string("shop/admin_error.html", {"error": error, "request_id": request_id})
-    return HttpResponse(content, status=error.status)
+    headers = {"Retry-After": str(error.facts["retry_after"])} if "retry_after" in error.facts else None
+    return HttpResponse(content, status=error.status, headers=headers)

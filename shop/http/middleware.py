@@ -9,9 +9,10 @@ from django.http import HttpRequest, HttpResponse
 
 from shop import sizes
 from shop.calls import tracing
+from shop.errors import Overloaded
 from shop.http import problems
 from shop.ids import uuid7
-from shop.request_buffer import BODY_PROBLEM, NO_LENGTH, TIMED_OUT, TOO_LARGE
+from shop.request_buffer import BODY_PROBLEM, NO_LENGTH, QUEUE_FULL, TIMED_OUT, TOO_LARGE
 
 log = structlog.get_logger("shop.requests")
 _ID = re.compile(rf"[A-Za-z0-9._-]{{1,{sizes.REQUEST_ID_LENGTH}}}")
@@ -57,11 +58,15 @@ class RequestContextMiddleware:
 
 BODY_ERRORS = {
     TIMED_OUT: problems.RequestTimeout, TOO_LARGE: problems.TooLarge, NO_LENGTH: problems.LengthRequired,
+    QUEUE_FULL: Overloaded,
 }  # fmt: skip
 
 
 class IncompleteBodyMiddleware:
-    """Respond with 408, 411 or 413 to a request whose body the server has not received (shop/request_buffer.py)."""
+    """Respond to a request that the server has not received (408, 411, 413) or not admitted (503).
+
+    See shop/request_buffer.py.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -70,4 +75,4 @@ class IncompleteBodyMiddleware:
         problem = request.META.get(BODY_PROBLEM)
         if not problem:
             return self.get_response(request)
-        return problems.build_problem_response(BODY_ERRORS[problem]())
+        return problems.handle_request_exception(request, BODY_ERRORS[problem]())

@@ -4,6 +4,24 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="endless_queue_of_passwords",
+        what="any number of registrations waits for its password to be hashed",
+        rule="settings: PASSWORD_HASHING_QUEUE requests wait, more are refused with 503",
+        module="shop.request_buffer",
+        replace="if self.admitted[path] >= self.limit:",
+        by="if self.admitted[path] > 1_000_000:",
+        caught_by="tests/journeys/test_password_hashing.py::test_registrations_in_bulk_are_refused_beyond_their_queue_and_take_no_threads_of_others",
+    ),
+    Mutant(
+        name="passwords_take_threads_of_others",
+        what="requests that hash a password take all threads, and nobody can buy meanwhile",
+        rule="requests that hash a password have threads of their own",
+        module="shop.request_buffer",
+        replace="await self._run(pool.threads, environ, exchange)",
+        by="await self._run(self.threads, environ, exchange)",
+        caught_by="tests/journeys/test_password_hashing.py::test_registrations_in_bulk_are_refused_beyond_their_queue_and_take_no_threads_of_others",
+    ),
+    Mutant(
         name="bodies_have_no_deadline",
         what="a body may take any time to arrive",
         rule="a body that does not arrive in time is answered with 408",

@@ -4,6 +4,24 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="unbounded_password_hashing",
+        what="every request hashes its password at once, each with 100 MB of memory and all cores",
+        rule="settings: PASSWORD_HASHING_THREADS passwords are hashed at the same time",
+        module="contexts.users.service.hashing",
+        replace="    if not _slots.acquire(timeout=MAX_WAIT_SECONDS):\n        raise Overloaded\n    try:\n        yield\n    finally:\n        _slots.release()",
+        by="    yield",
+        caught_by="tests/users/test_hashing.py::test_no_more_passwords_are_hashed_at_the_same_time_than_the_setting_allows",
+    ),
+    Mutant(
+        name="unchecked_sign_in_counts",
+        what="a sign-in that was refused because the shop was busy delays the next one, as a wrong password does",
+        rule="rate limits: only wrong passwords delay a sign-in",
+        module="contexts.users.service.sessions",
+        replace="        throttle.withdraw()\n",
+        by="",
+        caught_by="tests/users/test_hashing.py::test_a_sign_in_that_is_not_checked_in_time_is_refused_and_not_counted",
+    ),
+    Mutant(
         name="international_domain_has_two_accounts",
         what="the spellings of an international domain, in Unicode and encoded, are two accounts and two rate limits",
         rule="one address is one account",

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from contexts.users.events import UserRegistered
 from contexts.users.interface import Profile, WeakPassword
 from contexts.users.models import User
+from contexts.users.service.hashing import hash_password
 from shop.addresses.email import InvalidAddress, fold_address, normalize_address, parse_customer_address
 from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
@@ -61,13 +61,13 @@ def clean_email(email: str) -> str:
 
 
 def register(*, email: str, password: str, full_name: str) -> Profile:
-    """Create an account. Raises EmailInvalid, WeakPassword, EmailTaken.
+    """Create an account. Raises EmailInvalid, WeakPassword, EmailTaken, Overloaded.
 
     The password is hashed before the lookup, so that the response time does not reveal whether the address is taken.
     """
     user = User(email=clean_email(email), full_name=_collapse_whitespace(full_name))
     validate_password_strength(password, user)
-    user.password = make_password(password)
+    user.password = hash_password(password)
     with transaction("users"):
         if not insert_account(user):
             raise EmailTaken().at("/email")

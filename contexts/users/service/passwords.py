@@ -2,8 +2,6 @@
 
 from uuid import UUID
 
-from django.contrib.auth.hashers import make_password
-
 from contexts.users.interface import SignInFailed
 from contexts.users.models import User
 from contexts.users.service import sessions
@@ -14,6 +12,7 @@ from contexts.users.service.accounts import (
     insert_account,
     validate_password_strength,
 )
+from contexts.users.service.hashing import hash_password
 from shop.audit import audit
 from shop.db.database import transaction
 from shop.errors import NotFound
@@ -47,7 +46,7 @@ def set_password(email: str, *, password: str, actor: str) -> None:
 def _replace_password(user: User, password: str, *, actor: str) -> bool:
     """Replace the password that the row was read with, and revoke the sessions. Returns False if it has another one."""
     validate_password_strength(password, user)
-    hashed = make_password(password)
+    hashed = hash_password(password)
     with transaction("users"):
         if not User.objects.filter(id=user.id, password=user.password).update(password=hashed):
             return False
@@ -64,7 +63,7 @@ def create_superuser(*, email: str, password: str | None, full_name: str, actor:
     user = User(email=clean_email(email), full_name=full_name, permissions=["*"])
     if password is not None:
         validate_password_strength(password, user)
-    user.password = make_password(password)
+    user.password = hash_password(password)
     with transaction("users"):
         if not insert_account(user):
             raise EmailTaken

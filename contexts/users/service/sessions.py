@@ -18,16 +18,16 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.contrib.auth.hashers import check_password, make_password
 
 from contexts.users.interface import SignInFailed, StaffSession
 from contexts.users.models import User
 from contexts.users.service import signing, staff_sessions
 from contexts.users.service.accounts import find_user, normalize_email
+from contexts.users.service.hashing import verify_password
 from contexts.users.service.sign_in_throttle import Entrance, SignInThrottle
 from shop.calls.services import DTO
 from shop.db.database import execute, fetch_rows, transaction
-from shop.errors import Unauthenticated
+from shop.errors import Overloaded, Unauthenticated
 from shop.http.tokens import ACCESS
 from shop.ids import uuid7
 from shop.keyed_hashes import get_secrets
@@ -122,7 +122,11 @@ def authenticate(email: str, password: str, address: str, entrance: Entrance) ->
     throttle = SignInThrottle(account=normalize_email(email), address=address, entrance=entrance)
     throttle.count()
     user = find_user(email)
-    is_correct = _check_password(user, password) if user else check_password(password, "")
+    try:
+        is_correct = _check_password(user, password) if user else verify_password(password, "")
+    except Overloaded:
+        throttle.withdraw()
+        raise
     if user is None or not is_correct or not user.is_active or (entrance == "staff" and not user.permissions):
         throttle.fail()
         raise SignInFailed().with_headers(throttle.limiter.build_headers())
@@ -133,12 +137,11 @@ def authenticate(email: str, password: str, address: str, entrance: Entrance) ->
 def _check_password(user: User, password: str) -> bool:
     """Check a password. A hash of former parameters is replaced, unless a new password was set meanwhile."""
 
-    def upgrade_hash(password: str) -> None:
-        hashed = make_password(password)
+    def replace_hash(hashed: str) -> None:
         if User.objects.filter(id=user.id, password=user.password).update(password=hashed):
             user.password = hashed
 
-    return check_password(password, user.password, upgrade_hash)
+    return verify_password(password, user.password, replace_hash)
 
 
 def refresh(token: str) -> Tokens:

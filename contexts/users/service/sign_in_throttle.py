@@ -114,6 +114,15 @@ class SignInThrottle:
             [self.account],
         )
 
+    def withdraw(self) -> None:
+        """Remove this attempt only, because its password was not checked."""
+        self.limiter.release()
+        execute(
+            "users",
+            "UPDATE users_signinattempts SET count = count - 1 WHERE subject = ANY(%s) AND count > 0",
+            [sorted([self.pair, self.account])],
+        )
+
 
 def _build_refusal(delays: list[tuple[float, float]]) -> TooManyRequests:
     """Build the refusal of an attempt during its delay. delays: what is left of it and all of it, in seconds."""

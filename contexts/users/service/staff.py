@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-from django.contrib.auth.hashers import make_password
-
 from contexts.users.models import User
 from contexts.users.service import staff_sessions
 from contexts.users.service.accounts import (
@@ -22,6 +20,7 @@ from contexts.users.service.accounts import (
     insert_account,
     validate_password_strength,
 )
+from contexts.users.service.hashing import hash_password
 from contexts.users.service.sessions import revoke_all_sessions
 from shop.audit import audit
 from shop.contexts import list_permissions
@@ -157,7 +156,7 @@ def create(*, email: str, password: str, permissions: list[str], actor: Caller) 
     user = User(email=clean_email(email), full_name="Staff", permissions=permissions)
     _validate_permissions(permissions)
     validate_password_strength(password, user)
-    user.password = make_password(password)
+    user.password = hash_password(password)
     with transaction("users"):
         _assert_holds_changes(_authorize(actor, GRANT_PERMISSION), permissions)
         if not insert_account(user):
@@ -200,7 +199,7 @@ def _set_permissions(user: User, permissions: list[str], held: Collection[str], 
 
 def _set_password(user: User, password: str, actor: Caller) -> None:
     validate_password_strength(password, user)
-    User.objects.filter(id=user.id).update(password=make_password(password))
+    User.objects.filter(id=user.id).update(password=hash_password(password))
     revoke_all_sessions(user.id)
     _audit(user, actor, "set password")
 

@@ -15,9 +15,14 @@ from shop.calls.methods import InvalidArguments, encode_unavailable, is_outage
 from shop.calls.remote.nonces import record_nonce
 from shop.calls.remote.signature import InvalidSignature, verify_signature
 from shop.calls.remote.wire import OUTCOME_FAILED, OUTCOME_HEADER, OUTCOME_REFUSED, build_path
-from shop.request_buffer import BODY_PROBLEM, TIMED_OUT
+from shop.request_buffer import BODY_PROBLEM, NO_LENGTH, QUEUE_FULL, TIMED_OUT, TOO_LARGE
 
 MAX_REQUEST_BYTES = 4_000_000
+
+BODY_STATUSES = {
+    TIMED_OUT: "408 Request Timeout", TOO_LARGE: "413 Content Too Large", NO_LENGTH: "411 Length Required",
+    QUEUE_FULL: "503 Service Unavailable",
+}  # fmt: skip
 
 ServedMethod = Callable[[bytes], bytes]  # takes the request body, returns the response body
 RecordNonce = Callable[[str, str], bool]  # takes the called context and a nonce
@@ -106,7 +111,7 @@ def _is_new(served: _Served, nonce: str) -> bool:
 
 def _read_body(environ: WSGIEnvironment) -> bytes:
     if problem := environ.get(BODY_PROBLEM):
-        raise CallRefused("408 Request Timeout" if problem == TIMED_OUT else "413 Content Too Large")
+        raise CallRefused(BODY_STATUSES[problem])
     length = environ.get("CONTENT_LENGTH") or "0"
     if not length.isdecimal() or int(length) > MAX_REQUEST_BYTES:
         raise CallRefused("413 Content Too Large")
