@@ -11,3 +11,4 @@ BODY_TIMEOUT_SECONDS = read_number("BODY_TIMEOUT_SECONDS", 10, most=3600)
 # The largest body of a request in bytes; the response to a larger one is 413.
 MAX_BODY_BYTES = read_whole_number("MAX_BODY_BYTES", 1_000_000, least=1_000, most=100_000_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+FILE_UPLOAD_HANDLERS = ["shop.http.uploads.UploadHandler"]  # refuses files, but where a view accepts them

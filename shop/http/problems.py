@@ -14,6 +14,7 @@ from rest_framework.exceptions import APIException
 from shop.calls import tracing
 from shop.errors import DomainError, FieldError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from shop.http.error_pages import is_admin_path, render_error_page
+from shop.http.uploads import UploadNotAccepted
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,12 @@ class TooLarge(DomainError):
 
     remedy = "Send less in one request: divide it into several. Unless the shop sets another limit, it is 1 MB."
     status = 413
+
+
+class UnexpectedFile(Invalid):
+    """Files are not accepted here."""
+
+    remedy = "Send the form without files."
 
 
 class RequestTimeout(DomainError):
@@ -128,6 +135,8 @@ def as_domain_error(error: Exception) -> DomainError:
         return Unavailable(what="The database")
     if isinstance(error, RequestDataTooBig):
         return TooLarge()
+    if isinstance(error, UploadNotAccepted):
+        return UnexpectedFile()
     if isinstance(error, Http404):
         return NotFound()
     if isinstance(error, PermissionDenied):

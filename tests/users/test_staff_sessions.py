@@ -10,9 +10,6 @@ from config.admin_site import UNAVAILABLE_MESSAGE
 from contexts.users.interface import SignInFailed, users
 from contexts.users.models import StaffSession
 from contexts.users.service import passwords, sessions, staff, staff_sessions
-from contexts.users.models import StaffSession
-from shop.db.retention import list_model_rules
-from shop.purging import purge_now
 from shop.chaos import faults
 from shop.db.database import execute, fetch_rows
 from shop.db.retention import list_model_rules

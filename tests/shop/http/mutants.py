@@ -4,6 +4,15 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="uploads_accepted_everywhere",
+        what="anybody can send files to the sign-in page of the admin, which keeps them",
+        rule="uploads: only a view that declares them accepts files",
+        module="config.settings.server",
+        replace='FILE_UPLOAD_HANDLERS = ["shop.http.uploads.UploadHandler"]',
+        by='FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]',
+        caught_by="tests/shop/http/test_uploads.py::test_a_file_that_no_view_accepts_is_refused_and_not_stored",
+    ),
+    Mutant(
         name="optional_sign_in_is_not_documented",
         what="generated clients send no token where signing in is optional, and customers order as guests",
         rule="OpenAPI: security [{}, {bearer}] for optional authentication",
