@@ -148,7 +148,8 @@ class IdempotencyKey(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scope", "key"], name="one_row_per_idempotency_key")]
         indexes = [
-            models.Index(fields=["created_at"], condition=Q(resource__isnull=True), name="idempotency_key_purge")
+            models.Index(fields=["created_at"], condition=Q(resource__isnull=True), name="idempotency_key_purge"),
+            models.Index(fields=["resource"], condition=Q(resource__isnull=False), name="idempotency_key_resource"),
         ]
 
     def __str__(self) -> str:

@@ -13,14 +13,12 @@ from typing import NamedTuple
 import psycopg
 import structlog
 from django.db import Error
-from django.db.models import Model
 from psycopg.errors import AdminShutdown, CannotConnectNow, CrashShutdown
 
 from shop.db.database import OUTAGE_ERRORS, close_broken_connections, execute, fetch_rows
 from shop.db.retention import DeletedWith, DeletedWithLast, Rule, get_retention, list_models, list_rules
 from shop.models import Purge
 
-BATCH_ROWS = 1_000
 RUN_SECONDS = 2.0  # for one rule
 RUN_INTERVAL_SECONDS = 60.0
 MAX_ERROR_LENGTH = 500
@@ -112,9 +110,10 @@ def _delete_by_age(alias: str, rule: Rule) -> Iterator[int]:
     """Delete the oldest rows first. Each batch starts where the last one ended, and skips the rows it has deleted."""
     start = "-infinity"
     while True:
-        parameters = {"period": rule.policy.get_period(), "start": start, "limit": BATCH_ROWS}
+        limit = rule.policy.batch_rows
+        parameters = {"period": rule.policy.get_period(), "start": start, "limit": limit}
         [(count, last)] = fetch_rows(alias, _build_age_sql(rule), parameters)
-        if count < BATCH_ROWS:
+        if count < limit:
             yield count
             return
         start = last
@@ -125,7 +124,7 @@ def _delete_by_key(alias: str, rule: Rule) -> Iterator[int]:
     """Read the table page by page in the order of its primary key, and delete the old rows of each page."""
     start = ""
     while start is not None:
-        parameters = {"period": rule.policy.get_period(), "start": start, "limit": BATCH_ROWS}
+        parameters = {"period": rule.policy.get_period(), "start": start, "limit": rule.policy.batch_rows}
         [(count, start)] = fetch_rows(alias, _build_key_sql(rule), parameters)
         yield count
 
@@ -139,7 +138,7 @@ WITH expired AS (
   SELECT {key} AS key, {since} AS since FROM {table} old
   WHERE {since} < now() - %(period)s AND {since} >= %(start)s::timestamptz AND ({rule.policy.condition})
   ORDER BY {since} LIMIT %(limit)s FOR UPDATE OF old SKIP LOCKED)
-{_build_dependent_deletes(rule.model)}
+{_build_dependent_deletes(rule)}
 SELECT (SELECT count(*) FROM deleted), (SELECT max(since)::text FROM expired)"""
 
 
@@ -152,17 +151,19 @@ expired AS (
   SELECT {key} AS key FROM {table} old
   WHERE {key} IN (SELECT key FROM page) AND {since} < now() - %(period)s AND ({rule.policy.condition})
   FOR UPDATE OF old SKIP LOCKED)
-{_build_dependent_deletes(rule.model)}
+{_build_dependent_deletes(rule)}
 SELECT (SELECT count(*) FROM deleted), (SELECT max(key) FROM page)"""
 
 
-def _build_dependent_deletes(model: type[Model]) -> str:
+def _build_dependent_deletes(rule: Rule) -> str:
     """Return the statements of the WITH list that delete the rows `expired`, and what goes with them."""
-    table, key = model._meta.db_table, model._meta.pk.column
+    table, key = rule.model._meta.db_table, rule.model._meta.pk.column
     statements = [
         f", deleted AS (DELETE FROM {table} USING expired WHERE {table}.{key} = expired.key RETURNING {table}.*)"
     ]
-    for number, other in enumerate(list_models(model._meta.app_label)):
+    if rule.policy.with_keys:
+        statements.append(", keys AS (DELETE FROM shop_idempotencykey USING expired WHERE resource = expired.key)")
+    for number, other in enumerate(list_models(rule.model._meta.app_label)):
         name, other_key = other._meta.db_table, other._meta.pk.column
         for policy in get_retention(other):
             if isinstance(policy, DeletedWith) and policy.table == table:

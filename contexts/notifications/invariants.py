@@ -34,8 +34,10 @@ SELECT concat(subject_id, ' ', template, ' by ', channel) AS subject,
 FROM notifications_message WHERE status IN ('waiting', 'parked')"""
 
 # A guest may ask for the link to an order at any time, so that its e-mail is not compared with what happened to the order.
+# It may outlive an order that was refused.
 _MESSAGES_EXTRACT_SQL = """
-SELECT subject_id::text, min(order_id::text), min(user_id::text), count(DISTINCT user_id),
+SELECT subject_id::text, min(order_id::text) FILTER (WHERE template <> 'order_link'), min(user_id::text),
+       count(DISTINCT user_id),
        string_agg(template::text, ' ' ORDER BY template::text)
            FILTER (WHERE channel = 'email' AND is_first AND template <> 'order_link'),
        string_agg(template::text, ' ' ORDER BY template::text) FILTER (WHERE channel = 'in_app' AND is_first),

@@ -8,7 +8,7 @@ from django.db.models.functions import Coalesce, Now
 
 from contexts.notifications.interface import Channel, MessageStatus, MessageTemplate
 from shop.db.leases import LeasedModel
-from shop.db.retention import Kept
+from shop.db.retention import DeletedAfter
 from shop.ids import uuid7
 
 ALIAS = "notifications"  # database of this context
@@ -60,7 +60,14 @@ class Message(LeasedModel):
     sent_at = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
 
-    retention = Kept(because="It shows what a customer was told.")
+    # Other messages are kept: they show which news a customer got. Anybody can ask for links.
+    retention = DeletedAfter(
+        since="created_at",
+        setting="LINK_MESSAGE_RETENTION_DAYS",
+        only="messages with the link to an order",
+        condition="""template = 'order_link' AND status NOT IN ('waiting', 'parked') AND NOT EXISTS (
+    SELECT FROM shop_outboxevent event WHERE event.stream = concat('notifications.message:', old.id))""",
+    )
 
     class Meta:
         constraints = [
@@ -76,6 +83,9 @@ class Message(LeasedModel):
         indexes = [
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="message_due"),
             models.Index(fields=["user_id", "-id"], condition=Q(channel=Channel.IN_APP.value), name="message_inbox"),
+            models.Index(
+                fields=["created_at"], condition=Q(template=MessageTemplate.ORDER_LINK.value), name="message_link_age"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -47,5 +47,7 @@ EMAIL_QUIT_TIMEOUT = read_number("EMAIL_QUIT_TIMEOUT_SECONDS", 5, most=60)
 EMAIL_MAX_UNKNOWN_OUTCOMES = read_whole_number("EMAIL_MAX_UNKNOWN_OUTCOMES", 3, most=100)
 # How long the second of these attempts waits after the first; the third waits ten times as long.
 EMAIL_UNKNOWN_OUTCOME_PAUSE = read_number("EMAIL_UNKNOWN_OUTCOME_PAUSE_SECONDS", 60, most=86_400)
+# How long it is kept that a link to an order was sent.
+LINK_MESSAGE_RETENTION_DAYS = read_number("LINK_MESSAGE_RETENTION_DAYS", 30, least=1, most=3_650)
 # Sender of all e-mails.
 DEFAULT_FROM_EMAIL = read_setting("DEFAULT_FROM_EMAIL", read_mailbox, "Satsuma <shop@satsuma.example>")

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from contexts.orders.interface import OrderStatus
 from shop import clock, sizes
 from shop.db.leases import LeasedModel
-from shop.db.retention import DeletedAfter, DeletedWith, Kept
+from shop.db.retention import DeletedAfter, DeletedWith
 from shop.ids import readable_number, uuid7
 
 STATUS_CHOICES = [(status.value, status.name.replace("_", " ").title()) for status in OrderStatus]
@@ -35,7 +35,7 @@ class Cart(models.Model):
     changed_at = models.DateTimeField(db_default=Now(), editable=False)
 
     retention = (
-        DeletedAfter(since="changed_at", setting="CART_RETENTION_DAYS"),
+        DeletedAfter(since="changed_at", setting="CART_RETENTION_DAYS", batch_rows=100),
         DeletedAfter(since="created_at", setting="UNUSED_CART_RETENTION_DAYS", condition="version = 0"),
     )
 
@@ -129,7 +129,17 @@ class Order(LeasedModel):
     timeline = models.JSONField(default=list)
     created_at = models.DateTimeField(default=clock.now)
 
-    retention = Kept(because="It is the record of a purchase.")
+    # Other orders are kept: they are the record of a purchase. An order that was refused for what the quote showed has left
+    # nothing in other contexts. Its events go first, which are compared with it.
+    retention = DeletedAfter(
+        since="created_at",
+        setting="REFUSED_ORDER_RETENTION_DAYS",
+        only="orders that were refused at once for lack of stock",
+        condition="""status = 'rejected' AND (refusal -> 'is_quoted') = 'true' AND NOT EXISTS (
+    SELECT FROM shop_outboxevent event WHERE event.stream = concat('orders.order:', old.id))""",
+        with_keys=True,
+        batch_rows=20,
+    )
 
     class Meta:
         ordering = [F("created_at").desc()]
@@ -142,6 +152,11 @@ class Order(LeasedModel):
                 fields=["cart_id"],
                 condition=Q(step__in=[Step.UNDO_MONEY, Step.UNDO_STOCK]),
                 name="undone_order_of_cart",
+            ),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status=OrderStatus.REJECTED, refusal__is_quoted=True),
+                name="order_refused_by_quote",
             ),
         ]
         constraints = [
@@ -187,7 +202,7 @@ class OrderPayment(models.Model):
     timeline = models.JSONField(default=list, help_text="Entries for the timeline of the order.")
     sequence = models.BigIntegerField(default=0, help_text="Raised by every published event.")
 
-    retention = Kept(because="It is part of an order.")
+    retention = DeletedWith("orders_order", by="order_id")
 
     class Meta:
         indexes = [models.Index(fields=["attention"], condition=~Q(attention=""), name="order_payment_attention")]
@@ -215,7 +230,7 @@ class OrderLine(models.Model):
         max_length=3, blank=True, db_default="", help_text="Of the offer. Empty for a line of an older release."
     )
 
-    retention = Kept(because="It is part of an order.")
+    retention = DeletedWith("orders_order", by="order_id")
 
     class Meta:
         ordering = ["position"]

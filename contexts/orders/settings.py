@@ -37,6 +37,8 @@ ORDER_LINK_TEMPLATE = read_setting("ORDER_LINK_TEMPLATE", read_link_template, "{
 
 # Rate limit of new orders (docs/rate-limits.md). Many customers can share an address: an office, a mobile network.
 RATE_LIMIT_ORDERS = read_rate_limit("RATE_LIMIT_ORDERS", "address:300/minute,account:60/hour,email:40/hour")
+# Rate limit of orders with more than 20 lines, refused ones as well: each takes up to 200 KB in the database.
+RATE_LIMIT_LARGE_ORDERS = read_rate_limit("RATE_LIMIT_LARGE_ORDERS", "address:60/hour,account:60/hour,email:30/hour")
 # Rate limit of declined payments. The next attempt is refused before the provider is called.
 RATE_LIMIT_DECLINED_PAYMENTS = read_rate_limit(
     "RATE_LIMIT_DECLINED_PAYMENTS", "address:30/10minutes,account:10/hour,email:10/hour,card:30/10minutes"
@@ -50,6 +52,9 @@ RATE_LIMIT_LOOKUP = read_rate_limit("RATE_LIMIT_LOOKUP", "address:30/minute,emai
 CART_RETENTION_DAYS = read_number("CART_RETENTION_DAYS", 90, least=1, most=3_650)
 # How long a cart is kept that nothing was ever put into.
 UNUSED_CART_RETENTION_DAYS = read_number("UNUSED_CART_RETENTION_DAYS", 7, least=1, most=3_650)
+
+# How long an order is kept that was refused at once, because there was not enough stock. At least as long as its events.
+REFUSED_ORDER_RETENTION_DAYS = read_number("REFUSED_ORDER_RETENTION_DAYS", 30, least=1, most=3_650)
 
 # Limits of carts and orders. The OpenAPI document shows them.
 

@@ -54,6 +54,9 @@ class DeletedAfter:
     table that is small and whose updates must not maintain an index.
     setting: the name of a setting, which ends in its unit, _DAYS, _HOURS or _SECONDS. period: is added to it.
     condition: SQL that a row, called `old`, has to fulfil in addition. A partial index needs it literally.
+    only: which rows fulfil the condition, for the operator. Other rows are kept.
+    with_keys: delete the idempotency keys of a row with it.
+    batch_rows: rows in one transaction; fewer where many others are deleted with each of them.
     """
 
     since: str
@@ -61,6 +64,9 @@ class DeletedAfter:
     period: timedelta = timedelta(0)
     condition: str = "true"
     is_indexed: bool = True
+    only: str = ""
+    with_keys: bool = False
+    batch_rows: int = 1_000
 
     def get_period(self) -> timedelta:
         """Return how long rows are kept after `since`."""

@@ -82,13 +82,14 @@ class Limiter:
         failure_limits: those that count failures only. The request is an attempt, which takes a part of them until `fail`
         or `release`.
         """
-        self.context = context
+        self.context, self.keys = context, keys
         self.requests = _build_counters(limits, keys)
         self.attempts = _build_counters(failure_limits, keys)
         self.hits: dict[str, Hit] = {}
         self.waits: dict[str, float] = {}  # of the refused counters, in seconds
         self.redis_url = ""  # where it was counted; empty: in the database
         self.is_released = False
+        self.refused_by: Limiter | None = None  # another limit, see `count_also`
 
     @property
     def counters(self) -> dict[str, Counter]:
@@ -110,6 +111,15 @@ class Limiter:
         if self.waits:
             retry_after = max(1, math.ceil(max(self.waits.values())))
             raise TooManyRequests(retry_after=retry_after).with_headers(self.build_headers())
+
+    def count_also(self, limit: str) -> None:
+        """Count the request by one more limit, which applies to some requests only. Raises TooManyRequests."""
+        other = Limiter(self.context, [limit], self.keys)
+        try:
+            other.count()
+        except TooManyRequests:
+            self.refused_by = other
+            raise
 
     def _count(self, requests: Quotas, attempts: Quotas) -> Answer:
         if settings.RATE_LIMIT_STORE == "redis":
@@ -156,6 +166,8 @@ class Limiter:
 
     def build_headers(self) -> dict[str, str]:
         """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10) of the scarcest quota."""
+        if self.refused_by:
+            return self.refused_by.build_headers()
         if self.waits:
             subject = max(self.waits, key=self.waits.__getitem__)
             remaining, reset = 0, self.waits[subject]

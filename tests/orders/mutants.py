@@ -4,6 +4,33 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="sold_orders_deleted",
+        what="an order that was paid is deleted as if it had been refused",
+        rule="retention: only an order that was refused for what the quote showed is deleted",
+        module="contexts.orders.models",
+        replace="status = 'rejected' AND (refusal -> 'is_quoted') = 'true' AND NOT EXISTS (",
+        by="NOT EXISTS (",
+        caught_by="tests/orders/test_refused_order_retention.py::test_other_orders_are_kept",
+    ),
+    Mutant(
+        name="key_of_deleted_order_kept",
+        what="the key of a deleted order is kept, so that a repeat of its request finds an order that does not exist",
+        rule="protocol 5: a key is kept as long as the row that its request created",
+        module="shop.purging",
+        replace="    if rule.policy.with_keys:\n",
+        by="    if False:\n",
+        caught_by="tests/orders/test_refused_order_retention.py::test_an_order_that_was_refused_at_once_is_deleted_after_a_month_with_its_lines_and_its_key",
+    ),
+    Mutant(
+        name="large_orders_unlimited",
+        what="one client fills the disk with orders of a thousand lines that are refused",
+        rule="rate limits: RATE_LIMIT_LARGE_ORDERS counts orders with more than 20 lines, whatever becomes of them",
+        module="contexts.orders.service.orders",
+        replace="            limiter.count_also(LARGE_ORDERS)",
+        by="            pass",
+        caught_by="tests/orders/test_rate_limits.py::test_large_orders_are_limited_whether_they_are_sold_or_refused",
+    ),
+    Mutant(
         name="used_cart_deleted",
         what="a cart that its customer still changes is deleted",
         rule="retention: a cart is kept for a time after its last change",

@@ -7,7 +7,10 @@ from functools import partial
 
 import pytest
 
+from contexts.notifications.models import Message
 from shop.db.database import execute, fetch_rows
+from shop.db.retention import list_model_rules
+from shop.purging import purge_now
 from tests.concurrency import eventually
 from tests.engine_driver import run_timers, run_until_idle
 from tests.factories import create_sku
@@ -154,3 +157,27 @@ def test_a_storefront_chooses_its_own_link(shopper, mail_server, settings):
     order = shopper.order(create_sku(1), email=email).body
     [receipt] = await_mails(mail_server, email, 1)
     assert find_link(receipt) == f"https://store.example/track/{order['number']}#token={order['token']}"
+
+
+def test_that_a_link_was_sent_is_deleted_after_a_month_and_other_messages_are_kept(shopper, mail_server):
+    email = unique_email()
+    order = shopper.order(create_sku(1), email=email).body
+    await_mails(mail_server, email, 1)
+    look_up(shopper, order["number"], email)
+    await_mails(mail_server, email, 2)
+
+    def age_and_purge(days):
+        execute(
+            "notifications",
+            "UPDATE notifications_message SET created_at = created_at - %s * interval '1 day' WHERE order_id = %s",
+            [days, order["id"]],
+        )
+        purge_now("notifications", list_model_rules(Message))
+        found = fetch_rows(
+            "notifications", "SELECT template FROM notifications_message WHERE order_id = %s", [order["id"]]
+        )
+        return sorted(template for (template,) in found)
+
+    eventually(lambda: age_and_purge(0) == ["order_confirmed", "order_link"])
+    assert age_and_purge(29) == ["order_confirmed", "order_link"]
+    assert age_and_purge(2) == ["order_confirmed"]

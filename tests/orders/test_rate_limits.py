@@ -278,3 +278,35 @@ def test_requests_for_the_link_to_an_order_are_limited_by_email_address_and_addr
 
     assert [look_up(stranger) for _ in range(3)] == [202, 202, 429]
     assert [look_up(unique_email()) for _ in range(3)] == [202, 202, 429]
+
+
+def order_lines(sku: str, lines: int, quantity: int = 1) -> int:
+    items = [{"sku": sku, "quantity": quantity}] * lines
+    return InProcessShopper().order(items=items, email=unique_email()).status
+
+
+@pytest.mark.parametrize(("quantity", "outcome"), [(1, 201), (1000, 409)], ids=["sold", "refused"])
+def test_large_orders_are_limited_whether_they_are_sold_or_refused(sku, limits, quantity, outcome):
+    limits.RATE_LIMIT_LARGE_ORDERS = "address:2/hour"
+    assert [order_lines(sku, 21, quantity) for _ in range(3)] == [outcome, outcome, 429]
+    assert order_lines(sku, 20, quantity) == outcome, "an order of 20 lines is not large"
+    [(stored,)] = fetch_rows("orders", "SELECT count(*) FROM orders_orderline WHERE sku = %s", [sku])
+    assert stored == 2 * 21 + 20
+
+
+def test_the_refusal_of_a_large_order_names_its_limit(sku, limits):
+    limits.RATE_LIMIT_LARGE_ORDERS = "address:1/hour"
+    order_lines(sku, 21)
+    response = InProcessShopper().order(items=[{"sku": sku, "quantity": 1}] * 21, email=unique_email())
+    assert (response.status, response.body["code"]) == TOO_MANY
+    assert response.headers["ratelimit-policy"] == '"large_orders";q=1;w=3600'
+
+
+def test_the_items_of_a_large_cart_count_as_well(sku, limits):
+    limits.RATE_LIMIT_LARGE_ORDERS = "address:1/hour"
+    shopper = InProcessShopper()
+    cart = shopper.post("carts").body["id"]
+    for _ in range(21):
+        assert shopper.send("PUT", f"carts/{cart}/items/{create_sku(1)}", {"quantity": 1}).status == 200
+    assert order_lines(sku, 21) == 201
+    assert shopper.order(items=None, cart_id=cart, email=unique_email()).status == 429

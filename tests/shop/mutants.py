@@ -17,9 +17,9 @@ MUTANTS = (
         name="purge_in_one_statement",
         what="all old rows of a table are deleted in one transaction, which times out when they are many",
         rule="retention: small batches, each a transaction of its own",
-        module="shop.purging",
-        replace="BATCH_ROWS = 1_000",
-        by="BATCH_ROWS = 1_000_000_000",
+        module="shop.db.retention",
+        replace="batch_rows: int = 1_000",
+        by="batch_rows: int = 1_000_000_000",
         caught_by="tests/shop/test_purging_many_rows.py::test_the_oldest_rows_of_a_large_table_are_deleted_in_short_transactions",
     ),
     Mutant(

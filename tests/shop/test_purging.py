@@ -15,6 +15,7 @@ from shop.db.retention import list_model_rules, list_rules
 from shop.models import CallCount, IdempotencyKey, OutboxEvent
 
 ALIAS = "payments"
+BATCH_ROWS = 1_000
 INSERT_COUNTS_SQL = """
 INSERT INTO shop_callcount (minute, caller, method, nth, calls, failed, seconds)
 SELECT now() - interval '1 year' + number * interval '1 millisecond', 'test', %s, 0, 1, 0, 0
@@ -66,7 +67,7 @@ def list_entries(expected_code=0):
 
 def test_rows_are_deleted_in_batches_and_those_that_were_deleted_stay_so(counts):
     """The fourth batch fails; three are committed."""
-    counts(3 * purging.BATCH_ROWS)
+    counts(3 * BATCH_ROWS)
     execute(ALIAS, INSERT_COUNTS_SQL.replace("1 year", "2 days"), ["protected", 1])
     with a_row_that_cannot_be_deleted():
         purging.purge_now(ALIAS, list_model_rules(CallCount))
@@ -75,11 +76,11 @@ def test_rows_are_deleted_in_batches_and_those_that_were_deleted_stay_so(counts)
 
 
 def test_many_rows_of_the_same_age_are_deleted(counts):
-    counts(2 * purging.BATCH_ROWS + 1)
+    counts(2 * BATCH_ROWS + 1)
     execute(
         ALIAS, "UPDATE shop_callcount SET nth = id %% 30000, minute = now() - interval '9 days' WHERE caller = 'test'"
     )
-    assert purging.purge_now(ALIAS, list_model_rules(CallCount)) == 2 * purging.BATCH_ROWS + 1
+    assert purging.purge_now(ALIAS, list_model_rules(CallCount)) == 2 * BATCH_ROWS + 1
 
 
 def test_a_purge_that_fails_does_not_stop_the_others_and_is_an_error(counts):

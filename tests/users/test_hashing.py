@@ -15,7 +15,7 @@ from shop.errors import Overloaded
 from tests.concurrency import eventually, run_concurrently
 from tests.users.accounts import PASSWORD, unique_email, unique_ip_address
 
-PATIENCE_SECONDS = 0.3  # in which another password would be hashed, too, if the number were not limited
+JOIN_SECONDS = 0.3  # in which another password would be hashed, too, if the number were not limited
 
 
 class CountingHasher(MD5PasswordHasher):
@@ -30,7 +30,7 @@ class CountingHasher(MD5PasswordHasher):
             CountingHasher.running += 1
             CountingHasher.most = max(self.most, self.running)
             self.lock.notify_all()
-            self.lock.wait_for(lambda: self.running > present_settings.PASSWORD_HASHING_THREADS, PATIENCE_SECONDS)
+            self.lock.wait_for(lambda: self.running > present_settings.PASSWORD_HASHING_THREADS, JOIN_SECONDS)
             CountingHasher.running -= 1
         return super().encode(password, salt)
 

@@ -17,7 +17,7 @@ from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Cart, Order, Step
 from contexts.orders.service import carts
 from contexts.orders.service.cancellation import NotCancellable, RefundNotAllowed, build_cancellable_condition
-from contexts.orders.service.placing import NewOrder, OrderRequest, build_order, insert_order
+from contexts.orders.service.placing import LARGE_ORDER_LINES, NewOrder, OrderRequest, build_order, insert_order
 from contexts.orders.service.views import OrderView, build_outcome, is_guest_token, to_view
 from contexts.payments.interface import Declined, PaymentStatus
 from shop.audit import audit
@@ -29,7 +29,7 @@ from shop.http import idempotency
 from shop.http.idempotency import Key, Outcome
 from shop.http.rate_limits import Limiter, count_failure
 
-DECLINED_PAYMENTS = "declined_payments"  # the rate limit
+DECLINED_PAYMENTS, LARGE_ORDERS = "declined_payments", "large_orders"  # the rate limits
 
 
 class OrderNotFound(NotFound):
@@ -77,6 +77,8 @@ def _place_limited(request: OrderRequest, user_id: UUID | None, key: Key, limite
     is_declined = False
     try:
         new = build_order(request, user_id)
+        if len(new.lines) > LARGE_ORDER_LINES:
+            limiter.count_also(LARGE_ORDERS)
         new.order.attempt_counters = limiter.list_failure_subjects() or None
         progress = _place_new(new, key)
         is_declined = progress.order is new.order and _is_declined(new.order)

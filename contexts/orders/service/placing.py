@@ -33,7 +33,7 @@ from shop.messaging.outbox import publish
 from shop.money import MAX_AMOUNT, Money, sum_amounts
 
 MAX_LINES = settings.MAX_ORDER_LINES
-
+LARGE_ORDER_LINES = 20  # an order with more lines counts for RATE_LIMIT_LARGE_ORDERS, too
 
 Provider = Annotated[
     str,
@@ -284,7 +284,7 @@ def _assert_not_held_by_last_order(cart_id: UUID | None) -> None:
 
 def _mark_rejected(order: Order, refusal: OutOfStock) -> None:
     order.status, order.step = OrderStatus.REJECTED, Step.CLOSED
-    order.refusal = {"code": refusal.code, "facts": refusal.facts, "is_answered": True}
+    order.refusal = {"code": refusal.code, "facts": refusal.facts, "is_answered": True, "is_quoted": True}
     order.timeline = append_timeline_entry(order, "rejected", str(refusal))
     order.payment_token = ""
 

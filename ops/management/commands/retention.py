@@ -64,7 +64,8 @@ def _describe(retention: Retention) -> str:
         return f"as long as its row in {retention.table}"
     if isinstance(retention, DeletedWithLast):
         return f"as long as the last row of {retention.table} that refers to it"
-    return f"{retention.get_period()} after {retention.since}"
+    chosen = f", only {retention.only}" if retention.only else ""
+    return f"{retention.get_period()} after {retention.since}{chosen}"
 
 
 def _list_purged(context: str) -> list[dict[str, object]]:
