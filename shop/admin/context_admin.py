@@ -104,6 +104,10 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the object with this key. An empty `_to_field` in the query stands for none."""
+        return super().get_object(request, object_id, from_field or None)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None and self.can_add:
             return self.readonly_fields

@@ -305,4 +305,22 @@ MUTANTS = (
         by="        return True\n",
         caught_by="tests/config/test_admin_requests.py::test_an_action_on_what_cannot_exist_does_nothing",
     ),
+    Mutant(
+        name="admin_shows_objects_by_number",
+        what="a page of Django finds objects of every table without a permission, and fails on keys of another type",
+        rule="Admin: every page asks for a permission",
+        module="config.admin_site",
+        replace=' if getattr(one, "name", "") != "view_on_site"\n',
+        by="\n",
+        caught_by="tests/fuzz/test_admin.py::test_no_object_is_shown_by_the_number_of_its_table",
+    ),
+    Mutant(
+        name="admin_finds_by_a_field_without_name",
+        what="an empty name of the key in the query of a form is an internal error",
+        rule="Admin: hostile input is refused",
+        module="shop.admin.context_admin",
+        replace="object_id, from_field or None)",
+        by="object_id, from_field)",
+        caught_by="tests/fuzz/test_admin.py::test_an_empty_name_of_the_key_is_the_primary_key",
+    ),
 )

@@ -12,7 +12,7 @@ from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
 from tests.fuzz.admin_inputs import AdminRequest, Attacker, build_list_path, list_query_names, list_tables
 from tests.shopper import InProcessShopper
-from tests.staff_accounts import sign_in_to_admin
+from tests.staff_accounts import id_of, sign_in_to_admin
 
 CASES = int(os.environ.get("FUZZ_CASES") or 400)
 SEED = int(os.environ.get("FUZZ_SEED") or 1)
@@ -118,6 +118,18 @@ MISSING = [
 @pytest.mark.parametrize("path", MISSING)
 def test_an_object_that_cannot_exist_is_missing(path, boss):
     assert AdminRequest("GET", path).send(boss).status_code in (302, 404)
+
+
+@pytest.mark.parametrize("page", ["change/", "history/", "delete/"])
+def test_an_empty_name_of_the_key_is_the_primary_key(page, boss):
+    path = f"{USERS}{id_of('*')}/{page}"
+    assert get(path, _to_field="").send(boss).status_code == get(path).send(boss).status_code < 500
+
+
+def test_no_object_is_shown_by_the_number_of_its_table(boss):
+    """Django's redirect to the public page of an object asks for no permission and knows one database only."""
+    for number in range(1, 60):
+        assert boss.get(f"/admin/r/{number}/not-an-id/").status_code == 404
 
 
 @pytest.mark.parametrize("action", ["mark_refunded", "accept"])
