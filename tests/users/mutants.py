@@ -387,6 +387,7 @@ MUTANTS = (
         module="contexts.users.service.staff_sessions",
         replace='    with transaction("users"):\n        execute("users", _END_SESSION_SQL, [session_id, user_id])\n',
         by='    with transaction("users"):\n        execute("users", _END_SESSION_SQL.replace(" AND user_id = %s", ""), [session_id])\n',
+        fails_with="contexts.users.interface.SignInFailed",
         caught_by="tests/users/test_staff_sessions.py::test_a_session_belongs_to_one_account",
     ),
     Mutant(

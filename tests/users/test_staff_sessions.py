@@ -117,7 +117,7 @@ def test_a_session_that_is_in_use_ends_at_its_absolute_limit():
 
 def test_the_cookie_does_not_outlive_the_session():
     client = sign_in_to_admin(staff_member())
-    assert client.cookies[settings.SESSION_COOKIE_NAME]["max-age"] == settings.SESSION_COOKIE_AGE
+    assert int(client.cookies[settings.SESSION_COOKIE_NAME]["max-age"]) == settings.SESSION_COOKIE_AGE
     assert settings.STAFF_SESSION_SECONDS <= settings.SESSION_COOKIE_AGE
 
 
