@@ -13,7 +13,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
-from shop.db.database import hosted_contexts
+from shop.db.database import OUTAGE_ERRORS, hosted_contexts
 
 
 def read_initial_settings() -> tuple[str, bool]:
@@ -29,7 +29,7 @@ def main() -> int:
     try:
         django.setup()
         print(json.dumps(prepare()))
-    except (ImproperlyConfigured, CommandError) as error:
+    except (ImproperlyConfigured, CommandError, *OUTAGE_ERRORS) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

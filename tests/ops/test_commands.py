@@ -124,7 +124,15 @@ def test_a_migration_that_does_not_get_its_lock_gives_up_in_plain_words():
     assert "No migrations to apply" in run("migrate", database="users", verbosity=1)
 
 
-@pytest.mark.parametrize("arguments", [["manage.py", "migrate"], ["-m", "ops.launch.prepare"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["manage.py", "migrate"],
+        ["manage.py", "events", "parked"],
+        ["manage.py", "currency"],
+        ["-m", "ops.launch.prepare"],
+    ],
+)
 def test_a_database_that_is_unavailable_is_reported_without_a_traceback(arguments):
     nowhere = f"postgres://nobody:secret@127.0.0.1:{reserve_port()}/postgres"
     done = subprocess.run(
