@@ -1,21 +1,18 @@
 """Checks at start. A process with a wrong configuration does not serve; the message names what to change."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import get_hashers
 from django.core import mail
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from shop.calls import services
 from shop.chaos import faults
 from shop.db.database import hosted_contexts
-from shop.db.postgres.identities import DatabaseIdentity, identify_database
-from shop.db.postgres.sessions import SessionRefused
 from shop.messaging import events
 from shop.process_variables import PROCESS_VARIABLES
 from shop.setting_names import find_misspelt_names
@@ -147,34 +144,6 @@ def check_faults_on_test_databases(**_: Any) -> list[Error]:
     if (settings.CHAOS or settings.CHAOS_RECORD) and not faults.has_only_test_databases():
         return [Error(faults.TEST_DATABASES_ONLY, id="config.E005")]
     return []
-
-
-@register(Tags.database)
-def check_separate_databases(databases: Sequence[str] | None = None, **_: Any) -> list[Error]:
-    """Check that no two contexts share a database, and that each connection has a session of its own.
-
-    Contexts on one database could join their tables, and could not move. A database that cannot be reached is left out:
-    /ready reports it.
-    """
-    aliases = [alias for alias in databases or () if alias in hosted_contexts()]
-    with ThreadPoolExecutor(len(aliases) or 1) as pool:
-        found = [(alias, one) for alias, one in zip(aliases, pool.map(identify_database, aliases), strict=True) if one]
-    refusals = [
-        Error(f"The database of {alias} cannot be used: {one}", id="config.E010")
-        for alias, one in found
-        if isinstance(one, SessionRefused)
-    ]
-    identities = [(alias, one) for alias, one in found if not isinstance(one, SessionRefused)]
-    return [*refusals, *_find_shared_databases(identities)]
-
-
-def _find_shared_databases(identities: Sequence[tuple[str, DatabaseIdentity]]) -> Iterator[Error]:
-    owners: dict[DatabaseIdentity, str] = {}
-    for alias, identity in identities:
-        owner = owners.setdefault(identity, alias)
-        if owner != alias:
-            message = f"{alias} and {owner} are on one database ({identity[1]}): give each context its own"
-            yield Error(message, id="config.E003")
 
 
 CHECKS_AT_START = (

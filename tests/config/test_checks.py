@@ -9,6 +9,7 @@ from django.db import connections
 
 from config import checks
 from shop.calls import services
+from shop.db.checks import check_separate_databases
 from shop.messaging.events import build_subscriptions
 
 
@@ -22,7 +23,7 @@ def test_the_default_configuration_passes_every_check(settings):
 
 def test_two_contexts_on_one_database_are_refused(monkeypatch):
     monkeypatch.setitem(connections.settings, "payments", connections.settings["orders"])
-    found = checks.check_separate_databases(databases=["orders", "payments", "users"])
+    found = check_separate_databases(databases=["orders", "payments", "users"])
     assert [one.id for one in found] == ["config.E003"]
     assert found[0].msg.startswith("payments and orders are on one database")
 
@@ -30,7 +31,7 @@ def test_two_contexts_on_one_database_are_refused(monkeypatch):
 def test_a_database_that_cannot_be_reached_is_left_to_the_readiness_probe(monkeypatch):
     unreachable = connections.settings["payments"] | {"HOST": "127.0.0.1", "PORT": 1}
     monkeypatch.setitem(connections.settings, "payments", unreachable)
-    assert checks.check_separate_databases(databases=["orders", "payments"]) == []
+    assert check_separate_databases(databases=["orders", "payments"]) == []
 
 
 def test_an_outdated_subscriptions_file_is_refused(settings):

@@ -158,14 +158,14 @@ MUTANTS = (
         what="while a mail server takes minutes for one message, no worker sends the others of its batch",
         rule="ADR 10: only the lease of the message that is being sent is renewed",
         module="contexts.notifications.service.sending",
-        replace="        _send_batch(messages)",
+        replace="                _send_one(smtp, remaining.popleft(), orders_by_id)",
         by="""\
-        held = [leases.keep_lease_alive(message, ALIAS) for message in messages]
-        for lease in held:
-            lease.__enter__()
-        _send_batch(messages)
-        for lease in held:
-            lease.__exit__(None, None, None)""",
+                held = [leases.keep_lease_alive(message, ALIAS) for message in remaining]
+                for lease in held:
+                    lease.__enter__()
+                _send_one(smtp, remaining.popleft(), orders_by_id)
+                for lease in held:
+                    lease.__exit__(None, None, None)""",
         caught_by="tests/notifications/test_slow_mail_server.py"
         "::test_other_workers_send_the_rest_of_a_batch_while_a_server_takes_long_for_one_mail",
     ),
