@@ -14,8 +14,9 @@ CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_adm
 
 # What `make test-system` runs instead of `make test`: whole shops that are killed, cut off, moved, upgraded or overloaded.
 SYSTEM := tests/chaos tests/soak
-SYSTEM_LOCAL := $(SYSTEM) tests/ops/launch/test_up.py tests/ops/test_startcontext.py \
-	$(addprefix tests/journeys/test_,outages.py serving.py shop_process.py slow_clients.py)
+SYSTEM_LOCAL := $(SYSTEM) tests/ops/test_startcontext.py tests/ops/deploy/test_running_gateway.py \
+	$(addprefix tests/ops/launch/test_,postgres.py recovery.py split.py up.py) \
+	$(addprefix tests/journeys/test_,outages.py password_hashing.py serving.py shop_process.py slow_clients.py)
 SYSTEM_LOOPBACK := $(SYSTEM) tests/bench tests/ops/peel tests/releases tests/shop/messaging/celery \
 	$(addprefix tests/journeys/test_,shop_process.py split.py)
 

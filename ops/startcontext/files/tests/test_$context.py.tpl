@@ -8,8 +8,8 @@ from contexts.$context.interface import $context
 from shop.db.database import fetch_rows
 from tests.concurrency import repeat_concurrently
 from tests.engine_driver import run_until_idle
-from tests.inventory.staff_clients import sign_in_to_admin
 from tests.shopper import InProcessShopper
+from tests.staff_accounts import sign_in_to_admin
 from tests.$context.factories import build_body, create_customer, create_$noun
 
 
@@ -104,4 +104,4 @@ def test_staff_with_a_permission_find_the_${noun}_in_the_admin():
     created = create_$noun()
     address = f"/admin/$context/$noun/?q={created.id}"
     assert created.reference in sign_in_to_admin("$context.view").get(address).content.decode()
-    assert sign_in_to_admin("elsewhere.view").get(address).status_code == 403
+    assert sign_in_to_admin("users.view").get(address).status_code == 403
