@@ -28,7 +28,7 @@ CALLS = {
         "payments.sync", "users.profiles",
     },
     "inventory": {"orders.inbox.accept"},
-    "payments": {"orders.inbox.accept"},
+    "payments": {"orders.inbox.accept", "users.present_permissions"},
     "users": {"notifications.inbox.accept"},
     "notifications": {"orders.summaries"},
 }  # fmt: skip
