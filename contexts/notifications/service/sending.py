@@ -34,7 +34,7 @@ from shop.db.database import OUTAGE_ERRORS, close_all_connections, execute, fetc
 from shop.db.leases import LeaseLost, backoff
 from shop.messaging.outbox import Revision, publish
 
-MESSAGES_PER_CONNECTION = 5  # claimed at once for a connection; another one is opened if more are due
+MESSAGES_PER_CONNECTION = 25  # claimed at once for a connection; another one is opened if more are due
 RUN_SECONDS = 5.0  # then no further messages are claimed, so that other timers run
 MAX_REASON_LENGTH = 300
 
@@ -81,20 +81,21 @@ def _send_in_thread(share: Sequence[Message], claim_until: float) -> int:
 def _send_batch(messages: Sequence[Message], claim_until: float) -> int:
     """Send messages over one connection, and with one call to orders. Returns how many were processed.
 
-    claim_until: send more messages that are due over the same connection until then, by `time.monotonic`.
+    claim_until: after a full batch, claim the next one for the same connection until then, by `time.monotonic`.
     Only the lease of the message that is being sent is renewed: if the server takes minutes for it, other workers take over
     the rest of the batch.
     """
-    remaining, processed = deque(messages), 0
+    remaining, processed, is_full = deque(messages), 0, len(messages) >= MESSAGES_PER_CONNECTION
     try:
         orders_by_id = _fetch_orders(remaining)
         with email.open_connection() as smtp:
             while remaining:
                 _send_one(smtp, remaining.popleft(), orders_by_id)
                 processed += 1
-                if not remaining and time.monotonic() < claim_until and (more := _claim(MESSAGES_PER_CONNECTION)):
-                    remaining.extend(more)
-                    orders_by_id = _fetch_orders(more)
+                if not remaining and is_full and time.monotonic() < claim_until:
+                    remaining.extend(_claim(MESSAGES_PER_CONNECTION))
+                    is_full = len(remaining) == MESSAGES_PER_CONNECTION
+                    orders_by_id = _fetch_orders(remaining)
     except email.Disconnected:
         _postpone(remaining, "", delay=timedelta(0))  # the failed message may be the cause, so do not delay the others
     except email.Unreachable as outage:
