@@ -62,7 +62,7 @@ else
 	@$(if $(ARGS),,echo "A part of the suite runs in five processes ..."; TRANSPORT=remote $(RUN) -m pytest $(CROSSING))
 endif
 
-test-system: $(VENV)/dev.stamp  ## run the tests that kill, cut off, move, upgrade or overload whole shops (ARGS)
+test-system: $(VENV)/dev.stamp  ## run the tests that kill, cut off, move, upgrade or overload whole shops (ARGS; needs nginx)
 	@$(call side_by_side,$(SYSTEM_LOCAL) $(ARGS),$(SYSTEM_LOOPBACK) $(ARGS))
 
 lint: style boundaries vocabulary types  ## run every static check: style, boundaries, vocabulary, types

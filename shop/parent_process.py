@@ -7,9 +7,8 @@ import time
 
 import structlog
 
-TREE_VARIABLE = (
-    "PROCESS_TREE_PID"  # set by ops/launch/process_tree.py, which adopts the workers of a server that is killed
-)
+# Set by ops/launch/process_tree.py, which adopts the workers of a server that is killed.
+TREE_VARIABLE = "PROCESS_TREE_PID"
 CHECK_INTERVAL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)

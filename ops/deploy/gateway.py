@@ -54,9 +54,7 @@ COMPOSE_RESOLVER = "127.0.0.11"
 RESOLVED_SECONDS, RESOLVER_TIMEOUT_SECONDS = 2, 3
 READY_PATH = "/ready?scope=shop"  # readiness of all contexts, not only of the host that answers
 CONNECT_TIMEOUT_SECONDS = 3
-ANSWER_TIMEOUT_SECONDS = (
-    20  # a shop answers within the 17 s of DATABASE_ANSWER_TIMEOUT_SECONDS, whatever its databases do
-)
+ANSWER_TIMEOUT_SECONDS = 20  # more than DATABASE_ANSWER_TIMEOUT_SECONDS, the longest wait of a shop for its databases
 # Where the TLS proxy of a deployment is. Its forwarding headers are passed on; those of clients are dropped.
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 

@@ -202,9 +202,8 @@ class PostgresServer:
             f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB -c wal_level=logical"
         )
         options += f" -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC {self.extra_options}"
-        if (
-            sys.platform == "linux"
-        ):  # recovery begins with one system call, instead of one for each of thousands of files
+        if sys.platform == "linux":
+            # Recovery begins with one system call, instead of one for each of thousands of files.
             options += " -c recovery_init_sync_method=syncfs"
         return options if self.durable else options + " -c fsync=off -c full_page_writes=off"
 

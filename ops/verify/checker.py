@@ -22,7 +22,6 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.transaction import atomic
 
-from ops.verify.prepared import fetch_prepared
 from ops.verify.registry import collect_extracts, collect_invariants, load_declarations
 from shop.invariants import Invariant
 
@@ -39,6 +38,7 @@ _EXTRACTS = collect_extracts(_DECLARATIONS)
 _SCRATCH_TABLES = {extract.table: extract for extracts in _EXTRACTS.values() for extract in extracts}.values()
 
 ResultRow: TypeAlias = tuple[str, str, int, int]  # subject, problem, checked subjects, violations
+Prepare: TypeAlias = Callable[[str], str]  # returns a statement for the cursors of the shop
 Parameters: TypeAlias = Mapping[str, Any]  # Any: psycopg adapts timedelta, which the stubs of `execute` do not list
 
 # The first row has the number of checked subjects and of violations, the others are the violations.
@@ -80,51 +80,27 @@ class Report:
         self.unlisted_count += violation_count - len(listed)
 
 
-def _fetch_all(context: str, sql: str, parameters: Parameters) -> list[Any]:
-    with connections[context].cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return cursor.fetchall()
-
-
-def _fetch_in_batches(context: str, sql: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
-    with connections[context].chunked_cursor() as cursor:
-        cursor.execute(sql, parameters)
-        while batch := cursor.fetchmany(FETCH_BATCH_ROWS):
-            yield from batch
-
-
-class Statements(NamedTuple):
-    """How statements are run."""
-
-    fetch_all: Callable[[str, str, Parameters], list[Any]]
-    fetch_many: Callable[[str, str, Parameters], Iterable[tuple[Any, ...]]]  # for more rows than should be in memory
-
-
-_PLANNED = Statements(_fetch_all, _fetch_in_batches)
-_PREPARED = Statements(fetch_prepared, fetch_prepared)
-
-
 def check(
     is_idle: bool = False,
     contexts: Iterable[str] | None = None,
     grace: float = GRACE_SECONDS,
-    keeps_plans: bool = False,
+    prepare: Prepare | None = None,
 ) -> list[Violation]:
     """Return the violations; an empty list if all invariants hold. See `verify` for the arguments."""
-    return verify(is_idle, contexts, grace, keeps_plans).violations
+    return verify(is_idle, contexts, grace, prepare).violations
 
 
 def verify(
     is_idle: bool = False,
     contexts: Iterable[str] | None = None,
     grace: float = GRACE_SECONDS,
-    keeps_plans: bool = False,
+    prepare: Prepare | None = None,
 ) -> Report:
     """Check the invariants of these contexts, by default of all that this process hosts.
 
     is_idle: no work is in progress; apply no grace period.
     grace: grace period in seconds for unfinished work.
-    keeps_plans: prepare the statements, for a process that checks small databases again and again.
+    prepare: makes statements that each connection plans once, for a process that checks small databases again and again.
     Raises DatabaseUnreadable.
     """
     began = time.monotonic()
@@ -140,7 +116,7 @@ def verify(
         "currency": settings.CURRENCY,
     }
     report = Report(unchecked=[one.name for one in INVARIANTS if not _is_covered(one, chosen)])
-    _run_checks(report, chosen, parameters, _PREPARED if keeps_plans else _PLANNED)
+    _run_checks(report, chosen, parameters, prepare)
     report.violations.sort()
     report.seconds = time.monotonic() - began
     return report
@@ -152,30 +128,29 @@ def _is_covered(invariant: Invariant, chosen: list[str]) -> bool:
     return needed <= set(chosen) if invariant.is_cross_context else bool(needed & set(chosen))
 
 
-def _run_checks(report: Report, chosen: list[str], parameters: Parameters, statements: Statements) -> None:
+def _run_checks(report: Report, chosen: list[str], parameters: Parameters, prepare: Prepare | None) -> None:
     with _open_scratch_database() as scratch:
         for context in chosen:
             with _open_read_transaction(context):
                 for invariant in INVARIANTS:
                     if context in invariant.contexts and not invariant.is_cross_context:
-                        sql = _CHECK_SQL.format(sql=invariant.get_sql(context), limit=MAX_LISTED_VIOLATIONS)
-                        report.add(invariant, statements.fetch_all(context, sql, parameters))
-                _load_extracts(context, scratch, parameters, statements)
+                        report.add(invariant, _run_invariant(context, invariant, parameters, prepare))
+                _load_extracts(context, scratch, parameters, prepare)
         mismatches = _compare_extracts(scratch, chosen)
     report.suspected_count = len(mismatches.violations)
     if report.suspected_count:
-        mismatches = _confirm_mismatches(mismatches, chosen, parameters, statements)
+        mismatches = _confirm_mismatches(mismatches, chosen, parameters, prepare)
     report.violations += mismatches.violations
     report.checked_counts |= mismatches.checked_counts
     report.unlisted_count += mismatches.unlisted_count
 
 
-def _confirm_mismatches(first: Report, chosen: list[str], parameters: Parameters, statements: Statements) -> Report:
+def _confirm_mismatches(first: Report, chosen: list[str], parameters: Parameters, prepare: Prepare | None) -> Report:
     """Read the databases again and return the mismatches that are in both reads."""
     with _open_scratch_database() as scratch:
         for context in chosen:
             with _open_read_transaction(context):
-                _load_extracts(context, scratch, parameters, statements)
+                _load_extracts(context, scratch, parameters, prepare)
         second = _compare_extracts(scratch, chosen)
     known = {(found.invariant, found.subject) for found in first.violations}
     second.violations = [found for found in second.violations if (found.invariant, found.subject) in known]
@@ -223,6 +198,15 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+def _run_invariant(
+    context: str, invariant: Invariant, parameters: Parameters, prepare: Prepare | None
+) -> Iterable[ResultRow]:
+    sql = _CHECK_SQL.format(sql=invariant.get_sql(context), limit=MAX_LISTED_VIOLATIONS)
+    with connections[context].cursor() as cursor:
+        cursor.execute(prepare(sql) if prepare else sql, parameters)
+        return cursor.fetchall()
+
+
 @contextmanager
 def _open_scratch_database() -> Iterator[sqlite3.Connection]:
     """Open an empty SQLite database, in memory until it outgrows the cache and then in a temporary file."""
@@ -234,13 +218,22 @@ def _open_scratch_database() -> Iterator[sqlite3.Connection]:
         yield scratch
 
 
-def _load_extracts(context: str, scratch: sqlite3.Connection, parameters: Parameters, statements: Statements) -> None:
+def _load_extracts(context: str, scratch: sqlite3.Connection, parameters: Parameters, prepare: Prepare | None) -> None:
     for extract in _EXTRACTS[context]:
         placeholders = ", ".join("?" * len(extract.columns.split(",")))
-        rows = statements.fetch_many(context, extract.sql, {**parameters, "context": context})
+        rows = _fetch_rows(context, extract.sql, {**parameters, "context": context}, prepare)
         scratch.execute("BEGIN")
         scratch.executemany(f"INSERT INTO {extract.table} VALUES ({placeholders})", rows)
         scratch.execute("COMMIT")
+
+
+def _fetch_rows(
+    context: str, sql: str, parameters: Parameters, prepare: Prepare | None
+) -> Iterator[tuple[object, ...]]:
+    with connections[context].cursor() if prepare else connections[context].chunked_cursor() as cursor:
+        cursor.execute(prepare(sql) if prepare else sql, parameters)
+        while batch := cursor.fetchmany(FETCH_BATCH_ROWS):
+            yield from batch
 
 
 def _compare_extracts(scratch: sqlite3.Connection, chosen: list[str]) -> Report:

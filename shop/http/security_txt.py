@@ -15,7 +15,7 @@ VALIDITY = timedelta(days=90)  # RFC 9116 recommends less than a year
 
 @read_only
 def show_security_txt(request: HttpRequest) -> HttpResponse:
-    """Answer the contacts of SECURITY_CONTACT, and until when they are valid."""
+    """Respond with the contacts of SECURITY_CONTACT, and until when they are valid."""
     expires_at = (now() + VALIDITY).replace(hour=0, minute=0, second=0, microsecond=0)
     lines = [
         *(f"Contact: {contact}" for contact in settings.SECURITY_CONTACT),

@@ -14,7 +14,7 @@ MUTANTS = (
     ),
     Mutant(
         name="passwords_take_threads_of_others",
-        what="requests that hash a password take all threads, and nobody can buy meanwhile",
+        what="requests that hash a password take all threads, and no customer can buy meanwhile",
         rule="requests that hash a password have threads of their own",
         module="shop.request_buffer",
         replace="await self._run(pool.threads, environ, exchange)",

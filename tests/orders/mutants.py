@@ -598,7 +598,7 @@ cancel(
     ),
     Mutant(
         name="resumed_checkout_is_not_audited",
-        what="nobody knows which member of staff resumed a checkout",
+        what="the audit does not show which member of staff resumed a checkout",
         rule="Audit: what staff do is recorded",
         module="contexts.orders.admin",
         replace="    orders.resume_for_staff(UUID(task.key), actor=task.actor)",

@@ -355,7 +355,7 @@ MUTANTS = (
     ),
     Mutant(
         name="staff_session_is_never_idle",
-        what="a session in the admin that nobody uses lasts until its absolute limit",
+        what="an unused session in the admin lasts until its absolute limit",
         rule="Sessions of staff: a session ends when it is not used for long",
         module="contexts.users.service.staff_sessions",
         replace="session.used_at > now() - %(idle)s AND ",

@@ -9,10 +9,10 @@ from hashlib import sha256
 import pytest
 from django.conf import settings
 
-from contexts.users.handlers import forget_what_has_run_out
 from contexts.users.service import staff
 from contexts.users.service.sessions import ROTATE_TOKEN_SQL
 from shop.db.database import execute, fetch_rows, transaction
+from shop.purging import purge_now
 from tests.concurrency import repeat_concurrently
 from tests.users.accounts import issue_tokens, post, problem_of, refresh, register_person, send, sign_in
 
@@ -226,12 +226,12 @@ def test_a_disabled_account_neither_signs_in_nor_refreshes_until_enabled():
     assert problem_of(refresh(token)) == REFUSED  # revoked sessions stay revoked
 
 
-def test_the_timer_deletes_expired_tokens_only():
+def test_a_purge_deletes_expired_tokens_only():
     person = register_person()
     (_, kept), (_, recent), (_, old) = issue_tokens(person), issue_tokens(person), issue_tokens(person)
     backdate(recent, "1 hour")
     backdate(old, "25 hours")
-    forget_what_has_run_out()
+    purge_now("users")
     remaining = fetch_rows(
         "users",
         """SELECT digest FROM users_refreshtoken token JOIN users_tokenfamily family ON family.id = family_id

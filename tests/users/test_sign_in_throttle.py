@@ -7,7 +7,6 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 
-from contexts.users.handlers import forget_what_has_run_out
 from contexts.users.interface import SignInFailed, users
 from contexts.users.models import ATTEMPT_RETENTION
 from contexts.users.service import staff
@@ -18,6 +17,7 @@ from contexts.users.service.sign_in_throttle import (
 )
 from shop.db.database import execute, fetch_rows
 from shop.errors import TooManyRequests
+from shop.purging import purge_now
 from tests.concurrency import repeat_concurrently
 from tests.http_client import Client
 from tests.users.accounts import (
@@ -306,10 +306,10 @@ def test_registering_a_taken_address_costs_as_much_as_a_free_one(hashes):
     assert costs == [1, 1]
 
 
-def test_the_timer_deletes_expired_counters_only():
+def test_a_purge_deletes_expired_counters_only():
     expired, current, address = unregistered_person(), unregistered_person(), unique_ip_address()
     fail(expired, 1, address)
     fail(current, 1, address)
     backdate(subjects_of(expired, address).pair, ATTEMPT_RETENTION.total_seconds() + 1)
-    forget_what_has_run_out()
+    purge_now("users")
     assert [count_of(subjects_of(person, address).pair) for person in (expired, current)] == [0, 1]

@@ -5,7 +5,7 @@ from tests.mutants.planted import Change, Mutant
 MUTANTS = (
     Mutant(
         name="uploads_accepted_everywhere",
-        what="anybody can send files to the sign-in page of the admin, which keeps them",
+        what="the sign-in page of the admin keeps files from clients that are not signed in",
         rule="uploads: only a view that declares them accepts files",
         module="config.settings.server",
         replace='FILE_UPLOAD_HANDLERS = ["shop.http.uploads.UploadHandler"]',
@@ -475,7 +475,7 @@ CASE WHEN counter.hits[1] > clock_timestamp() - excluded.period THEN counter.hit
     ),
     Mutant(
         name="host_that_does_not_answer_counts_as_ok",
-        what="nobody notices that a context has no host",
+        what="a context without a host is not reported",
         rule="a context that no process serves is reported",
         module="shop.calls.hosts",
         replace='    except Unavailable:\n        return "unavailable"',
