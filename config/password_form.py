@@ -5,10 +5,8 @@ from uuid import UUID
 
 from django import forms
 
-from contexts.users.interface import SignInFailed, WeakPassword, users
+from contexts.users.interface import MAX_PASSWORD_LENGTH, SignInFailed, WeakPassword, users
 from shop.errors import DomainError
-
-MAX_PASSWORD_LENGTH = 256
 
 
 def _build_field(label: str, autocomplete: str) -> forms.CharField:

@@ -6,6 +6,8 @@ from uuid import UUID
 from shop.calls.services import DTO, idempotent, once, read, service
 from shop.errors import Invalid, Unauthenticated
 
+MAX_PASSWORD_LENGTH = 256  # characters; longer ones are refused before they are hashed
+
 
 class Profile(DTO):
     """The profile of a user."""
@@ -31,7 +33,7 @@ class SignInFailed(Unauthenticated):
 class WeakPassword(Invalid):
     """{why}
 
-    The password is too short, too common, or too similar to the account.
+    The password is too short, too long, easy to guess, or too similar to the account or the shop's name.
     """
 
     remedy = "Let the customer choose another password."

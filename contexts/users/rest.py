@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.urls import path
 from rest_framework.request import Request
 
-from contexts.users.interface import Profile, SignInFailed, WeakPassword
+from contexts.users.interface import MAX_PASSWORD_LENGTH, Profile, SignInFailed, WeakPassword
 from contexts.users.service import accounts, sessions
 from contexts.users.service.sessions import RefreshRefused, Tokens
 from shop import sizes
@@ -21,7 +21,9 @@ from shop.http.tokens import Caller
 EmailAddress = Annotated[
     str, msgspec.Meta(min_length=3, max_length=sizes.EMAIL_LENGTH, extra_json_schema={"format": "email"})
 ]
-Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, extra_json_schema={"format": "password"})]
+Password = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_LENGTH, extra_json_schema={"format": "password"})
+]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 REGISTRATION_ERRORS = (accounts.EmailInvalid, WeakPassword, accounts.EmailTaken, Overloaded)

@@ -4,7 +4,7 @@ from typing import Any
 
 from shop.http.quotas import read_rate_limit
 from shop.setting_types import read_names
-from shop.settings import read_number, read_setting, read_whole_number
+from shop.settings import env, read_number, read_setting, read_whole_number
 
 COUNTER_SECONDS = 3600  # after which an attempt to sign in is forgotten
 MAX_STAFF_SESSION_SECONDS = 12 * 3600  # the lifetime of the cookie, SESSION_COOKIE_AGE
@@ -24,7 +24,12 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "contexts.users.service.password_strength.MaximumLengthValidator"},
+    {"NAME": "contexts.users.service.password_strength.GuessesValidator"},
 ]
+# Words that an attacker tries first, separated by commas, such as the names of the company and its products. They add nothing
+# to a password, as the names in SITE_URL and of the account.
+PASSWORD_KNOWN_WORDS: list[str] = read_setting("PASSWORD_KNOWN_WORDS", env.list, [])
 # How long an access token is valid.
 ACCESS_TOKEN_SECONDS = read_whole_number("ACCESS_TOKEN_SECONDS", 300, most=86_400)
 # How long a session lasts without a request.
