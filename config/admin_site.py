@@ -111,13 +111,16 @@ class Site(admin.AdminSite):
     def logout(  # type: ignore[override]  # Django declares the class of the response too narrowly
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """End the session and return to the sign-in page. A copy of the cookie is worth nothing then.
+        """End the session and return to the sign-in page. A copy of the cookie is worth nothing then, and the browser
+        forgets what it stored of the site.
 
         Only by POST: a link of another site must not sign staff out.
         """
         self._end_session(request)
         request.session.flush()
-        return redirect("admin:login")
+        response = redirect("admin:login")
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'
+        return response
 
     def _end_session(self, request: HttpRequest) -> None:
         caller = get_caller(request)

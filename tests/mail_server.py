@@ -40,8 +40,10 @@ class FakeMailServer:
         self.port = reserve_port()
         self.server: Controller | None = None
 
-    def start(self) -> None:
-        self.server = Controller(self, hostname="127.0.0.1", port=self.port, enable_SMTPUTF8=self.offers_smtputf8)
+    def start(self, **options: Any) -> None:
+        """Start the server. options: those of aiosmtpd's SMTP, such as tls_context."""
+        own = {"hostname": "127.0.0.1", "port": self.port, "enable_SMTPUTF8": self.offers_smtputf8}
+        self.server = Controller(self, **own, **options)
         self.server.start()
 
     def stop(self) -> None:

@@ -34,6 +34,8 @@ PASSWORD_KNOWN_WORDS: list[str] = read_setting("PASSWORD_KNOWN_WORDS", env.list,
 ACCESS_TOKEN_SECONDS = read_whole_number("ACCESS_TOKEN_SECONDS", 300, most=86_400)
 # How long a session lasts without a request.
 REFRESH_TOKEN_DAYS = read_number("REFRESH_TOKEN_DAYS", 30, most=3_650)
+# How long a session lasts at most, however often its tokens are refreshed. Its customer signs in again after it.
+SESSION_DAYS = read_number("SESSION_DAYS", 90, most=3_650)
 # How long an expired refresh token is kept, so that its reuse is still detected.
 EXPIRED_TOKEN_RETENTION_DAYS = read_number("EXPIRED_TOKEN_RETENTION_DAYS", 1, most=3_650)
 # How long a refresh token that was used returns the same successor once more. 0: never.

@@ -25,6 +25,7 @@ UNUSED_FEATURES = (
 HEADERS = {
     "Cache-Control": "no-store",
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES),
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 _FORM_TARGETS = "csp_form_targets"

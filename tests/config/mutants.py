@@ -4,6 +4,33 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="browser_keeps_what_staff_saw",
+        what="after a sign-out the browser keeps what it stored of the admin",
+        rule="ASVS V14.3.1: nothing is left in the browser after a sign-out",
+        module="config.admin_site",
+        replace='        response.headers["Clear-Site-Data"] = \'"cache", "storage"\'\n',
+        by="",
+        caught_by="tests/config/test_browser_rules.py::test_after_a_sign_out_the_browser_forgets_the_site",
+    ),
+    Mutant(
+        name="preflight_without_referrer_policy",
+        what="responses that Django's own middleware does not see have no Referrer-Policy",
+        rule="ASVS V3.4.5: every response has a referrer policy",
+        module="shop.http.security_headers",
+        replace='    "Referrer-Policy": "same-origin",\n',
+        by="",
+        caught_by="tests/config/test_browser_rules.py::test_a_preflight_has_a_referrer_policy",
+    ),
+    Mutant(
+        name="search_reads_wildcards",
+        what="a % in a search of staff matches any text",
+        rule="ASVS V1.2.9: input is no pattern",
+        module="shop.db.text_search",
+        replace="{connections[alias].ops.prep_for_like_query(word)}",
+        by="{word}",
+        caught_by="tests/config/test_hostile_texts.py::test_the_wildcards_of_a_search_are_letters",
+    ),
+    Mutant(
         name="every_process_keeps_the_signing_key",
         what="a process of notifications that was given JWT_SIGNING_KEY can sign a token with every permission",
         rule="docs/deploy.md: only processes that host users can sign tokens",

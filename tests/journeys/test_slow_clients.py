@@ -125,6 +125,21 @@ def test_a_body_without_a_length_is_refused(shop):
     assert (response.status, problem["code"]) == (411, "shop.length_required")
 
 
+def test_a_body_with_two_lengths_is_refused_and_nothing_after_it_is_read(shop):
+    """Bytes after the one length, which are within the other, must not become a request of its own (smuggling)."""
+    inner = "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    for lengths in (
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 0\r\nContent-Length: 5\r\n",
+    ):
+        with closing(connect(shop, f"{HEAD}{lengths}\r\n0\r\n\r\n{inner}")) as connection:
+            answer = b""
+            while received := connection.recv(2**16):
+                answer += received
+        assert answer.split()[1] in (b"400", b"411"), answer
+        assert answer.count(b"HTTP/1.1 ") == 1, answer
+
+
 def test_a_path_and_headers_reach_the_application_as_they_were_sent(shop):
     """Percent-encoded bytes that are no text, repeated headers, and headers with an underscore."""
     head = "GET /api/v1/products/%ff%E2%82%AC?x=%ff HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Odd: \xff\r\nX_Request_ID: forged\r\n\r\n"

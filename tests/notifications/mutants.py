@@ -4,6 +4,15 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="any_mail_server_is_trusted",
+        what="mails and the password go to a mail server with any certificate",
+        rule="ASVS V12.3.2: certificates are checked",
+        module="contexts.notifications.channels.smtp",
+        replace="    connection: SmtpClient | None\n",
+        by='    connection: SmtpClient | None\n    ssl_context = __import__("ssl")._create_unverified_context()\n',
+        caught_by="tests/notifications/test_mail_tls.py::test_a_mail_server_with_a_certificate_that_is_not_trusted_gets_nothing",
+    ),
+    Mutant(
         name="connections_held_while_mail_is_sent",
         what="the threads that send mail hold the database connections that requests wait for",
         rule="settings: EMAIL_CONNECTIONS does not take connections to the databases",

@@ -58,6 +58,15 @@ MUTANTS = (
         caught_by="tests/users/test_password_strength.py::test_no_command_sets_a_password_that_the_sign_in_refuses",
     ),
     Mutant(
+        name="session_without_an_end",
+        what="a session lasts for ever, as long as somebody refreshes its tokens",
+        rule="settings: SESSION_DAYS is how long a session lasts at most",
+        module="contexts.users.service.sessions",
+        replace=" AND family.began_at > now() - %(longest)s",
+        by="",
+        caught_by="tests/users/test_sessions.py::test_a_session_ends_at_its_absolute_limit_however_often_it_is_refreshed",
+    ),
+    Mutant(
         name="unbounded_password_hashing",
         what="every request hashes its password at once, each with 100 MB of memory and all cores",
         rule="settings: PASSWORD_HASHING_THREADS passwords are hashed at the same time",
@@ -192,7 +201,7 @@ MUTANTS = (
         module="contexts.users.service.sessions",
         replace="""\
         if rotated is None and execute("users", _REVOKE_FAMILY_SQL, [digest]):
-            log.warning("token_family_revoked", reason="refresh token reused or expired, or account disabled")
+            log.warning("token_family_revoked", reason="refresh token reused, session expired, or account disabled")
 """,
         by="",
         caught_by="tests/users/test_sessions.py::test_reusing_a_refresh_token_revokes_its_session_only",

@@ -1,5 +1,6 @@
 """Refresh tokens: each has one successor, a repeat is tolerated for some seconds, and reuse revokes the whole session."""
 
+import base64
 import threading
 import time
 import uuid
@@ -129,7 +130,8 @@ def test_control_without_its_condition_the_rotation_accepts_a_token_at_any_time(
     _, token = issue_tokens(register_person())
     refresh(token)
     backdate_use(token, 3600)
-    parameters = {"digest": digest(token), "grace": timedelta(seconds=settings.REFRESH_GRACE_SECONDS)}
+    grace, longest = timedelta(seconds=settings.REFRESH_GRACE_SECONDS), timedelta(days=settings.SESSION_DAYS)
+    parameters = {"digest": digest(token), "grace": grace, "longest": longest}
     assert GRACE_GUARD_SQL in ROTATE_TOKEN_SQL
     assert fetch_rows("users", ROTATE_TOKEN_SQL, parameters) == []
     assert len(fetch_rows("users", ROTATE_TOKEN_SQL.replace(GRACE_GUARD_SQL, "true"), parameters)) == 1
@@ -200,6 +202,33 @@ def test_an_expired_token_is_refused():
     _, token = issue_tokens(register_person())
     backdate(token, "1 second")
     assert problem_of(refresh(token)) == REFUSED
+
+
+def test_a_refresh_token_has_256_random_bits():
+    person = register_person()
+    found = {issue_tokens(person)[1] for _ in range(3)}
+    found |= {refresh(token).json()["refresh"] for token in found}
+    assert len(found) == 6
+    assert {len(base64.urlsafe_b64decode(f"{token}=")) for token in found} == {32}
+
+
+def backdate_session(token: str, days: float) -> None:
+    """Move the start of a session into the past. Its tokens stay as they are."""
+    sql = """UPDATE users_tokenfamily SET began_at = began_at - %s * interval '1 day'
+             WHERE id = (SELECT family_id FROM users_refreshtoken WHERE digest = %s)"""
+    assert execute("users", sql, [days, digest(token)]) == 1
+
+
+def test_a_session_ends_at_its_absolute_limit_however_often_it_is_refreshed():
+    person = register_person()
+    _, token = issue_tokens(person)
+    backdate_session(token, settings.SESSION_DAYS - 0.01)
+    token = refresh(token).json()["refresh"]
+    backdate_session(token, 0.02)
+    assert problem_of(refresh(token)) == REFUSED
+    backdate_session(token, -1)
+    assert problem_of(refresh(token)) == REFUSED, "the session was revoked"
+    assert sign_in(person).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["unknown", "a" * 128, "\u00e9", "' OR 1=1 --"])

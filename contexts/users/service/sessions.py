@@ -48,7 +48,7 @@ UPDATE users_refreshtoken AS token SET used_at = coalesce(token.used_at, now())
 FROM users_tokenfamily AS family, users_user AS owner
 WHERE token.digest = %(digest)s AND token.expires_at > now()
   AND (token.used_at IS NULL OR (%(grace)s > interval '0' AND token.used_at > now() - %(grace)s))
-  AND family.id = token.family_id AND NOT family.revoked
+  AND family.id = token.family_id AND NOT family.revoked AND family.began_at > now() - %(longest)s
   AND owner.id = family.user_id AND owner.is_active
 RETURNING family.id, owner.id, owner.email, owner.full_name, owner.permissions, token.used_at = now()"""
 
@@ -148,13 +148,14 @@ def refresh(token: str) -> Tokens:
     """Exchange a refresh token for the next pair of tokens.
 
     A repeat within REFRESH_GRACE_SECONDS returns the same refresh token. Raises RefreshRefused if the token is not valid.
-    A known token that cannot be rotated (used before, expired, disabled account) revokes its session.
+    A known token that cannot be rotated (used before, expired, disabled account) revokes its session, as does one of a
+    session that began SESSION_DAYS ago.
     """
     digest = _hash_token(token)
     with transaction("users"):
         rotated = _rotate(digest, derive_successors(token))
         if rotated is None and execute("users", _REVOKE_FAMILY_SQL, [digest]):
-            log.warning("token_family_revoked", reason="refresh token reused or expired, or account disabled")
+            log.warning("token_family_revoked", reason="refresh token reused, session expired, or account disabled")
     if rotated is None:
         raise RefreshRefused
     return Tokens(access=_sign_access_token(rotated, rotated.family_id), refresh=rotated.successor)
@@ -162,8 +163,8 @@ def refresh(token: str) -> Tokens:
 
 def _rotate(digest: str, successors: list[str]) -> RotatedToken | None:
     """Mark a token as used and store its first successor. A repeat needs one of them that is stored and still unused."""
-    grace = timedelta(seconds=settings.REFRESH_GRACE_SECONDS)
-    rows = fetch_rows("users", ROTATE_TOKEN_SQL, {"digest": digest, "grace": grace})
+    grace, longest = timedelta(seconds=settings.REFRESH_GRACE_SECONDS), timedelta(days=settings.SESSION_DAYS)
+    rows = fetch_rows("users", ROTATE_TOKEN_SQL, {"digest": digest, "grace": grace, "longest": longest})
     if not rows:
         return None
     rotated = RotatedToken._make([*rows[0], successors[0]])

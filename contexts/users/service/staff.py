@@ -93,7 +93,7 @@ def find_account(email: str) -> StaffAccount | None:
 
 def generate_password() -> str:
     """Return a random password for an account that becomes one of staff."""
-    return secrets.token_urlsafe(12)
+    return secrets.token_urlsafe(16)
 
 
 def set_permissions(user_id: UUID, *, permissions: list[str], actor: Caller, expected_version: str = "") -> str:

@@ -4,6 +4,17 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="any_certificate_is_trusted",
+        what="a call to an https:// address goes to whoever answers there, with whatever certificate",
+        rule="ASVS V12.3.2: certificates are checked",
+        module="shop.calls.remote.client",
+        replace="http.client.HTTPSConnection if address",
+        by="""(
+            lambda *a, **b: http.client.HTTPSConnection(*a, context=ssl._create_unverified_context(), **b)
+        ) if address""",
+        caught_by="tests/shop/calls/remote/test_tls.py::test_a_server_with_a_certificate_that_is_not_trusted_is_not_called",
+    ),
+    Mutant(
         name="local_call_inside_transaction",
         what="another context is called inside a transaction, by a plain call",
         rule="protocol 1.3: no call, not even a read, while a transaction is open on any alias",
