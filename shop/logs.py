@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
+RECONNECT_MESSAGES = ("consumer: Cannot connect to", "beat: Connection error")  # what such records of Celery begin with
 SECRET_NAME_PARTS = ("password", "token", "secret", "authorization", "cookie", "key_material")
 
 
@@ -77,6 +78,16 @@ class MessageBodyFilter(logging.Filter):
         if "body" in record.msg:
             record.msg, record.args = re.split(r"\n| \[", record.getMessage(), maxsplit=1)[0][:300], ()
             record.exc_info = None
+        return True
+
+
+class ReconnectFilter(logging.Filter):
+    """Log the attempts of Celery to reach its broker as warnings, in one line: it repeats them until one succeeds."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR and str(record.msg).startswith(RECONNECT_MESSAGES):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.msg, record.args = " ".join(record.getMessage().split()), ()
         return True
 
 

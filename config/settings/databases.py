@@ -8,6 +8,7 @@ from config.settings.contexts import CONTEXTS
 from config.settings.credentials import CREDENTIALS
 from shop.credentials import DIRECTORY as DIRECTORY_ROLE
 from shop.credentials import name_role
+from shop.db.postgres.session_settings import build_session_settings
 from shop.db.postgres.urls import parse_postgres_url
 from shop.setting_types import read_database_prefix
 from shop.settings import env, read_number, read_setting, read_whole_number
@@ -20,13 +21,9 @@ POOL_SIZE = read_whole_number("DATABASE_POOL_SIZE", 16, most=1_000)
 # How long a statement may wait for the answer of a server, in seconds. After 15 s a server that works ends it itself.
 ANSWER_TIMEOUT = read_number("DATABASE_ANSWER_TIMEOUT_SECONDS", 17, most=3600)
 
-# Limits for how long one session can block others. A process that is stopped or cut off in the middle of a transaction
-# loses it; sessions that wait for its locks get an outage error and retry.
-SESSION_TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "15s", "idle_in_transaction_session_timeout": "4s"}
-# A prepared statement is planned once, for all parameters. Every one of ours uses an index, so the plan has to as well,
-# even if it is made while the tables of a new shop are empty: it stays in use while they grow.
-# Without sequential scans an older server would rate such plans so expensive that it compiles them.
-PLANNER_OPTIONS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
+# How long a process may pause between two statements of a transaction, in seconds. One that is stopped or cut off loses the
+# transaction then; sessions that wait for its locks get an outage error and retry. On a busy machine, some seconds are normal.
+IDLE_TRANSACTION_TIMEOUT = read_whole_number("DATABASE_IDLE_TRANSACTION_SECONDS", 15, least=4, most=3600)
 
 
 def build_database(context: str) -> dict[str, Any]:
@@ -58,7 +55,7 @@ def build_database(context: str) -> dict[str, Any]:
             "pool": {"min_size": 0, "max_size": POOL_SIZE, "timeout": 5, "num_workers": 1, "max_idle": 60},
         },
         "ANSWER_TIMEOUT": ANSWER_TIMEOUT,
-        "SESSION": SESSION_TIMEOUTS | PLANNER_OPTIONS,  # set by shop.db.postgres on each new connection
+        "SESSION": build_session_settings(IDLE_TRANSACTION_TIMEOUT),  # set by shop.db.postgres on each new connection
         "TEST": {"DEPENDENCIES": []},
     }
 

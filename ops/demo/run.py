@@ -1,7 +1,6 @@
 """Run the demo: let customers place orders, show the progress, and print a table of the outcomes."""
 
 import argparse
-import http.client
 import random
 import sys
 import threading
@@ -10,21 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
-from ops.demo.client import Client, RateLimited, ShopUnavailable, UnexpectedResponse
-from ops.demo.scenarios import SCENARIOS, Customer, PlacedOrder, Scenario, describe_problem
+from ops.demo.client import Client, RateLimited, ShopUnavailable
+from ops.demo.outcomes import CONNECTION_ERRORS, DemoResult, await_outcomes, describe_error, run_action
+from ops.demo.scenarios import SCENARIOS, Customer, PlacedOrder, Scenario
 from ops.launch.data_folder import get_data_folder, read_address
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-SETTLE_TIMEOUT_SECONDS = 30.0  # how long to wait for the orders that are not final yet
 MAX_CATALOGUE_PAGES = 5  # of 100 products each
 MIN_AVAILABLE_UNITS = 10  # SKUs with this or less are not ordered
 BAR_WIDTH_CHARACTERS = 30
-CONNECTION_ERRORS = (OSError, http.client.HTTPException)
-
-T = TypeVar("T")
 
 
 class Output(Protocol):
@@ -43,17 +39,6 @@ class DemoOptions:
     url: str
     clients: int
     seed: int
-
-
-@dataclass
-class DemoResult:
-    """The outcomes of the customers' orders."""
-
-    placed: list[PlacedOrder] = field(default_factory=list)
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # by scenario and outcome
-    errors: list[str] = field(default_factory=list)
-    rate_limited: int = 0  # customers whose order the shop refused because of a rate limit
-    seconds: float = 0.0
 
 
 def integer_between(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -114,9 +99,12 @@ def _run_customers(options: DemoOptions, skus: list[str], out: Output) -> DemoRe
         _write_line(out, f"{options.orders} orders by {options.clients} customers at a time, at {options.url}")
         with show_progress(options.orders, out) as step:
             place_orders(result, options, skus, step)
-        await_outcomes(result, Client(options.url))
+        await_outcomes(result)
     except KeyboardInterrupt:
         result.errors.append("The demo was interrupted.")
+    finally:
+        for customer in {placed.customer for placed in result.placed}:
+            customer.client.close()
     return result
 
 
@@ -141,7 +129,7 @@ def find_site_url(url: str | None) -> str:
         launcher = f"`make up` with its data in {get_data_folder()}"
         state = f"{launcher} has ended:" if recorded else f"{launcher} is not running, and"
         raise ShopUnavailable(
-            f"No shop found: {state} nothing answers at {site_url} ({_describe_error(error)}). "
+            f"No shop found: {state} nothing answers at {site_url} ({describe_error(error)}). "
             "Start one with `make up`, or give its address with --url."
         ) from None
     finally:
@@ -165,7 +153,7 @@ def find_available_skus(url: str) -> list[str]:
             path = "products?" + page["next"].partition("?")[2]
     except CONNECTION_ERRORS as error:
         raise ShopUnavailable(
-            f"No shop answers at {url} ({_describe_error(error)}). Start one with `make up`, or give its address with --url."
+            f"No shop answers at {url} ({describe_error(error)}). Start one with `make up`, or give its address with --url."
         ) from None
     finally:
         client.close()
@@ -174,10 +162,6 @@ def find_available_skus(url: str) -> list[str]:
             f"The shop at {url} has nothing left in stock. Receive stock in {url}/admin/, then run the demo again."
         )
     return found
-
-
-def _describe_error(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
 
 
 def place_orders(result: DemoResult, options: DemoOptions, skus: list[str], step: Callable[[], None]) -> None:
@@ -225,44 +209,6 @@ def _choose_scenarios(count: int, rng: random.Random) -> list[Scenario]:
     return [scenario for scenarios in rounds for scenario in scenarios][:count]
 
 
-def run_action(action: Callable[..., T], *arguments: object) -> T | str:
-    """Return the result of an action, or a sentence that describes what went wrong."""
-    try:
-        return action(*arguments)
-    except UnexpectedResponse as error:
-        return str(error)
-    except CONNECTION_ERRORS as error:
-        return f"The shop did not respond ({_describe_error(error)})."
-    except (KeyError, TypeError, ValueError) as error:
-        return f"The response is not what the API documents ({error!r})."
-
-
-def await_outcomes(result: DemoResult, client: Client) -> None:
-    """Wait for orders that are not final yet, and count the outcome of every order."""
-    reader = Customer(client, [], random.Random())
-    deadline = time.monotonic() + SETTLE_TIMEOUT_SECONDS
-    for placed in result.placed:
-        outcome = run_action(await_outcome, reader, placed, deadline)
-        if outcome in placed.scenario.expected_outcomes:
-            result.outcomes[placed.scenario.name, outcome] += 1
-        else:
-            result.errors.append(f"An order of the scenario '{placed.scenario.name}' has the outcome: {outcome}")
-
-
-def await_outcome(reader: Customer, placed: PlacedOrder, deadline: float) -> str:
-    """Wait until an order has one of the outcomes of its scenario; return its outcome at the latest at the deadline."""
-    if placed.status == 402:
-        return "declined"
-    if placed.status == 409:
-        return "out of stock" if placed.body["code"] == "inventory.out_of_stock" else describe_problem(placed.body)
-    outcome = str(placed.body["status"])
-    while outcome not in placed.scenario.expected_outcomes and time.monotonic() < deadline:
-        time.sleep(0.1)
-        status = reader.get_order_status(placed)
-        outcome = {"rejected": "declined"}.get(status, status)
-    return outcome
-
-
 @contextmanager
 def show_progress(total: int, out: Output) -> Iterator[Callable[[], None]]:
     """Show a bar on a terminal, elsewhere a line for each tenth. Yields a function that counts one order."""
@@ -294,8 +240,8 @@ def print_report(result: DemoResult, url: str, out: Output) -> None:
         lines.append(
             f"  {result.rate_limited:>6}  refused by a rate limit; RATE_LIMITS=false switches off the rate limits of a shop"
         )
-    if result.placed and result.seconds:
-        times = sorted(placed.seconds * 1000 for placed in result.placed)
+    times = sorted(placed.seconds * 1000 for placed in result.placed if placed.seconds is not None)
+    if times and result.seconds:
         p50, p95 = (times[min(len(times) - 1, len(times) * percent // 100)] for percent in (50, 95))
         rate = len(times) / result.seconds
         lines.append(

@@ -31,6 +31,15 @@ MUTANTS = (
         caught_by="tests/config/test_hostile_texts.py::test_the_wildcards_of_a_search_are_letters",
     ),
     Mutant(
+        name="busy_process_loses_its_transactions",
+        what="a request fails because its process got no processor for some seconds between two statements",
+        rule="docs/deploy.md: load alone costs no transaction",
+        module="config.settings.databases",
+        replace='"DATABASE_IDLE_TRANSACTION_SECONDS", 15,',
+        by='"DATABASE_IDLE_TRANSACTION_SECONDS", 4,',
+        caught_by="tests/orders/test_races.py::test_a_process_may_pause_in_a_transaction_for_as_long_as_a_statement_may_take",
+    ),
+    Mutant(
         name="every_process_keeps_the_signing_key",
         what="a process of notifications that was given JWT_SIGNING_KEY can sign a token with every permission",
         rule="docs/deploy.md: only processes that host users can sign tokens",

@@ -97,6 +97,7 @@ WRONG = {
         "SECURE_HSTS_SECONDS": "3600",
     },
     "DATABASE_POOL_SIZE is 0; it has to be from 1 to 1000": {"DATABASE_POOL_SIZE": "0"},
+    "DATABASE_IDLE_TRANSACTION_SECONDS is 3; it has to be from 4 to 3600": {"DATABASE_IDLE_TRANSACTION_SECONDS": "3"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
     "MAX_ITEM_QUANTITY is 0; it has to be from 1 to 1000000": {"MAX_ITEM_QUANTITY": "0"},
     "MAX_ORDER_LINES is 40000; it has to be from 1 to 10000": {"MAX_ORDER_LINES": "40000"},

@@ -320,9 +320,15 @@ def test_every_session_has_lock_and_statement_timeouts(alias):
     for name, value in (
         ("lock_timeout", "5s"),
         ("statement_timeout", "15s"),
-        ("idle_in_transaction_session_timeout", "4s"),
+        ("idle_in_transaction_session_timeout", "15s"),
     ):
         assert fetch_rows(alias, f"SHOW {name}") == [(value,)]
+
+
+def test_a_process_may_pause_in_a_transaction_for_as_long_as_a_statement_may_take():
+    sql = "SELECT setting::int FROM pg_settings WHERE name IN (%s, %s) ORDER BY name"
+    [[pause], [statement]] = fetch_rows("orders", sql, ["idle_in_transaction_session_timeout", "statement_timeout"])
+    assert pause >= statement > 0  # milliseconds: a busy machine alone costs a request no transaction
 
 
 def test_an_order_of_a_dead_process_is_resumed(shopper):

@@ -4,6 +4,15 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="reconnects_are_logged_as_errors",
+        what="each attempt of a worker to reach its broker raises an alarm",
+        rule="docs/deploy.md: act on each log entry with the level error",
+        module="shop.logs",
+        replace="if record.levelno >= logging.ERROR and str(record.msg).startswith(RECONNECT_MESSAGES):",
+        by="if str(record.msg) in RECONNECT_MESSAGES:",
+        caught_by="tests/shop/test_logs.py::test_an_attempt_to_reconnect_is_a_warning_and_a_failure_is_an_error",
+    ),
+    Mutant(
         name="failing_purge_stops_the_others",
         what="a purge that fails ends the run, so that no other table is purged either",
         rule="retention: one table at a time",

@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from shop.logs import redact
+from shop.logs import ReconnectFilter, redact
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,27 @@ def test_structlog_writes_json_without_secrets(lines):
 def test_the_standard_library_writes_json_too(lines):
     logging.getLogger("tests.logs").warning("old %s", "style")
     assert lines()[0]["event"] == "old style"
+
+
+@pytest.mark.parametrize(
+    ("message", "level"),
+    [
+        (
+            "consumer: Cannot connect to redis://broker//: refused.\nTrying again in 2.00 seconds... (1/100)\n",
+            "warning",
+        ),
+        ("beat: Connection error: refused. Trying again in 2.0 seconds...", "warning"),
+        ("Task handler raised error: KeyError()", "error"),
+    ],
+)
+def test_an_attempt_to_reconnect_is_a_warning_and_a_failure_is_an_error(lines, message, level):
+    logger = logging.getLogger("tests.logs")
+    logger.addFilter(only := ReconnectFilter())
+    try:
+        logger.error(message)
+    finally:
+        logger.removeFilter(only)
+    assert [(line["level"], line["event"]) for line in lines()] == [(level, " ".join(message.split()))]
 
 
 def test_a_traceback_is_part_of_its_line(lines):

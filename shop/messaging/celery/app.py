@@ -13,7 +13,7 @@ from django.conf import settings
 from kombu import Queue
 
 from shop.db.database import hosted_contexts
-from shop.logs import MessageBodyFilter
+from shop.logs import MessageBodyFilter, ReconnectFilter
 from shop.messaging.engine import list_timers
 
 VISIBILITY_TIMEOUT_SECONDS = 300  # Redis then gives an unfinished message to another worker
@@ -80,3 +80,5 @@ def configure_celery_logging(**_: object) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "celery.pool"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log each message
     logging.getLogger("celery.worker.consumer.consumer").addFilter(MessageBodyFilter())
+    for name in ("celery.worker.consumer.consumer", "celery.beat"):
+        logging.getLogger(name).addFilter(ReconnectFilter())

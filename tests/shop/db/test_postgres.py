@@ -26,6 +26,7 @@ from shop.db.database import (
     joinable_transaction,
     transaction,
 )
+from shop.db.postgres.session_settings import format_duration
 from shop.db.transactions import transaction_state
 from shop.errors import InTransaction
 from tests.concurrency import run_concurrently, run_in_thread
@@ -304,6 +305,14 @@ def test_a_deferred_statement_on_a_terminated_connection_is_an_outage(sql):
         terminate_connection("orders")
         execute_deferred("orders", sql, [1] if isinstance(sql, PreparedStatement) else [])
     assert fetch_rows("orders", "SELECT 1") == [(1,)], "the next statement opens a new connection"
+
+
+@pytest.mark.parametrize("seconds", [4, 15, 60, 90, 600, 3600])
+def test_a_duration_is_formatted_as_the_server_shows_it(seconds):
+    name, value = "idle_in_transaction_session_timeout", format_duration(seconds)
+    with transaction("orders"):
+        fetch_rows("orders", "SELECT set_config(%s, %s, true)", [name, f"{seconds}s"])
+        assert fetch_rows("orders", "SELECT current_setting(%s)", [name]) == [(value,)]
 
 
 def idle_beyond_the_timeout():

@@ -135,6 +135,10 @@ def test_a_worker_survives_a_broker_crash_while_it_stores_envelopes(shopper, ser
     orders.append(place_confirmed_order(shopper))
     eventually(lambda: all(map(is_processed, orders)))
     assert worker.process.poll() is None
+    lines = worker.read_log()[worker.log_offset :].splitlines()
+    assert [line for line in lines if '"level": "error"' in line] == [], (
+        "an outage of the broker is no error of the shop"
+    )
 
 
 def is_storing_blocked():
