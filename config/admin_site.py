@@ -23,7 +23,7 @@ from shop.admin.inputs import NullCharacter, has_null_character
 from shop.admin.lookups import assert_autocomplete_allowed
 from shop.admin.parked_events import show_parked_events
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
-from shop.errors import DomainError, Overloaded, Unauthenticated, Unavailable
+from shop.errors import DomainError, Overloaded, TooManyRequests, Unauthenticated, Unavailable
 from shop.http import tokens
 from shop.http.error_pages import is_admin_path, render_error_page
 from shop.http.rest import AnonymousCaller
@@ -43,7 +43,7 @@ def get_caller(request: HttpRequest) -> Caller | AnonymousCaller:
 class SignInForm(AdminAuthenticationForm):
     """E-mail address and password, which users checks."""
 
-    is_users_available = True  # False: the password could not be checked
+    refusal: DomainError | None = None
     username = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autofocus": True}))
 
     def clean(self) -> dict[str, Any]:
@@ -52,11 +52,10 @@ class SignInForm(AdminAuthenticationForm):
             try:
                 address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
                 session = users.sign_in_staff(email=email, password=password, address=address)
-            except (Unavailable, Overloaded):
-                self.is_users_available = False
-                raise forms.ValidationError(UNAVAILABLE_MESSAGE) from None
             except DomainError as error:
-                raise forms.ValidationError(str(error)) from None
+                self.refusal = error
+                text = UNAVAILABLE_MESSAGE if isinstance(error, Unavailable | Overloaded) else str(error)
+                raise forms.ValidationError(text) from None
             self.token = session.token
         return self.cleaned_data
 
@@ -101,9 +100,9 @@ class Site(admin.AdminSite):
             return HttpResponseRedirect(target)
         variables = {"form": form, "next": target, "title": "Sign in", "app_path": request.path}
         response = TemplateResponse(request, self.login_template, self.each_context(request) | variables)
-        if not form.is_users_available:
-            response.status_code = 503
-            response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+        if isinstance(form.refusal, Unavailable | Overloaded | TooManyRequests):  # the password was not checked
+            response.status_code = form.refusal.status
+            response.headers["Retry-After"] = str(getattr(form.refusal, "retry_after", RETRY_AFTER_SECONDS))
         return response
 
     @method_decorator(never_cache)

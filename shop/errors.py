@@ -52,6 +52,7 @@ class DomainError(Exception):
     code: ClassVar[str] = "shop.domain_error"
     # What the client can do, for the page of all errors. Inherited by subclasses.
     remedy: ClassVar[str] = "Read `detail` and `facts`, and change the request."
+    words: ClassVar[Mapping[str, str]] = MappingProxyType({})  # texts for values of facts in the message
     field_errors: tuple[FieldError, ...] = ()  # the faults in the body or the query
     headers: Mapping[str, str] = MappingProxyType({})  # of the HTTP response
 
@@ -96,7 +97,8 @@ class DomainError(Exception):
         return self.with_field_errors([FieldError(pointer=pointer, code=self.code, detail=str(self))])
 
     def __str__(self) -> str:
-        return (type(self).__doc__ or "").strip().split("\n")[0].format_map(self.facts)
+        texts = {name: self.words.get(str(fact), fact) for name, fact in self.facts.items()}
+        return (type(self).__doc__ or "").strip().split("\n")[0].format_map(texts)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self.facts.items())})"

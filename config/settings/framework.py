@@ -1,11 +1,13 @@
 """Configure Django, its libraries, and what all contexts share."""
 
 from config.contexts import ALL_CONTEXTS
+from config.settings.security import BASE_DIR
 from shop.logs import build_logging_config
 from shop.setting_types import read_currency
 from shop.settings import env, read_number, read_setting, read_whole_number
 
 INSTALLED_APPS = [
+    "shop",  # before the admin, whose base_site.html it extends
     "config.apps.AdminConfig",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -18,7 +20,6 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "config.apps.SatsumaConfig",
     "ops",
-    "shop",
     *(f"contexts.{context}" for context in ALL_CONTEXTS),
     "django.contrib.auth",  # after the contexts: users has its own createsuperuser and changepassword
 ]
@@ -83,6 +84,7 @@ STATIC_URL = "/static/"
 # Folder of collected static files. The image sets it; without it, each app serves its own files.
 STATIC_ROOT = read_setting("STATIC_ROOT", env.str, None)
 WHITENOISE_USE_FINDERS = STATIC_ROOT is None
+WHITENOISE_ROOT = BASE_DIR / "shop" / "site_root"  # files that are served at the root, such as /favicon.ico
 LOGGING = build_logging_config(
     read_setting(
         "LOG_LEVEL",
@@ -122,6 +124,6 @@ SPECTACULAR_SETTINGS = {
     # Without drf-spectacular's enum hook, which needs serializer fields; our types already name their enums.
     "POSTPROCESSING_HOOKS": ["shop.http.openapi_document.complete_document"],
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "/favicon.ico",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "displayRequestDuration": True},
 }

@@ -115,7 +115,6 @@ def resume_checkout(task: Task) -> None:
 class OrderAdmin(ContextAdmin):
     list_display = ("number", "email", "status", "step", "amount", "payment_state", "refunded", "created_at")
     list_filter = ("status", PaymentFilter, "step", "payment_status", "created_at")
-    list_select_related = ("payment_summary",)
     links = {"user_id": ("users", "user"), "payment_id": ("payments", "payment")}
     search_fields = ("number",)  # shows the search box; `search_orders` searches
     search_help_text = "Parts of number, e-mail address, name or SKU; or the id of an order or customer."
@@ -155,6 +154,9 @@ class OrderAdmin(ContextAdmin):
             {"fields": ("step", "tries", "attempt", "due_at", "lease_until", "expires_at", "cancel_requested_at")},
         ),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        return super().get_queryset(request).select_related("payment_summary")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str

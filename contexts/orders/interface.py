@@ -20,6 +20,10 @@ class OrderStatus(StrEnum):
     REJECTED = "rejected"
 
 
+# Texts of error messages, which complete "this order is …"
+STATUS_WORDS: dict[str, str] = {OrderStatus.ON_HOLD: "on hold"}
+
+
 class OrderLine(DTO):
     """One line of an order, at the price that was frozen with it."""
 

@@ -26,6 +26,18 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
 
 
+# Texts of error messages, which complete "a payment that is …"
+STATUS_WORDS: dict[str, str] = {
+    PaymentStatus.PROCESSING: "being processed",
+    PaymentStatus.UNKNOWN: "waiting for the response of its provider",
+    PaymentStatus.REQUIRES_ACTION: "waiting for its customer",
+    PaymentStatus.CAPTURING: "being captured",
+    PaymentStatus.CAPTURE_REFUSED: "authorized, but was refused when it was captured,",
+    PaymentStatus.VOIDING: "being voided",
+    PaymentStatus.REFUNDING: "being refunded",
+}
+
+
 class RefundCause(StrEnum):
     """Why a refund was made, and by whom."""
 
@@ -113,6 +125,7 @@ class Declined(Conflict):
 class NotCapturable(Conflict):
     """A payment that is {present} cannot be captured."""
 
+    words = STATUS_WORDS
     present: str
 
 
@@ -120,6 +133,7 @@ class PaymentProcessing(Conflict):
     """A payment that is {present} cannot be replaced by another one."""
 
     remedy = "Show the order's present payment. Try again once it waits for its customer, or its capture was refused."
+    words = STATUS_WORDS
     present: str
 
 

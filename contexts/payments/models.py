@@ -11,6 +11,7 @@ from shop import sizes
 from shop.db.leases import LeasedModel
 from shop.db.retention import Kept
 from shop.ids import uuid7
+from shop.money import Money
 
 ALIAS = "payments"  # database of this context
 
@@ -127,7 +128,7 @@ class Payment(LeasedModel):
         ]
 
     def __str__(self) -> str:
-        return f"payment {self.id}"
+        return self.order_number or str(self.id)
 
     @property
     def refundable(self) -> int:
@@ -183,7 +184,7 @@ class Refund(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"refund {self.id}"
+        return str(self.id)
 
 
 ACCOUNTS = [
@@ -212,4 +213,4 @@ class LedgerEntry(models.Model):
         constraints = [models.UniqueConstraint(fields=["payment", "booking", "account"], name="booked_once")]
 
     def __str__(self) -> str:
-        return f"{self.booking} {self.account} {self.amount} {self.currency}"
+        return f"{self.booking}, {self.get_account_display()}: {Money(self.amount, self.currency)}"

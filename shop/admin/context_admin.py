@@ -9,6 +9,7 @@ from django.db.models import Model, QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 
 from shop import audit
 from shop.admin.bulk_actions import BulkActionsAdmin
@@ -201,13 +202,15 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """Add the version of the object and the token of the form, as hidden fields."""
+        """Add the version of the object and the token of the form, as hidden fields. Title what cannot be saved by its name."""
         if request.method == "POST":  # the form has errors: it is still the one that was opened
             token, version = request.POST.get(TOKEN_FIELD, ""), request.POST.get(VERSION_FIELD, "")
         else:
             token, version = create_token(), self.get_version(obj) if obj else ""
         fields = {TOKEN_FIELD: token, VERSION_FIELD: version}
         context |= {"submission": fields, "related_links": self.get_related_links(obj) if obj else []}
+        if obj and not self.can_save(request):
+            context |= {"title": f"{capfirst(self.opts.verbose_name)} {obj}", "subtitle": None}
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     @property

@@ -60,9 +60,6 @@ class AmountInput(forms.TextInput):
 
     currency = ""
 
-    class Media:
-        css = {"all": ("shop/admin.css",)}
-
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         field = super().render(name, value, attrs, renderer)
         return format_html('<span class="amount">{} <span class="currency">{}</span></span>', field, self.currency)

@@ -40,6 +40,15 @@ MUTANTS = (
         caught_by="tests/orders/test_races.py::test_a_process_may_pause_in_a_transaction_for_as_long_as_a_statement_may_take",
     ),
     Mutant(
+        name="icon_is_missing",
+        what="browsers ask for /favicon.ico on every page, and get 404",
+        rule="the icon is served at the root",
+        module="config.settings.framework",
+        replace='BASE_DIR / "shop" / "site_root"',
+        by='BASE_DIR / "shop" / "static"',
+        caught_by="tests/config/test_icon.py::test_the_icon_is_served_and_kept_by_browsers",
+    ),
+    Mutant(
         name="every_process_keeps_the_signing_key",
         what="a process of notifications that was given JWT_SIGNING_KEY can sign a token with every permission",
         rule="docs/deploy.md: only processes that host users can sign tokens",

@@ -4,6 +4,33 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="page_of_an_order_without_its_refunds",
+        what='the page of an order that was refunded in part shows staff "paid", and no refund',
+        rule="refunds reach the order",
+        module="contexts.orders.admin",
+        replace='super().get_queryset(request).select_related("payment_summary")',
+        by="super().get_queryset(request)",
+        caught_by="tests/orders/test_payment_news.py::test_the_page_of_an_order_shows_staff_its_refunds",
+    ),
+    Mutant(
+        name="errors_show_the_code_of_a_status",
+        what="an error reports that an order is on_hold, or that a payment is requires_action",
+        rule="errors speak to people",
+        module="shop.errors",
+        replace="self.words.get(str(fact), fact)",
+        by="fact",
+        caught_by="tests/orders/test_pay_again.py::test_an_error_names_the_status_in_words[on_hold]",
+    ),
+    Mutant(
+        name="page_that_shows_is_titled_as_a_form",
+        what='the page of an order, on which nothing can be changed, is titled "Change order"',
+        rule="a page is titled by what it shows",
+        module="shop.admin.context_admin",
+        replace="if obj and not self.can_save(request):",
+        by="if obj and self.can_save(request):",
+        caught_by="tests/orders/test_admin.py::test_the_page_of_an_order_is_titled_by_its_number",
+    ),
+    Mutant(
         name="sold_orders_deleted",
         what="an order that was paid is deleted as if it had been refused",
         rule="retention: only an order that was refused for what the quote showed is deleted",

@@ -144,6 +144,12 @@ def test_an_order_links_to_its_payment_reservation_messages_and_customer():
         assert staff.get(path).status_code == 200
 
 
+def test_the_page_of_an_order_is_titled_by_its_number(order):
+    html = sign_in_to_admin("*").get(change(order)).content.decode()
+    assert f"<h1>Order {order['number']}</h1>" in html and f"<title>Order {order['number']} | Satsuma</title>" in html
+    assert "Change order" not in html
+
+
 def test_an_order_that_was_cancelled_meanwhile_is_reported_and_not_cancelled_twice(order):
     staff = sign_in_to_admin("orders.change", "payments.refund")
     page = run_action(staff, LIST, "request_cancel", order["id"])

@@ -4,9 +4,11 @@ import uuid
 
 import pytest
 
-from contexts.payments.interface import PaymentMethod, PaymentProcessing, payments
+from contexts.orders.interface import OrderStatus
+from contexts.payments.interface import PaymentMethod, PaymentProcessing, PaymentStatus, payments
 from contexts.payments.providers import sandbox
 from shop.db.database import execute, fetch_rows
+from shop.errors import list_error_classes
 from tests.concurrency import repeat_concurrently
 from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
@@ -116,10 +118,21 @@ def test_parallel_attempts_with_different_cards_charge_once(shopper):
 
 def test_an_authorized_payment_is_not_replaced():
     payment = authorize()
-    with pytest.raises(PaymentProcessing):
+    with pytest.raises(PaymentProcessing, match="A payment that is authorized cannot be replaced"):
         payments.pay_again(
             order_id=payment.order_id, attempt_id=uuid.uuid4(), method=PaymentMethod(provider="sandbox", token="tok_ok")
         )
+
+
+@pytest.mark.parametrize("status", [*PaymentStatus, *OrderStatus])
+def test_an_error_names_the_status_in_words(status):
+    loaded = [error for error in list_error_classes() if "present" in error.list_facts()]
+    about = [error for error in loaded if error.code.startswith("payments.") == isinstance(status, PaymentStatus)]
+    assert len(about) > 1
+    for error in about:
+        conflict = error(present=status)
+        assert "_" not in str(conflict), conflict
+        assert conflict.facts["present"] == status
 
 
 def test_an_intent_that_was_captured_meanwhile_stays_the_payment():

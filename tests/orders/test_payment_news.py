@@ -15,6 +15,7 @@ from tests.engine_driver import run_checkout_timers, run_payment_timers, run_unt
 from tests.factories import create_sku
 from tests.orders.queries import count_charges, payment_of, reservation_of, status_and_step_of, stock_of
 from tests.shopper import InProcessShopper
+from tests.staff_accounts import sign_in_to_admin
 
 pytestmark = pytest.mark.usefixtures("verified")
 
@@ -323,3 +324,17 @@ def test_the_numbers_of_older_orders_reach_their_payments(shopper):
     run_checkout_timers()
     number = fetch_rows("payments", "SELECT order_number FROM payments_payment WHERE order_id = %s", [order["id"]])
     assert number == [(order["number"],)]
+
+
+def test_the_page_of_an_order_shows_staff_its_refunds(shopper):
+    order = shopper.order(create_sku(1)).body
+    refund(order, 500)
+    html = sign_in_to_admin("*").get(f"/admin/orders/order/{order['id']}/change/").content.decode()
+    assert "partially refunded" in html and "5.00 EUR" in html
+    assert html.count("was refunded") == 1, "the timeline"
+
+
+def test_the_response_to_a_cancel_shows_what_was_refunded_before(shopper):
+    order = shopper.order(create_sku(1)).body
+    refund(order, 500)
+    assert money_of(shopper.post(f"orders/{order['id']}/cancel").body)["refunded"] >= 500

@@ -67,6 +67,15 @@ MUTANTS = (
         caught_by="tests/users/test_sessions.py::test_a_session_ends_at_its_absolute_limit_however_often_it_is_refreshed",
     ),
     Mutant(
+        name="delayed_sign_in_to_the_admin_looks_like_a_page",
+        what="the admin answers an attempt during the delay with 200, so that no client waits",
+        rule="docs/rate-limits.md: 429 with Retry-After",
+        module="config.admin_site",
+        replace="isinstance(form.refusal, Unavailable | Overloaded | TooManyRequests)",
+        by="isinstance(form.refusal, Unavailable | Overloaded)",
+        caught_by="tests/users/test_sign_in_throttle.py::test_a_delayed_sign_in_to_the_admin_is_429_with_retry_after",
+    ),
+    Mutant(
         name="unbounded_password_hashing",
         what="every request hashes its password at once, each with 100 MB of memory and all cores",
         rule="settings: PASSWORD_HASHING_THREADS passwords are hashed at the same time",
@@ -128,10 +137,15 @@ MUTANTS = (
         what="a sign-in that could not be checked because of an outage is shown as a wrong password",
         rule="docs/outages.md: a sign-in during an outage is a 503",
         module="config.admin_site",
-        replace="""\
-                self.is_users_available = False
-""",
-        by="",
+        replace="isinstance(error, Unavailable | Overloaded)",
+        by="isinstance(error, Overloaded)",
+        also=(
+            Change(
+                "config.admin_site",
+                "isinstance(form.refusal, Unavailable | Overloaded | TooManyRequests)",
+                "isinstance(form.refusal, Overloaded | TooManyRequests)",
+            ),
+        ),
         caught_by="tests/users/test_staff.py::test_a_sign_in_during_an_outage_is_not_a_wrong_password",
     ),
     Mutant(

@@ -253,6 +253,14 @@ def test_staff_sign_in_is_delayed_too():
         users.sign_in_staff(email=email, password=WRONG, address=address)
 
 
+def test_a_delayed_sign_in_to_the_admin_is_429_with_retry_after():
+    form, address = {"username": unique_email(), "password": WRONG}, unique_ip_address()
+    responses = [Client().post("/admin/login/", form, REMOTE_ADDR=address) for _ in range(FREE + 1)]
+    assert [response.status_code for response in responses] == [200] * FREE + [429]
+    assert int(responses[-1].headers["Retry-After"]) >= 1
+    assert "try again in" in responses[-1].content.decode()
+
+
 def test_wrong_public_sign_ins_do_not_delay_staff_in_the_admin():
     manager = staff_member()
     fail(manager, FREE, "127.0.0.1")

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from contexts.orders.interface import OrderStatus
+from contexts.orders.interface import STATUS_WORDS, OrderStatus
 from contexts.orders.models import Order
 from shop import clock
 from shop.errors import Conflict, Forbidden
@@ -20,6 +20,7 @@ from shop.errors import Conflict, Forbidden
 class NotCancellable(Conflict):
     """This order is {present} and can no longer be cancelled."""
 
+    words = STATUS_WORDS
     present: str
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from contexts.orders.interface import OrderStatus
+from contexts.orders.interface import STATUS_WORDS, OrderStatus
 from contexts.orders.models import Order
 from contexts.orders.service import orders
 from contexts.orders.service.placing import PaymentMethod, UnknownProvider
@@ -33,6 +33,7 @@ class PaymentRequest(RequestBody, kw_only=True):
 class NotPayable(Conflict):
     """This order is {present} and cannot be paid in another way."""
 
+    words = STATUS_WORDS
     present: str
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from contexts.payments.interface import NotCapturable, PaymentStatus, WrongCurrency
+from contexts.payments.interface import STATUS_WORDS, NotCapturable, PaymentStatus, WrongCurrency
 from contexts.payments.models import ALIAS, Payment
 from contexts.payments.service import persistence, processing, starts
 from contexts.payments.service.transitions import CAPTURE_STARTED_STATUSES, is_capturable
@@ -36,6 +36,7 @@ class PaymentIsBusy(Conflict):
 class NotVoidable(Conflict):
     """A payment that is {present} cannot be voided. Refund it instead, if it was captured."""
 
+    words = STATUS_WORDS
     present: str
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from contexts.payments.interface import PaymentStatus, RefundCause, WrongCurrency
+from contexts.payments.interface import STATUS_WORDS, PaymentStatus, RefundCause, WrongCurrency
 from contexts.payments.models import ALIAS, Payment, Refund, RefundStatus
 from contexts.payments.service import persistence, processing, starts
 from contexts.payments.service.transitions import REFUSED_REFUNDS
@@ -19,6 +19,7 @@ from shop.money import Money
 class NotRefundable(Conflict):
     """A payment that is {present} cannot be refunded."""
 
+    words = STATUS_WORDS
     present: str
 
 
