@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -18,6 +19,7 @@ from django.db import connections, models
 
 from shop.db.database import (
     OUTAGE_ERRORS,
+    PreparedStatement,
     build_column_list,
     close_broken_connections,
     execute,
@@ -82,27 +84,33 @@ def acquire_lease(model: type[M], alias: str, pk: object) -> M | None:
 
 def acquire_due_leases(model: type[M], alias: str, limit: int) -> list[M]:
     """Acquire the leases of up to `limit` due rows that no worker holds, longest overdue first. See `acquire_lease`."""
-    table, key = model._meta.db_table, model._meta.pk.column
-    return fetch_instances(
-        model,
-        alias,
-        f"""UPDATE {table} SET attempt = attempt + 1, woken = false, lease_until = now() + %s, due_at = now() + %s
-            WHERE {key} = ANY(ARRAY({_SELECT_DUE_KEYS.format(table=table, key=key)}))
-            RETURNING {build_column_list(model)}, now()""",
-        [LEASE_DURATION, LEASE_DURATION, limit],
-        extra_attributes=("acquired_at",),
+    parameters = [LEASE_DURATION, LEASE_DURATION, limit]
+    return fetch_instances(model, alias, _acquire_due(model), parameters, extra_attributes=("acquired_at",))
+
+
+@cache
+def _acquire_due(model: type[LeasedModel]) -> PreparedStatement:
+    return PreparedStatement(
+        f"""UPDATE {model._meta.db_table}
+            SET attempt = attempt + 1, woken = false, lease_until = now() + %s, due_at = now() + %s
+            WHERE {model._meta.pk.column} = ANY(ARRAY({_select_due_keys(model)}))
+            RETURNING {build_column_list(model)}, now()"""
     )
 
 
-# SKIP LOCKED: a row that is locked now is being worked on.
-_SELECT_DUE_KEYS = """SELECT {key} FROM {table} WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
-          ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"""
+@cache
+def _select_due_keys(model: type[LeasedModel]) -> PreparedStatement:
+    """Select the keys of due rows. SKIP LOCKED: a row that is locked now is being worked on."""
+    return PreparedStatement(
+        f"""SELECT {model._meta.pk.column} FROM {model._meta.db_table}
+            WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
+            ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"""
+    )
 
 
 def list_due_keys(model: type[LeasedModel], alias: str, limit: int = 20) -> list[Any]:
     """Return the keys of due rows that no worker holds, longest overdue first."""
-    sql = _SELECT_DUE_KEYS.format(table=model._meta.db_table, key=model._meta.pk.column)
-    return [key for (key,) in fetch_rows(alias, sql, [limit])]
+    return [key for (key,) in fetch_rows(alias, _select_due_keys(model), [limit])]
 
 
 def backoff(attempts: int, first: float = 0.1) -> timedelta:

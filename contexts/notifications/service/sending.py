@@ -30,7 +30,14 @@ from contexts.notifications.interface import MessageTemplate
 from contexts.notifications.models import ALIAS, Message
 from contexts.orders.interface import OrderSummary, orders
 from shop.db import leases
-from shop.db.database import OUTAGE_ERRORS, close_all_connections, execute, fetch_rows, transaction
+from shop.db.database import (
+    OUTAGE_ERRORS,
+    PreparedStatement,
+    close_all_connections,
+    execute,
+    fetch_rows,
+    transaction,
+)
 from shop.db.leases import LeaseLost, backoff
 from shop.messaging.outbox import Revision, publish
 
@@ -41,6 +48,15 @@ MAX_REASON_LENGTH = 300
 log = structlog.get_logger(__name__)
 
 _IF_HELD_SQL = "WHERE id = %s AND attempt = %s AND status = 'waiting'"
+
+_BEGIN_ATTEMPT = PreparedStatement(f"""
+    UPDATE notifications_message
+    SET lease_until = now() + %s, due_at = now() + %s, unknown_outcomes = unknown_outcomes + 1 {_IF_HELD_SQL}""")
+
+_MARK_SENT = PreparedStatement(f"""
+    UPDATE notifications_message
+    SET status = 'sent', sent_at = now(), due_at = NULL, lease_until = NULL, reason = '', unknown_outcomes = 0
+    {_IF_HELD_SQL}""")
 
 
 def send_due() -> None:
@@ -168,9 +184,7 @@ def _begin_attempt(message: Message) -> None:
     If the worker dies now, the outcome is unknown, so the message becomes due after the pause for that.
     """
     pause = _pause_after_unknown_outcome(message.unknown_outcomes + 1)
-    sql = f"""UPDATE notifications_message
-              SET lease_until = now() + %s, due_at = now() + %s, unknown_outcomes = unknown_outcomes + 1 {_IF_HELD_SQL}"""
-    _raise_if_fenced(execute(ALIAS, sql, [leases.LEASE_DURATION, pause, message.id, message.attempt]))
+    _raise_if_fenced(execute(ALIAS, _BEGIN_ATTEMPT, [leases.LEASE_DURATION, pause, message.id, message.attempt]))
     message.unknown_outcomes += 1
 
 
@@ -182,11 +196,9 @@ def _pause_after_unknown_outcome(count: int) -> timedelta:
 def _mark_sent(message: Message) -> None:
     """Record that the server accepted the message. Retry on a new connection, because it would be sent twice otherwise."""
     deadline = time.monotonic() + leases.LEASE_DURATION.total_seconds()
-    sql = f"""UPDATE notifications_message SET status = 'sent', sent_at = now(), due_at = NULL, lease_until = NULL,
-                     reason = '', unknown_outcomes = 0 {_IF_HELD_SQL}"""
     while True:
         try:
-            _raise_if_fenced(execute(ALIAS, sql, [message.id, message.attempt]))
+            _raise_if_fenced(execute(ALIAS, _MARK_SENT, [message.id, message.attempt]))
             log.info("message_sent", message=str(message.id), template=message.template)
             return
         except OUTAGE_ERRORS:

@@ -132,8 +132,8 @@ MUTANTS = (
         what="a row is due although its holder renews the lease",
         rule="protocol 3.1: a lease lasts as long as it is renewed",
         module="shop.db.leases",
-        replace='_SELECT_DUE_KEYS = """SELECT {key} FROM {table} WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())',
-        by='_SELECT_DUE_KEYS = """SELECT {key} FROM {table} WHERE due_at <= now()',
+        replace="WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())",
+        by="WHERE due_at <= now()",
         caught_by="tests/shop/db/test_leases.py::test_a_leased_row_is_not_due_although_its_time_has_passed",
     ),
     Mutant(
