@@ -20,13 +20,27 @@ SYSTEM_LOCAL := $(SYSTEM) tests/ops/test_startcontext.py tests/ops/deploy/test_r
 SYSTEM_LOOPBACK := $(SYSTEM) tests/bench tests/ops/peel tests/releases tests/shop/messaging/celery \
 	$(addprefix tests/journeys/test_,shop_process.py split.py)
 
-# Runs pytest with both bindings side by side, with these options for local and for loopback.
-define side_by_side
-echo "Both bindings run side by side, each on its own PostgreSQL; the local output follows the loopback output ..."; \
-	failed=0; TRANSPORT=local $(RUN) -m pytest $(1) >.local.log 2>&1 & local=$$!; \
-	TRANSPORT=loopback $(RUN) -m pytest $(2) & loopback=$$!; \
-	trap 'kill $$local $$loopback; exit 130' INT TERM; \
-	wait $$loopback || failed=1; wait $$local || failed=1; \
+# What `make test` runs with one of the two bindings only, unless it is called with BINDINGS=both or ALL=1.
+ONLY_LOCAL := $(addprefix tests/,fuzz inventory journeys ops users)
+ONLY_LOOPBACK := $(addprefix tests/,notifications orders payments)
+ifneq ($(ALL)$(ARGS),)
+BINDINGS := both
+else
+LEFT_OUT_LOCAL := $(SYSTEM_LOCAL)
+LEFT_OUT_LOOPBACK := $(SYSTEM_LOOPBACK)
+endif
+ifneq ($(BINDINGS),both)
+LEFT_OUT_LOCAL += $(ONLY_LOOPBACK)
+LEFT_OUT_LOOPBACK += $(ONLY_LOCAL)
+endif
+
+# Runs pytest twice at the same time: with a binding and options, and with the local binding and other options.
+define beside_local
+echo "Two parts run side by side, each on its own PostgreSQL; the output of local follows that of $(1) ..."; \
+	failed=0; TRANSPORT=local $(RUN) -m pytest $(3) >.local.log 2>&1 & local=$$!; \
+	TRANSPORT=$(1) $(RUN) -m pytest $(2) & other=$$!; \
+	trap 'kill $$local $$other; exit 130' INT TERM; \
+	wait $$other || failed=1; wait $$local || failed=1; \
 	cat .local.log; exit $$failed
 endef
 
@@ -53,17 +67,24 @@ split: $(VENV)/up.stamp  ## start the same shop in five processes behind nginx, 
 
 ##@ Test a change
 
-test: $(if $(C),$(VENV)/dev.stamp,lint)  ## run the checks and the tests (C=orders: one folder of tests/; ALL=1: also test-system; ARGS: pytest options)
+test: $(if $(C),$(VENV)/dev.stamp,lint)  ## run the checks and the tests (C=orders: one folder of tests/; BINDINGS=both; ALL=1: also test-system; ARGS: pytest options)
 ifneq ($(C),)
 	@test -e tests/$(C) || { echo "tests/$(C) does not exist. C is a folder of tests/, for example C=orders."; exit 2; }
 	@TRANSPORT=$(or $(TRANSPORT),local) $(RUN) -m pytest tests/$(C) $(ARGS)
 else
-	@$(call side_by_side,$(ARGS) $(if $(ALL)$(ARGS),,$(SYSTEM_LOCAL:%=--ignore=%)),$(ARGS) $(if $(ALL)$(ARGS),,$(SYSTEM_LOOPBACK:%=--ignore=%)))
-	@$(if $(ARGS),,echo "A part of the suite runs in five processes ..."; TRANSPORT=remote $(RUN) -m pytest $(CROSSING))
+	@$(call beside_local,loopback,$(ARGS) $(LEFT_OUT_LOOPBACK:%=--ignore=%),$(ARGS) $(LEFT_OUT_LOCAL:%=--ignore=%))
+ifeq ($(ARGS),)
+	@echo "A part of the suite runs in five processes ..."
+ifeq ($(BINDINGS),both)
+	@TRANSPORT=remote $(RUN) -m pytest $(CROSSING)
+else
+	@$(call beside_local,remote,$(CROSSING),$(filter $(ONLY_LOOPBACK:%=%/%),$(CROSSING)))
+endif
+endif
 endif
 
 test-system: $(VENV)/dev.stamp  ## run the tests that kill, cut off, move, upgrade or overload whole shops (ARGS; needs nginx)
-	@$(call side_by_side,$(SYSTEM_LOCAL) $(ARGS),$(SYSTEM_LOOPBACK) $(ARGS))
+	@$(call beside_local,loopback,$(SYSTEM_LOOPBACK) $(ARGS),$(SYSTEM_LOCAL) $(ARGS))
 
 lint: style boundaries vocabulary types  ## run every static check: style, boundaries, vocabulary, types
 

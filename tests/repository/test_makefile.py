@@ -65,13 +65,20 @@ def test_lint_installs_the_test_tools_and_nothing_else(tmp_path):
     assert installed[0].endswith("--require-hashes -r requirements/dev.txt")
 
 
+def bindings(command):
+    """Return the bindings of the parts that a command runs side by side, in alphabetical order."""
+    return sorted(re.findall(r"TRANSPORT=(\w+)", command))
+
+
+def suites(*arguments):
+    return [line for line in commands(*arguments) if "pytest" in line]
+
+
 def test_the_suite_begins_with_lint_and_runs_in_every_topology():
-    lint, suite = commands("lint"), commands("test")
-    assert suite[: len(lint)] == lint
-    assert [re.findall(r"TRANSPORT=(\w+)", line) for line in suite if "pytest" in line] == [
-        ["local", "loopback"],
-        ["remote"],
-    ]
+    lint = commands("lint")
+    assert commands("test")[: len(lint)] == lint
+    assert [bindings(suite) for suite in suites("test")] == [["local", "loopback"], ["local", "remote"]]
+    assert [bindings(suite) for suite in suites("test", "BINDINGS=both")] == [["local", "loopback"], ["remote"]]
 
 
 def pytest_paths(command, binding):
@@ -81,15 +88,37 @@ def pytest_paths(command, binding):
 
 @pytest.mark.parametrize("binding", ["local", "loopback"])
 def test_what_the_suite_leaves_out_is_what_the_tests_of_systems_run(binding):
-    suite, systems = (next(line for line in commands(name) if "pytest" in line) for name in ("test", "test-system"))
+    [suite, _], [systems] = suites("test", "BINDINGS=both"), suites("test-system")
     paths = pytest_paths(systems, binding)
     assert pytest_paths(suite, binding) == {f"--ignore={path}" for path in paths}
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_what_one_binding_leaves_out_the_other_one_runs():
+    left_out = {}
+    for binding in ("local", "loopback"):
+        more, fewer = (pytest_paths(suites("test", *options)[0], binding) for options in ((), ("BINDINGS=both",)))
+        left_out[binding] = more - fewer
+        assert fewer <= more
+        assert left_out[binding]
+    assert not left_out["local"] & left_out["loopback"]
+
+
+def test_what_local_leaves_out_of_the_crossings_runs_beside_those_in_five_processes():
+    crossing = pytest_paths(suites("test")[1], "remote")
+    left_out = {option.removeprefix("--ignore=") for option in pytest_paths(suites("test")[0], "local")}
+    expected = {path for path in crossing if any(path.startswith(f"{folder}/") for folder in left_out)}
+    assert expected
+    assert pytest_paths(suites("test")[1], "local") == expected
+
+
 def test_all_leaves_no_test_out():
-    everything = next(line for line in commands("test", "ALL=1") if "pytest" in line)
+    [everything, _] = suites("test", "ALL=1")
     assert [pytest_paths(everything, binding) for binding in ("local", "loopback")] == [set(), set()]
+
+
+def test_hosted_and_local_checks_run_both_bindings():
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test BINDINGS=both"
 
 
 def test_with_pytest_options_both_bindings_run_and_the_part_in_five_processes_does_not():
