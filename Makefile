@@ -16,13 +16,13 @@ CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_adm
 SYSTEM := tests/chaos tests/soak
 SYSTEM_LOCAL := $(SYSTEM) tests/ops/test_startcontext.py tests/ops/deploy/test_running_gateway.py \
 	$(addprefix tests/ops/launch/test_,postgres.py recovery.py split.py up.py) \
-	$(addprefix tests/journeys/test_,outages.py password_hashing.py serving.py shop_process.py slow_clients.py)
+	$(addprefix tests/journeys/test_,outages.py password_hashing.py secret_rotation.py serving.py shop_process.py slow_clients.py)
 SYSTEM_LOOPBACK := $(SYSTEM) tests/bench tests/ops/peel tests/releases tests/shop/messaging/celery \
 	$(addprefix tests/journeys/test_,shop_process.py split.py)
 
 # What `make test` runs with one of the two bindings only, unless it is called with BINDINGS=both or ALL=1.
-ONLY_LOCAL := $(addprefix tests/,fuzz inventory journeys ops users)
-ONLY_LOOPBACK := $(addprefix tests/,notifications orders payments)
+ONLY_LOCAL := $(addprefix tests/,journeys ops)
+ONLY_LOOPBACK := $(addprefix tests/,fuzz inventory notifications orders payments users)
 ifneq ($(ALL)$(ARGS),)
 BINDINGS := both
 else
