@@ -116,6 +116,7 @@ SELECT resource AS subject,
             WHEN key.status <> 201 AND placed.status NOT IN ('rejected', 'cancelled') THEN
                 concat('answered ', key.status, ', but is ', placed.status)
             WHEN position(resource::text IN convert_from(body, 'UTF8')) = 0 THEN 'the stored response is about another order'
+            WHEN position('"token":"' IN convert_from(body, 'UTF8')) > 0 THEN 'the stored response has the token of the order'
        END AS problem
 FROM shop_idempotencykey key JOIN orders_order placed ON placed.id = resource
 WHERE key.status IS NOT NULL"""
@@ -218,7 +219,7 @@ DECLARATION = ContextInvariants(
             number=22,
             name="answer_was_true",
             description="The final response that is stored with an idempotency key fits the order: 201 if it was "
-            "confirmed, 402 or 409 if it was rejected or cancelled.",
+            "confirmed, 402 or 409 if it was rejected or cancelled. It has no token of a guest.",
             sql=_RESPONSE_SQL,
         ),
         Invariant(

@@ -17,7 +17,7 @@ IS_LIVE = ~Q(status__in=[OrderStatus.REJECTED, OrderStatus.CANCELLED])  # an ord
 
 
 class Cart(models.Model):
-    """Items that a customer may buy. Its id is its only credential, and is therefore random."""
+    """Items that a customer may buy. The id of a guest's cart is its only credential, and is therefore random."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user_id = models.UUIDField(null=True, blank=True)

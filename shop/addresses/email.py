@@ -8,6 +8,7 @@ from email.utils import parseaddr
 import idna
 
 from shop import sizes
+from shop.text import has_blank_letters
 
 MAX_LOCAL_PART_OCTETS = 64  # RFC 5321, 4.5.3.1
 MAX_ADDRESS_OCTETS = sizes.EMAIL_LENGTH
@@ -44,6 +45,16 @@ def parse_customer_address(text: str) -> Address:
     if not name or top_level_domain.isdigit():
         raise InvalidAddress(text)
     return address
+
+
+def clean_customer_address(text: str) -> str:
+    """Return the canonical spelling of an address that a customer gives, for an account or an order. Raises InvalidAddress.
+
+    The canonical form is validated, because NFKC can add an @, a space or many more characters.
+    """
+    canonical = normalize_address(text)
+    parse_customer_address(canonical)
+    return canonical
 
 
 def fold_address(text: str) -> str:
@@ -95,4 +106,5 @@ def _encode_domain(domain: str) -> str:
 
 
 def _has_invisible_characters(text: str) -> bool:
-    return any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for character in text)
+    categories = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    return has_blank_letters(text) or any(unicodedata.category(character) in categories for character in text)

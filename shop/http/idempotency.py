@@ -20,6 +20,7 @@ from shop import sizes
 from shop.db.database import PreparedStatement, execute, fetch_rows, joinable_transaction
 from shop.errors import Conflict, DomainError, Invalid, Unprocessable
 from shop.http.problems import build_problem_response
+from shop.http.proxies import get_client_network
 from shop.keyed_hashes import compute_keyed_hashes, is_same_hash
 
 MIN_GUEST_KEY_LENGTH = 16
@@ -129,6 +130,23 @@ def read_key(request: HttpRequest, body: object, *, required: bool) -> Key | Non
     scopes = _build_scopes(owners, f"{request.method} {request.path}")
     (scope, fingerprint), *former = zip(scopes, fingerprints, strict=True)
     return Key(scope=scope, key=key, fingerprint=fingerprint, former=tuple(former))
+
+
+def bind_to_client(key: Key, request: HttpRequest) -> Key:
+    """Return the key of a guest whose request names nothing of their own, such as an e-mail address, in a scope of the client.
+
+    The client is its network address with its User-Agent. Otherwise guests who choose the same key would share an effect.
+    """
+    client = f"{get_client_network(request)} {request.headers.get('User-Agent', '')}"
+    hashes = compute_keyed_hashes(f"client {client}".encode())
+    known = [(key.scope, key.fingerprint), *key.former]
+    bound = zip(hashes, known, strict=True)
+    (scope, fingerprint), *former = [(_replace_owner(scope, owner), mark) for owner, (scope, mark) in bound]
+    return msgspec.structs.replace(key, scope=scope, fingerprint=fingerprint, former=tuple(former))
+
+
+def _replace_owner(scope: str, owner: str) -> str:
+    return f"{owner} {scope.partition(' ')[2]}"
 
 
 def _build_scopes(owners: list[str], operation: str) -> list[str]:

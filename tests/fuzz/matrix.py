@@ -207,13 +207,11 @@ MATRIX = {
     "POST staff/stock/adjustments": Entry(
         stock_change_request("staff/stock/adjustments", "reason"), STAFF, "inventory.change"
     ),
-    # The id of a cart is its credential: it has 122 random bits, and only its creator gets it.
+    # The id of a guest's cart is its credential: it has 122 random bits. A customer's cart is the customer's own.
     "POST carts": Entry(fixed_request("carts"), same_for_all(201)),
-    "GET carts/<uuid:cart_id>": Entry(cart_request("carts/{cart}"), same_for_all(200)),
-    "PUT carts/<uuid:cart_id>/items/<sku:sku>": Entry(
-        cart_request("carts/{cart}/items/{sku}", {"quantity": 2}), same_for_all(200)
-    ),
-    "DELETE carts/<uuid:cart_id>/items/<sku:sku>": Entry(cart_request("carts/{cart}/items/{sku}"), same_for_all(200)),
+    "GET carts/<uuid:cart_id>": Entry(cart_request("carts/{cart}"), OWNER),
+    "PUT carts/<uuid:cart_id>/items/<sku:sku>": Entry(cart_request("carts/{cart}/items/{sku}", {"quantity": 2}), OWNER),
+    "DELETE carts/<uuid:cart_id>/items/<sku:sku>": Entry(cart_request("carts/{cart}/items/{sku}"), OWNER),
     "GET orders": Entry(fixed_request("orders"), SIGNED_IN),
     "POST orders": Entry(place_order_request, same_for_all(201)),
     "POST orders/lookup": Entry(

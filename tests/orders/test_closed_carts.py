@@ -64,7 +64,7 @@ def test_only_the_customer_of_the_order_gets_its_number(shopper):
     customer, stranger = InProcessShopper(), InProcessShopper()
     customer.register()
     stranger.register()
-    cart = fill_cart(customer, create_sku(5))
+    cart = fill_cart(shopper, create_sku(5))
     order = customer.order(items=None, cart_id=cart, email=None).body
     numbers = []
     for caller in (customer, stranger, shopper):

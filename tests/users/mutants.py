@@ -106,12 +106,12 @@ MUTANTS = (
         name="international_address_cannot_register",
         what="a customer with the address jörg@example.com can order as a guest, but not register",
         rule="RFC 6531: a local part may have any letters",
-        module="contexts.users.service.accounts",
-        replace="        parse_customer_address(email)",
+        module="shop.addresses.email",
+        replace="    parse_customer_address(canonical)",
         by="""\
-        if not email.isascii():
-            raise InvalidAddress(email)
-        parse_customer_address(email)""",
+    if not canonical.isascii():
+        raise InvalidAddress(canonical)
+    parse_customer_address(canonical)""",
         caught_by="tests/users/test_accounts.py::test_an_international_address_can_register_and_sign_in",
     ),
     Mutant(

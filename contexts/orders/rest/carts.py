@@ -1,21 +1,30 @@
-"""REST endpoints for carts. The id of a cart is its only credential."""
+"""REST endpoints for carts. The id of a guest's cart is its only credential; a customer's cart needs the access token, too."""
 
 from uuid import UUID
 
+import msgspec
+from django.http import HttpResponse
 from rest_framework.request import Request
 
 from contexts.inventory.interface import OutOfStock, UnknownSku
 from contexts.orders.service import carts
 from contexts.orders.service.carts import CartClosed, CartFull, CartNotFound, CartView, Quantity
 from contexts.orders.service.currency import CurrencyMismatch
+from shop.http.idempotency import IdempotencyKeyReused, Key, bind_to_client, respond_once
 from shop.http.reading import RequestBody
-from shop.http.rest import ANYONE, View, endpoint
+from shop.http.rest import ANYONE, View, endpoint, respond
 
 
 class ItemQuantity(RequestBody):
     """A quantity."""
 
     quantity: Quantity
+
+
+class _CartId(msgspec.Struct):
+    """The id in the response of a created cart."""
+
+    id: UUID
 
 
 class CartsView(View):
@@ -25,10 +34,22 @@ class CartsView(View):
 
 
 class CartList(CartsView):
-    @endpoint(access=ANYONE, responses={201: CartView}, limits=("carts",))
-    def post(self, request: Request) -> CartView:
-        """Create a cart."""
-        return carts.create(request.user.id)
+    @endpoint(access=ANYONE, responses={201: CartView}, limits=("carts",), idempotency="handled_by_use_case")
+    def post(self, request: Request, key: Key | None) -> HttpResponse:
+        """Create a cart.
+
+        A repeat with the same key returns the same cart: to a guest only from the same client address with the same
+        User-Agent, and only until something is put into the cart.
+        """
+        user_id = request.user.id
+        if key is None:
+            return respond(carts.create(user_id), 201)
+        if user_id is None:
+            key = bind_to_client(key, request)
+        response = respond_once(self.context, key, lambda: respond(carts.create(user_id), 201))
+        if user_id is None and not carts.is_unused(msgspec.json.decode(response.content, type=_CartId).id):
+            raise IdempotencyKeyReused  # a client that lost the response has not used the cart: this is another guest
+        return response
 
 
 class CartDetail(CartsView):

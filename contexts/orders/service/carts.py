@@ -1,6 +1,7 @@
 """Cart use cases. Prices and availability are quoted for each request.
 
-A live order closes its cart: the items are sold, so the cart takes no changes and no second order. A rejected or
+The id of a guest's cart is its only credential. The cart of a customer is the customer's own: for any other caller it does
+not exist. A live order closes its cart: the items are sold, so the cart takes no changes and no second order. A rejected or
 cancelled order opens it again.
 """
 
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from contexts.inventory.interface import Offer, OutOfStock, inventory
 from contexts.orders.models import IS_LIVE, Cart, CartItem, Order
@@ -115,9 +116,14 @@ def create(user_id: UUID | None) -> CartView:
     return _to_view(cart, [], {})
 
 
+def is_unused(cart_id: UUID) -> bool:
+    """Return whether nothing was ever put into a cart."""
+    return Cart.objects.filter(pk=cart_id, version=0).exists()
+
+
 def get(cart_id: UUID, user_id: UUID | None = None) -> CartView:
     """Return the cart at present prices. `user_id`: the caller. Raises CartNotFound."""
-    cart, live_order_id = _get_cart(cart_id)
+    cart, live_order_id = _get_cart(cart_id, user_id)
     items = list(cart.items.order_by("id"))
     closed = _find_closed(cart_id, user_id) if live_order_id else None
     return _to_view(cart, items, _fetch_offers(items), closed)
@@ -152,7 +158,7 @@ def remove_item(cart_id: UUID, sku: str, user_id: UUID | None = None) -> CartVie
 
 def get_contents(cart_id: UUID, user_id: UUID | None) -> CartContents:
     """Return the version and the items of an open cart. `user_id`: the caller. Raises CartNotFound, CartClosed."""
-    cart, live_order_id = _get_cart(cart_id)
+    cart, live_order_id = _get_cart(cart_id, user_id)
     if live_order_id:
         assert_open(cart_id, user_id)
     rows = cart.items.order_by("id").values_list("sku", "quantity")
@@ -161,11 +167,16 @@ def get_contents(cart_id: UUID, user_id: UUID | None) -> CartContents:
 
 
 def assert_open(cart_id: UUID, user_id: UUID | None) -> None:
-    """Raise CartNotFound or CartClosed unless the cart exists and has no live order. `user_id`: the caller."""
+    """Raise CartNotFound or CartClosed unless the caller may use the cart, and it has no live order."""
+    if not Cart.objects.filter(_is_open_to(user_id), pk=cart_id).exists():
+        raise CartNotFound
     if closed := _find_closed(cart_id, user_id):
         raise closed
-    if not Cart.objects.filter(pk=cart_id).exists():
-        raise CartNotFound
+
+
+def _is_open_to(user_id: UUID | None) -> Q:
+    """Return the condition on a cart that a caller may use: a guest's cart by its id, a customer's is the customer's own."""
+    return Q(user_id=None) if user_id is None else Q(user_id=None) | Q(user_id=user_id)
 
 
 def _find_closed(cart_id: UUID, user_id: UUID | None) -> CartClosed | None:
@@ -180,9 +191,9 @@ def _find_closed(cart_id: UUID, user_id: UUID | None) -> CartClosed | None:
 _LIVE_ORDER_ID = Subquery(Order.objects.filter(IS_LIVE, cart_id=OuterRef("pk")).values("id")[:1])
 
 
-def _get_cart(cart_id: UUID) -> tuple[Cart, UUID | None]:
-    """Return a cart and the id of its live order, both from one snapshot."""
-    cart = Cart.objects.filter(pk=cart_id).annotate(live_order_id=_LIVE_ORDER_ID).first()
+def _get_cart(cart_id: UUID, user_id: UUID | None) -> tuple[Cart, UUID | None]:
+    """Return a cart and the id of its live order, both from one snapshot. Raises CartNotFound."""
+    cart = Cart.objects.filter(_is_open_to(user_id), pk=cart_id).annotate(live_order_id=_LIVE_ORDER_ID).first()
     if cart is None:
         raise CartNotFound
     return cart, cart.live_order_id
@@ -193,7 +204,8 @@ def _get_cart(cart_id: UUID) -> tuple[Cart, UUID | None]:
 _LOCK_SQL = "SELECT FROM orders_cart WHERE id = %s FOR UPDATE"
 _INCREMENT_SQL = """
 UPDATE orders_cart SET version = version + 1, changed_at = now(), currency = coalesce(%(currency)s, currency)
-WHERE id = %(cart_id)s AND (%(currency)s::text IS NULL OR currency IN ('', %(currency)s)) AND NOT EXISTS (
+WHERE id = %(cart_id)s AND (user_id IS NULL OR user_id = %(user_id)s)
+  AND (%(currency)s::text IS NULL OR currency IN ('', %(currency)s)) AND NOT EXISTS (
     SELECT FROM orders_order WHERE cart_id = orders_cart.id AND status NOT IN ('rejected', 'cancelled'))"""
 
 
@@ -203,7 +215,7 @@ def _begin_change(cart_id: UUID, user_id: UUID | None, offer: Offer | None = Non
     offer: of the item that is put into the cart. Raises CartNotFound, CartClosed, and CurrencyMismatch for the offer.
     """
     execute_deferred("orders", _LOCK_SQL, [cart_id])
-    parameters = {"cart_id": cart_id, "currency": offer.price.currency if offer else None}
+    parameters = {"cart_id": cart_id, "user_id": user_id, "currency": offer.price.currency if offer else None}
     while not execute("orders", _INCREMENT_SQL, parameters):
         assert_open(cart_id, user_id)  # does not raise if the order has ended since
         if offer:

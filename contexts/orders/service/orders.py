@@ -18,7 +18,7 @@ from contexts.orders.models import Cart, Order, Step
 from contexts.orders.service import carts
 from contexts.orders.service.cancellation import NotCancellable, RefundNotAllowed, build_cancellable_condition
 from contexts.orders.service.placing import LARGE_ORDER_LINES, NewOrder, OrderRequest, build_order, insert_order
-from contexts.orders.service.views import OrderView, build_outcome, is_guest_token, to_view
+from contexts.orders.service.views import OrderView, add_guest_token, build_outcome, is_guest_token, to_view
 from contexts.payments.interface import Declined, PaymentStatus
 from shop.audit import audit
 from shop.db import leases
@@ -59,12 +59,17 @@ def place(request: OrderRequest, *, user_id: UUID | None, key: Key, limiter: Lim
     if known is None:
         progress = _place_limited(request, user_id, key, limiter)
     elif known.outcome:
-        return known.outcome
+        return _complete(known.outcome, known.resource, user_id)
     elif known.resource is None or is_busy(known.resource):
         raise idempotency.IdempotencyKeyInFlight
     else:
         progress = _resume(known.resource, key)
-    return progress.outcome or to_view(progress.order)
+    return _complete(progress.outcome, progress.order.id, user_id) if progress.outcome else to_view(progress.order)
+
+
+def _complete(outcome: Outcome, order_id: UUID | None, user_id: UUID | None) -> Outcome:
+    """Return a stored outcome as it is sent to the caller: to a guest with the token of the order."""
+    return add_guest_token(outcome, order_id) if order_id and user_id is None else outcome
 
 
 def _place_limited(request: OrderRequest, user_id: UUID | None, key: Key, limiter: Limiter) -> Progress:

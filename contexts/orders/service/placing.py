@@ -21,7 +21,7 @@ from contexts.orders.service.currency import require_currency
 from contexts.users.interface import users
 from shop import sizes
 from shop.addresses.address import AddressRequest
-from shop.addresses.email import InvalidAddress, parse_customer_address
+from shop.addresses.email import InvalidAddress, clean_customer_address, parse_customer_address
 from shop.db.database import PreparedStatement, execute_deferred
 from shop.db.leases import LEASE_DURATION
 from shop.errors import Conflict, FieldError, Invalid, Unauthenticated
@@ -202,9 +202,10 @@ def _fetch_offers(items: list[Item], *, is_cart: bool) -> dict[str, Offer]:
 
 
 def _validate_email(email: str) -> str:
-    """Return the address. Raises EmailInvalid if no mail server accepts it, because the order's mails would be lost."""
+    """Return the address as it was typed. Raises EmailInvalid for what is refused for an account, too: mails would be lost."""
     try:
-        parse_customer_address(email)
+        clean_customer_address(email)
+        parse_customer_address(email)  # mails are sent to this spelling
     except InvalidAddress:
         raise EmailInvalid().at("/email") from None
     return email

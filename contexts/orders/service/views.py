@@ -194,7 +194,10 @@ def _to_totals(order: Order, amounts: PaymentAmounts) -> OrderTotals:
 
 
 def build_outcome(order: Order) -> Outcome | None:
-    """Build the final outcome of placing an order: the order, or the error that ended it. None while it is pending."""
+    """Build the final outcome of placing an order: the order, or the error that ended it. None while it is pending.
+
+    It has no token, because it is stored: `add_guest_token` adds it to the response.
+    """
     if order.status == OrderStatus.PENDING:
         return None
     if order.refusal:
@@ -202,7 +205,16 @@ def build_outcome(order: Order) -> Outcome | None:
         return idempotency.encode_refusal(refusal, STATUS_OVERRIDES.get(refusal.code), order_id=str(order.id))
     if order.status == OrderStatus.CANCELLED:
         return idempotency.encode_refusal(OrderWasCancelled(), order_id=str(order.id))
-    return idempotency.encode_result(to_view(order))
+    return idempotency.encode_result(msgspec.structs.replace(to_view(order), token=None))
+
+
+def add_guest_token(outcome: Outcome, order_id: UUID) -> Outcome:
+    """Return the outcome of a guest's request with the token of the order, which is derived and not stored with the key."""
+    if outcome.status != 201:
+        return outcome
+    members = msgspec.json.decode(outcome.body, type=dict[str, msgspec.Raw])
+    body = msgspec.json.encode({**members, "token": make_guest_token(order_id)})
+    return Outcome(outcome.status, body)
 
 
 def build_link(order: Order) -> str:

@@ -9,7 +9,7 @@ from contexts.users.events import UserRegistered
 from contexts.users.interface import Profile, WeakPassword
 from contexts.users.models import User
 from contexts.users.service.hashing import hash_password
-from shop.addresses.email import InvalidAddress, fold_address, normalize_address, parse_customer_address
+from shop.addresses.email import InvalidAddress, clean_customer_address, fold_address, normalize_address
 from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.messaging.outbox import Revision, publish
@@ -48,16 +48,13 @@ def find_user(email: str) -> User | None:
 def clean_email(email: str) -> str:
     """Return the canonical address. Raises EmailInvalid if mail cannot be sent to it.
 
-    The canonical form is validated, because NFKC can add an @, a space or many more characters. Quoted local parts are
-    valid (RFC 5321) but not in use, and they can smuggle separators into mail headers. Invisible characters (zero width,
-    writing direction) would make a second account look like the first.
+    Quoted local parts are valid (RFC 5321) but not in use, and they can smuggle separators into mail headers. Invisible
+    characters (zero width, writing direction) would make a second account look like the first.
     """
-    email = normalize_email(email)
     try:
-        parse_customer_address(email)
+        return clean_customer_address(email)
     except InvalidAddress:
         raise EmailInvalid().at("/email") from None
-    return email
 
 
 def register(*, email: str, password: str, full_name: str) -> Profile:
