@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from config.password_form import PasswordForm
 from contexts.users.interface import SignInFailed, users
 from shop import audit
-from shop.admin.inputs import NullCharacter, has_null_character
+from shop.admin.inputs import find_unacceptable_input
 from shop.admin.lookups import assert_autocomplete_allowed
 from shop.admin.parked_events import show_parked_events
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
@@ -165,9 +165,9 @@ class StaffMiddleware:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
-        """Refuse values that no page of the admin can read."""
-        is_readable = not is_admin_path(request.path) or not has_null_character(request)
-        return None if is_readable else render_error_page(NullCharacter())
+        """Refuse values that no page of the admin can read, and texts that no table may have."""
+        refusal = find_unacceptable_input(request) if is_admin_path(request.path) else None
+        return render_error_page(refusal) if refusal else None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Respond with 503 on a page of the admin if a database or a context is unavailable."""

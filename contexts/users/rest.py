@@ -19,12 +19,21 @@ from shop.http.rest import ANYONE, CUSTOMER, Text, View, endpoint, respond
 from shop.http.tokens import Caller
 
 EmailAddress = Annotated[
-    str, msgspec.Meta(min_length=3, max_length=sizes.EMAIL_LENGTH, extra_json_schema={"format": "email"})
+    str,
+    msgspec.Meta(
+        min_length=3, max_length=sizes.EMAIL_LENGTH, extra={"content": "email"}, extra_json_schema={"format": "email"}
+    ),
 ]
 Password = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_LENGTH, extra_json_schema={"format": "password"})
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=MAX_PASSWORD_LENGTH,
+        extra={"content": "secret"},
+        extra_json_schema={"format": "password"},
+    ),
 ]
-RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=128, extra={"content": "secret"})]
 
 REGISTRATION_ERRORS = (accounts.EmailInvalid, WeakPassword, accounts.EmailTaken, Overloaded)
 NO_STORE_HEADERS = {"Cache-Control": "no-store"}  # RFC 6749, 5.1

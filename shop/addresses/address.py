@@ -21,7 +21,7 @@ Phone = Annotated[
     msgspec.Meta(
         max_length=30,
         pattern=r"^(\+?[0-9 ()./-]*[0-9][0-9 ()./-]*)?$(?!\n)",
-        extra={"expected": "digits, spaces, hyphens and brackets, with + before a country code"},
+        extra={"expected": "digits, spaces, hyphens and brackets, with + before a country code", "content": "phone"},
     ),
 ]
 Country = Annotated[

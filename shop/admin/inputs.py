@@ -1,17 +1,24 @@
 """Input of staff to the admin, checked before Django's views read it: some values would make them fail."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
+from django.apps import apps
 from django.contrib.admin.widgets import AutocompleteSelect
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.db.models import Field
+from django.db.models import Field, JSONField, TextField
 from django.http import HttpRequest
 
-from shop.errors import Invalid
+from shop.card_numbers import has_card_number
+from shop.errors import DomainError, Invalid
+from shop.http.problems import CardNumberRefused
+from shop.text import has_invisible_characters
 
 NOT_A_VALUE = (ValidationError, ValueError, TypeError, OverflowError)
 MAX_YEAR = 9998  # the end of a year, in any time zone, is a date that Python and PostgreSQL know
+CODE_FIELDS = ("sku",)  # of the catalogue: many shops use the number of the article
 Parse = Callable[[str], object]
 
 
@@ -19,8 +26,39 @@ class NullCharacter(Invalid):
     """A value has the character U+0000, which no text contains. Remove it, and send the page again."""
 
 
+class InvisibleCharacter(Invalid):
+    """The field “{field}” has a control character or an invisible character. Remove it, and send the page again."""
+
+    field: str
+
+
 class UnknownSelection(Invalid):
     """A selected row has no valid key. Open the list again, and select the rows there."""
+
+
+def find_unacceptable_input(request: HttpRequest) -> DomainError | None:
+    """Return why a request of staff is refused before any page reads it: nothing of it is stored, searched or repeated."""
+    if has_null_character(request):
+        return NullCharacter()
+    entered = request.POST.lists() if request.method == "POST" else ()
+    refusals = (_find_refusal(name, str(value)) for name, values in entered for value in values)
+    return next(filter(None, refusals), None)
+
+
+def _find_refusal(field: str, text: str) -> DomainError | None:
+    if "password" in field or field in CODE_FIELDS:
+        return None
+    has_lines = field in _list_fields_with_lines()
+    if has_invisible_characters(text, has_lines=has_lines):
+        return InvisibleCharacter(field=field)
+    return CardNumberRefused() if has_card_number(text, may_have_barcodes=has_lines) else None
+
+
+@cache
+def _list_fields_with_lines() -> frozenset[str]:
+    """Return the names of the columns for long texts and lists, whose fields in forms have several lines."""
+    columns = (field for model in apps.get_models() for field in model._meta.get_fields())
+    return frozenset(field.name for field in columns if isinstance(field, TextField | JSONField | ArrayField))
 
 
 def has_null_character(request: HttpRequest) -> bool:

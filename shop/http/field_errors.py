@@ -15,12 +15,14 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
 from shop.errors import FieldError
+from shop.http.field_values import CARD_NUMBER as CARD_NUMBER
 from shop.http.field_values import (
     build_fault,
     build_wrong_type,
@@ -44,6 +46,7 @@ FIELD_ERROR_CODES = {
     "wrong_type": "The value has another JSON type than required.",
     "invalid_format": "The text does not have the required format.",
     "invalid_character": "The text has a control character, an invisible character, or half of a surrogate pair.",
+    "card_number": "The text has the number of a payment card, which must not be stored.",
     "not_allowed": "The value is not one of those that are allowed.",
     "out_of_range": "The number is too small or too large.",
     "too_short": "The text has too few characters.",
@@ -89,12 +92,13 @@ def _collect_structs(part: Any, found: dict[str, bool]) -> None:
             _collect_structs(getattr(part, name), found)
 
 
-def _check(value: Any, type_: inspect.Type, pointer: str, expected: str = "") -> Iterator[FieldError]:
+def _check(
+    value: Any, type_: inspect.Type, pointer: str, meta: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[FieldError]:
     if isinstance(type_, inspect.Metadata):
-        expected = (type_.extra or {}).get("expected", expected)
-        yield from _check(value, type_.type, pointer, expected)
+        yield from _check(value, type_.type, pointer, {**meta, **(type_.extra or {})})
     elif isinstance(type_, inspect.UnionType):
-        yield from _check_union(value, type_, pointer, expected)
+        yield from _check_union(value, type_, pointer, meta)
     elif isinstance(type_, inspect.StructType):
         yield from _check_struct(value, type_, pointer)
     elif isinstance(type_, inspect.ListType | inspect.VarTupleType | inspect.SetType | inspect.FrozenSetType):
@@ -102,19 +106,19 @@ def _check(value: Any, type_: inspect.Type, pointer: str, expected: str = "") ->
     elif isinstance(type_, inspect.DictType):
         yield from _check_dict(value, type_, pointer)
     elif isinstance(type_, inspect.StrType):
-        yield from check_text(value, type_, pointer, expected)
+        yield from check_text(value, type_, pointer, meta)
     elif isinstance(type_, inspect.IntType | inspect.FloatType):
         yield from check_number(value, type_, pointer)
     else:
         yield from check_scalar(value, type_, pointer)
 
 
-def _check_union(value: Any, type_: inspect.UnionType, pointer: str, expected: str) -> Iterator[FieldError]:
+def _check_union(value: Any, type_: inspect.UnionType, pointer: str, meta: Mapping[str, Any]) -> Iterator[FieldError]:
     """Check a value against the type of a union that its JSON type fits."""
     if value is None and type_.includes_none:
         return
     choices = [choice for choice in type_.types if not isinstance(choice, inspect.NoneType)]
-    faults = [tuple(islice(_check(value, choice, pointer, expected), MAX_FIELD_ERRORS)) for choice in choices]
+    faults = [tuple(islice(_check(value, choice, pointer, meta), MAX_FIELD_ERRORS)) for choice in choices]
     if () in faults:
         return
     fitting = [found for found in faults if (found[0].pointer, found[0].code) != (pointer, "wrong_type")]

@@ -1,7 +1,7 @@
 """Find the faults of JSON values without parts: texts, numbers, choices and times. `field_errors` has those with parts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,11 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
+from shop.card_numbers import has_card_number
 from shop.errors import FieldError
+from shop.text import has_invisible_characters
+
+CARD_NUMBER = "card_number"
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _KIND_NAMES = {
@@ -67,8 +71,9 @@ def check_length(
         )
 
 
-def check_text(value: Any, type_: inspect.StrType, pointer: str, expected: str) -> Iterator[FieldError]:
-    """Check a text. expected: its format, in words."""
+def check_text(value: Any, type_: inspect.StrType, pointer: str, meta: Mapping[str, Any]) -> Iterator[FieldError]:
+    """Check a text. meta: the `extra` of its type, with the format in words (`expected`) and the kind of `content`."""
+    expected = meta.get("expected", "")
     if not isinstance(value, str):
         yield build_wrong_type(value, "text", pointer)
     elif "\0" in value or _SURROGATES.search(value):
@@ -80,6 +85,24 @@ def check_text(value: Any, type_: inspect.StrType, pointer: str, expected: str) 
         yield from lengths
         if not lengths and type_.pattern and not re.search(type_.pattern, value):
             yield build_fault(pointer, "invalid_format", f"Does not have the required format.{_expect(expected)}")
+        elif not lengths:
+            yield from _check_content(value, meta.get("content", ""), pointer)
+
+
+def _check_content(text: str, content: str, pointer: str) -> Iterator[FieldError]:
+    """Check what people type: no invisible characters, and no card numbers.
+
+    content: `secret` and `code` are not checked: they are hashed, or compared with what is known. `email`: an address, with
+    rules of its own. `lines`: a description, with line breaks and numbers of articles. `phone`: a phone number. Any other text
+    is one line.
+    """
+    if content in ("secret", "code"):
+        return
+    has_lines = content == "lines"
+    if content != "email" and has_invisible_characters(text, has_lines=has_lines):
+        yield build_fault(pointer, "invalid_character", "Contains a control character or an invisible character.")
+    elif has_card_number(text, is_phone=content == "phone", may_have_barcodes=has_lines):
+        yield build_fault(pointer, CARD_NUMBER, "Contains the number of a payment card, which must not be stored.")
 
 
 def _expect(expected: str) -> str:

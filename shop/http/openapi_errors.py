@@ -15,7 +15,7 @@ from shop.http.idempotency import (
     IdempotencyKeyReused,
 )
 from shop.http.json_schemas import REF_TEMPLATE
-from shop.http.problems import BadBody, BadQuery, TooLarge
+from shop.http.problems import BadBody, BadQuery, CardNumberRefused, TooLarge
 
 MEDIA_TYPE = "application/problem+json"
 # An error, or an error with another status than its own.
@@ -31,7 +31,7 @@ def list_general_errors(
 ) -> list[DeclaredError]:
     """Return the errors that follow from what an operation reads, so that no operation has to declare them."""
     errors: list[DeclaredError] = [Unavailable]
-    errors += [BadBody, TooLarge] if reads_body else []
+    errors += [BadBody, CardNumberRefused, TooLarge] if reads_body else []
     errors += [BadQuery] if reads_query else []
     errors += KEY_ERRORS if uses_key else ()
     errors += [IdempotencyKeyMissing] if requires_key else []

@@ -12,7 +12,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
 from shop.calls import tracing
-from shop.errors import DomainError, FieldError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from shop.errors import (
+    DomainError,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+)
 from shop.http.error_pages import is_admin_path, render_error_page
 from shop.http.uploads import UploadNotAccepted
 
@@ -39,6 +48,15 @@ class BadBody(Invalid):
     """
 
     why: str
+
+
+class CardNumberRefused(Unprocessable):
+    """A text contains the number of a payment card. It was not stored.
+
+    Card numbers belong into the form of the payment provider alone. `errors` names the place.
+    """
+
+    remedy = "Remove the number. Enter it only in the form of the payment provider, and send the token that it returns."
 
 
 class BadQuery(Invalid):

@@ -13,11 +13,13 @@ from django.core.exceptions import TooManyFieldsSent
 from msgspec import inspect
 from rest_framework.request import Request
 
+from shop.card_numbers import has_card_number
 from shop.errors import FieldError
 from shop.http import field_errors, json_syntax
 from shop.http.json_pointers import quote_name, shorten
 from shop.http.parameters import read_parameters
-from shop.http.problems import BadBody, BadQuery
+from shop.http.problems import BadBody, BadQuery, CardNumberRefused
+from shop.text import has_invisible_characters
 
 T = TypeVar("T")
 Query = TypeVar("Query", bound=msgspec.Struct)
@@ -40,16 +42,49 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_body(request: Request, type_: type[T]) -> T:
-    """Decode the JSON body of a request. Raises BadBody with every fault, and TooLarge."""
+    """Decode the JSON body of a request. Raises BadBody with every fault, CardNumberRefused, and TooLarge."""
     data = request._request.body
     try:
         if b"\\u0000" not in data or not _NUL.search(data):
             body = msgspec.json.decode(data, type=type_)
             if not json_syntax.has_repeated_members(data):
+                _assert_texts_storable(data, body, type_)
                 return body
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     raise _build_bad_body(data, type_)
+
+
+# Outside of ASCII, an escape, or enough digits for a card number. Most bodies have none of them, and are not checked further.
+_MAY_BE_UNSTORABLE = re.compile(rb"[\x7f-\xff\\]|[0-9](?:[^0-9A-Za-z]{0,3}[0-9]){12}")
+
+
+def _assert_texts_storable(data: bytes, body: object, type_: Any) -> None:
+    """Raise CardNumberRefused, or BadBody for invisible characters, if a text of a body has what no table may have."""
+    if not _MAY_BE_UNSTORABLE.search(data) or not any(map(_is_suspicious, _list_texts(body))):
+        return
+    faults = field_errors.find_field_errors(json_syntax.parse_strictly(data), type_)
+    if any(fault.code == field_errors.CARD_NUMBER for fault in faults):
+        raise CardNumberRefused().with_field_errors(faults)
+    if faults:
+        raise BadBody(why=_summarize(faults)).with_field_errors(faults)
+
+
+def _is_suspicious(text: str) -> bool:
+    return has_invisible_characters(text) or has_card_number(text)
+
+
+def _list_texts(part: object) -> Iterator[str]:
+    """Yield every text in a decoded body."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            yield from _list_texts(getattr(part, name))
+    elif isinstance(part, Mapping):
+        yield from (text for pair in part.items() for each in pair for text in _list_texts(each))
+    elif isinstance(part, list | tuple | set | frozenset):
+        yield from (text for each in part for text in _list_texts(each))
 
 
 def refuse_body(request: Request) -> None:

@@ -45,7 +45,7 @@ Sku = Annotated[
     msgspec.Meta(
         max_length=sizes.SKU_LENGTH,
         pattern=r"^[A-Za-z0-9._-]+$(?!\n)",
-        extra={"expected": "letters, digits, dots, underscores and hyphens"},
+        extra={"expected": "letters, digits, dots, underscores and hyphens", "content": "code"},
     ),
 ]
 # Invisible characters (controls, marks of width and direction) could make two different texts look the same. The two
@@ -57,7 +57,7 @@ Email = Annotated[
     msgspec.Meta(
         max_length=sizes.EMAIL_LENGTH,
         pattern=rf"^{_EMAIL_CHARACTER}{{1,64}}@{_EMAIL_CHARACTER}+\.[^@\s<>,;\".\u200c\u200d{_INVISIBLE}]{{2,63}}$(?!\n)",
-        extra={"expected": "an e-mail address such as ada@example.com"},
+        extra={"expected": "an e-mail address such as ada@example.com", "content": "email"},
     ),
 ]
 Text = Annotated[

@@ -37,6 +37,13 @@ MUTANTS = (
         module="contexts.orders.service.carts",
         replace="    return Q(user_id=None) if user_id is None else Q(user_id=None) | Q(user_id=user_id)",
         by="    return Q()",
+        also=(
+            Change(
+                "contexts.orders.service.carts",
+                "AND (user_id IS NULL OR user_id = %(user_id)s)",
+                "AND (%(user_id)s::uuid IS NOT DISTINCT FROM %(user_id)s)",
+            ),
+        ),
         caught_by="tests/orders/test_cart_owners.py::test_a_customers_cart_does_not_exist_for_any_other_caller",
     ),
     Mutant(

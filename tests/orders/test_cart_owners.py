@@ -106,7 +106,7 @@ def test_a_guest_never_gets_a_cart_that_another_one_has_filled(shopper):
     cart = shopper.post("carts", Idempotency_Key=key).body["id"]
     shopper.send("PUT", f"carts/{cart}/items/{create_sku(5)}", {"quantity": 1})
     answer = InProcessShopper().post("carts", Idempotency_Key=key)
-    assert (answer.status, answer.body["code"]) == (422, "shop.idempotency_key_reused")
+    assert (answer.status, answer.body.get("code")) == (422, "shop.idempotency_key_reused")
     assert cart not in answer.content.decode()
 
 

@@ -46,7 +46,9 @@ class ProductPatch(RequestBody):
     """Changes of a product. Omitted fields keep their value."""
 
     name: Text | msgspec.UnsetType = msgspec.UNSET
-    description: Annotated[str, msgspec.Meta(max_length=5000)] | msgspec.UnsetType = msgspec.UNSET
+    description: Annotated[str, msgspec.Meta(max_length=5000, extra={"content": "lines"})] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
     category: Slug | msgspec.UnsetType = msgspec.UNSET
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
 

@@ -4,6 +4,24 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="texts_of_bodies_unchecked",
+        what="card numbers and marks of direction in the body of a request are stored",
+        rule="API: a text has no card number and no invisible character, whatever the endpoint",
+        module="shop.http.reading",
+        replace="                _assert_texts_storable(data, body, type_)\n",
+        by="",
+        caught_by="tests/fuzz/test_typed_text.py::test_a_card_number_is_refused_and_not_repeated",
+    ),
+    Mutant(
+        name="phone_number_taken_for_card",
+        what="one of ten phone numbers of 13 digits is refused as a card number",
+        rule="API: a phone number is no card number",
+        module="shop.http.field_values",
+        replace='has_card_number(text, is_phone=content == "phone", may_have_barcodes=has_lines)',
+        by="has_card_number(text, may_have_barcodes=has_lines)",
+        caught_by="tests/fuzz/test_typed_text.py::test_a_phone_number_of_thirteen_digits_is_accepted",
+    ),
+    Mutant(
         name="uploads_accepted_everywhere",
         what="the sign-in page of the admin keeps files from clients that are not signed in",
         rule="uploads: only a view that declares them accepts files",

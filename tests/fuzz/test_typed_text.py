@@ -1,0 +1,240 @@
+"""Texts of people, wherever they are typed: no card numbers, and no characters that change how a text is read.
+
+The kernel checks every text of every body and every field of the admin, so that no endpoint can forget to. The texts that it
+does not check are listed here.
+"""
+
+import uuid
+from typing import Any
+
+import pytest
+from msgspec import inspect
+
+from shop.card_numbers import has_card_number
+from shop.db.database import fetch_rows
+from tests.admin_forms import open_form
+from tests.architecture.test_sizes import request_types
+from tests.factories import create_product, create_sku
+from tests.shopper import ADDRESS, PASSWORD, InProcessShopper
+from tests.staff_accounts import sign_access_token, sign_in_to_admin
+from tests.users.accounts import unique_email
+
+pytestmark = pytest.mark.usefixtures("verified")
+
+CARD = "4111 1111 1111 1111"
+BIDI = ["\u202a", "\u202b", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u200e", "\u200f", "\u061c"]
+CONTROLS = ["\x01", "\x07", "\x1b", "\x7f", "\x85", "\n", "\r", "\t", "\u2028", "\ufeff", "\u200b", "\U000e0041"]
+
+# Texts with a rule of their own. Everything else is one line without invisible characters and card numbers.
+CONTENTS = {
+    "Registration.email": "email",
+    "Registration.password": "secret",
+    "Credentials.email": "email",
+    "PlaceOrder.email": "email",
+    "OrderLookup.email": "email",
+    "Credentials.password": "secret",
+    "Refresh.refresh": "secret",
+    "AddressRequest.phone": "phone",
+    "Item.sku": "code",
+    "Receipt.sku": "code",
+    "Adjustment.sku": "code",
+    "ProductPatch.description": "lines",
+}
+
+
+def find_contents(type_: Any, name: str, found: dict[str, str], content: str = "") -> None:
+    """Collect the texts of a type that declare a content."""
+    if isinstance(type_, inspect.Metadata):
+        find_contents(type_.type, name, found, (type_.extra or {}).get("content", content))
+    elif isinstance(type_, inspect.StructType):
+        for field in type_.fields:
+            find_contents(field.type, f"{type_.cls.__name__}.{field.encode_name}", found)
+    elif isinstance(type_, inspect.UnionType):
+        for choice in type_.types:
+            find_contents(choice, name, found, content)
+    elif isinstance(type_, inspect.ListType):
+        find_contents(type_.item_type, name, found, content)
+    elif isinstance(type_, inspect.StrType) and content:
+        found[name] = content
+
+
+def test_every_text_that_is_not_one_line_is_listed():
+    found: dict[str, str] = {}
+    for type_ in request_types():
+        find_contents(inspect.type_info(type_), "", found)
+    assert found == CONTENTS
+
+
+def place(shopper, **changes):
+    order = {
+        "items": [{"sku": create_sku(5), "quantity": 1}],
+        "email": unique_email(),
+        "shipping_address": dict(ADDRESS),
+        "payment_method": {"provider": "sandbox", "token": "tok_ok"},
+    }
+    return shopper.post("orders", order | changes, Idempotency_Key=uuid.uuid4().hex)
+
+
+def place_with(member, part):
+    return lambda text: place(InProcessShopper(), **{member: ADDRESS | {part: text}})
+
+
+def register(text):
+    account = {"email": unique_email(), "password": PASSWORD, "full_name": text}
+    return InProcessShopper().post("auth/register", account)
+
+
+def as_customer(method, path, build):
+    def send(text):
+        customer = InProcessShopper()
+        customer.register()
+        return customer.send(method, path, build(text))
+
+    return send
+
+
+def as_staff(method, path, build):
+    def send(text):
+        clerk = InProcessShopper()
+        clerk.token = sign_access_token("*")
+        return clerk.send(method, path() if callable(path) else path, build(text), Idempotency_Key=uuid.uuid4().hex)
+
+    return send
+
+
+def find_product():
+    [sku] = create_product([3])
+    sql = "SELECT slug FROM inventory_product p JOIN inventory_variant v ON v.product_id = p.id WHERE sku = %s"
+    return f"staff/products/{fetch_rows('inventory', sql, [sku])[0][0]}"
+
+
+def pay():
+    return f"payments/{InProcessShopper().order(create_sku(1)).body['payment']['id']}/refunds"
+
+
+LINES = {
+    "name of an account": register,
+    "name of a profile": as_customer("PATCH", "users/me", lambda text: {"full_name": text}),
+    "recipient": place_with("shipping_address", "name"),
+    "company": place_with("shipping_address", "company"),
+    "street": place_with("shipping_address", "line1"),
+    "second line": place_with("shipping_address", "line2"),
+    "city": place_with("shipping_address", "city"),
+    "recipient of the invoice": place_with("billing_address", "name"),
+    "name of a product": as_staff("PATCH", find_product, lambda text: {"name": text}),
+    "name of a variant": as_staff("PATCH", lambda: f"staff/variants/{create_sku(1)}", lambda text: {"name": text}),
+    "reference of a receipt": as_staff(
+        "POST", "staff/stock/receipts", lambda text: {"sku": create_sku(1), "quantity": 1, "reference": text}
+    ),
+    "reason of an adjustment": as_staff(
+        "POST", "staff/stock/adjustments", lambda text: {"sku": create_sku(1), "quantity": 1, "reason": text}
+    ),
+    "reason of a refund": as_staff("POST", pay, lambda text: {"reason": text}),
+}
+OTHERS = {
+    "description": as_staff("PATCH", find_product, lambda text: {"description": text}),
+    "phone": place_with("shipping_address", "phone"),
+    "postal code": lambda text: place(
+        InProcessShopper(), shipping_address=ADDRESS | {"country": "AO", "postal_code": text}
+    ),
+    "payment token": lambda text: place(
+        InProcessShopper(), payment_method={"provider": "sandbox", "token": text.replace(" ", "")}
+    ),
+    "address of an order": lambda text: place(InProcessShopper(), email=f"{text.replace(' ', '')}@example.com"),
+    "address of an account": lambda text: InProcessShopper().post(
+        "auth/register",
+        {"email": f"{text.replace(' ', '')}@example.com", "password": PASSWORD, "full_name": "Ada"},
+    ),
+}
+
+
+@pytest.mark.parametrize("send", [*LINES.values(), *OTHERS.values()], ids=[*LINES, *OTHERS])
+def test_a_card_number_is_refused_and_not_repeated(send):
+    answer = send(CARD)
+    assert (answer.status, answer.body["code"]) == (422, "shop.card_number_refused")
+    assert [fault["code"] for fault in answer.body["errors"]] == ["card_number"]
+    assert answer.body["errors"][0]["pointer"]
+    shown = answer.content.decode().replace(" ", "")
+    assert "1111111" not in shown
+    assert send("4111 1111 1111 1112").body.get("code") != "shop.card_number_refused", "the check digit is wrong"
+
+
+@pytest.mark.parametrize("send", LINES.values(), ids=LINES)
+def test_characters_that_change_how_a_name_is_read_are_refused(send):
+    for character in (*BIDI, *CONTROLS):
+        answer = send(f"Ada{character}Byron")
+        assert (answer.status, answer.body["code"]) == (400, "shop.bad_body"), f"U+{ord(character):04X}"
+        assert {fault["code"] for fault in answer.body["errors"]} <= {"invalid_character", "invalid_format"}
+
+
+@pytest.mark.parametrize("send", LINES.values(), ids=LINES)
+def test_names_in_every_script_are_accepted(send):
+    for name in ("Jürgen Groß", "山田 太郎", "علی\u200cرضا", "O’Neil-Smith 2nd", "Апельсин №5"):
+        assert send(name).status in (200, 201), name
+
+
+def test_a_description_has_lines_but_no_marks_of_direction():
+    send = OTHERS["description"]
+    assert send("A mug.\n\n\t- 300 ml\r\n- EAN 4006381333931").status == 200
+    assert send("A mug \u202e").status == 400
+
+
+def test_a_phone_number_of_thirteen_digits_is_accepted():
+    assert has_card_number("4915123456787"), "it would be a card number elsewhere"
+    assert OTHERS["phone"]("4915123456787").status == 201
+
+
+def test_an_idempotency_key_of_a_refused_text_stays_unused():
+    shopper, key = InProcessShopper(), uuid.uuid4().hex
+    sku = create_sku(5)
+    refused = shopper.order(sku, key=key, shipping_address=ADDRESS | {"line2": CARD})
+    assert refused.status == 422
+    assert shopper.order(sku, key=key).status == 201
+
+
+def test_a_password_may_look_like_a_card_number():
+    account = {"email": unique_email(), "password": f"{CARD} zebra kiosk", "full_name": "Ada"}
+    assert InProcessShopper().post("auth/register", account).status == 201
+
+
+@pytest.fixture
+def staff():
+    return sign_in_to_admin("*")
+
+
+def find_ids():
+    """Return the paths of a category, a product and a variant in the admin."""
+    [sku] = create_product([3])
+    sql = """SELECT c.id, p.id FROM inventory_variant v JOIN inventory_product p ON p.id = product_id
+             JOIN inventory_category c ON c.slug = p.category WHERE sku = %s"""
+    [(category, product)] = fetch_rows("inventory", sql, [sku])
+    return [
+        f"/admin/inventory/{path}/change/" for path in (f"category/{category}", f"product/{product}", f"variant/{sku}")
+    ]
+
+
+@pytest.mark.parametrize("text", [f"Mug {CARD}", *(f"Mug{character}" for character in (*BIDI, *CONTROLS))], ids=ascii)
+def test_the_admin_refuses_them_in_every_form(staff, text):
+    for path in find_ids():
+        form = open_form(staff, path)
+        page = staff.post(path, form | {"name": text})
+        assert page.status_code == (422 if CARD in text else 400)
+        assert "1111 1111" not in page.content.decode()
+        assert open_form(staff, path)["name"] == form["name"]
+
+
+def test_the_admin_refuses_them_in_the_reason_of_an_action(staff):
+    for text, status in ((CARD, 422), ("a\u202eb", 400), ("a\nb", 400)):
+        sku = create_sku(5)
+        path = f"/admin/inventory/stock/{sku}/change/"
+        assert staff.post(path, open_form(staff, path) | {"quantity": "1", "reason": text}).status_code == status
+        for path in ("/admin/notifications/message/", "/admin/payments/payment/", "/admin/events/"):
+            assert staff.post(path, {"action": "discard", "reason": text}).status_code == status, path
+
+
+def test_the_admin_accepts_lines_in_a_description_and_the_number_of_an_article_as_sku(staff):
+    _, path, _ = find_ids()
+    form = open_form(staff, path)
+    page = staff.post(path, form | {"description": "A mug.\r\nEAN 4006381333931"}, follow=True)
+    assert page.status_code == 200
+    assert "EAN 4006381333931" in open_form(staff, path)["description"]
