@@ -43,7 +43,7 @@ def test_a_response_names_its_type_and_its_encoding(path):
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/products", "/api/v1/orders", "/admin/login/", "/health", "/nowhere"])
-def test_with_https_every_response_asks_for_https_for_a_year(path, settings, read_settings):  # noqa: F811
+def test_with_https_every_response_asks_for_https_for_a_year(path, settings, read_settings, in_one_process):  # noqa: F811
     settings.SECURE_HSTS_SECONDS = read_settings("s.SECURE_HSTS_SECONDS", **HTTPS)
     assert Client().get(path, secure=True).headers["Strict-Transport-Security"] == "max-age=31536000"
 

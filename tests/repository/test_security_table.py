@@ -37,6 +37,11 @@ def test_the_numbers_in_the_text_are_those_of_the_tables():
     )
 
 
+def test_the_requirements_that_are_not_met_are_listed_in_front():
+    missing = [row.id for row in read_rows(DOCUMENT) if row.state == "not met"]
+    assert f"\nNot met: {', '.join(missing)}.\n" in DOCUMENT.partition("### V1 ")[0]
+
+
 def test_a_good_row_has_no_problem():
     assert find_problems([GOOD]) == []
 
