@@ -1,7 +1,8 @@
 # A shop in one image: the server, its workers and their engine. Build it with `docker build .`. It runs without root and
-# with a read-only file system; docs/deploy.md explains how to run it.
+# with a read-only file system; docs/deploy.md explains how to run it. The digest of the base image is that of its tag on
+# the day of the last update, for all platforms; Dependabot keeps both lines up to date.
 
-FROM docker.io/library/python:3.11-slim-bookworm AS build
+FROM docker.io/library/python:3.11-slim-bookworm@sha256:fe556eaffd0d96abd8685b83bb8a69addd0dc730fa193669a7df0d49ddcfac02 AS build
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /srv/satsuma
@@ -24,7 +25,7 @@ RUN /opt/venv/bin/python -m ops.launch.keys /tmp/keys \
  && /opt/venv/bin/python -m compileall -q . \
  && chmod -R a+rX /srv
 
-FROM docker.io/library/python:3.11-slim-bookworm
+FROM docker.io/library/python:3.11-slim-bookworm@sha256:fe556eaffd0d96abd8685b83bb8a69addd0dc730fa193669a7df0d49ddcfac02
 
 LABEL org.opencontainers.image.title="Satsuma" \
       org.opencontainers.image.description="An e-commerce back end whose contexts can be moved to their own servers"

@@ -4,6 +4,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
+AUDIT := $(VENV)/audit
 
 # What `make lint` checks the types of.
 PACKAGES := shop contexts config ops
@@ -50,7 +51,7 @@ test test-system test-local test-loopback test-split test-fuzz: export PYTHONHAS
 .DEFAULT_GOAL := help
 
 .PHONY: help up split test test-system test-local test-loopback test-split lint style boundaries vocabulary types format \
-	test-retention test-fuzz test-brokers test-clients test-moves test-install mutants chaos sweep crowd bench clean lock
+	test-retention test-fuzz test-brokers test-clients test-moves test-install mutants chaos sweep crowd bench audit sbom clean lock
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -167,9 +168,24 @@ $(VENV)/bin/python:
 
 ##@ Maintain
 
+audit: $(AUDIT)/audit.stamp  ## look for known vulnerabilities of the locked packages (asks pypi.org)
+	@for file in requirements/*.txt; do echo "$$file:"; \
+		$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip -r $$file || exit 1; done
+
+sbom: $(AUDIT)/audit.stamp  ## write the bill of materials of what runs in production to sbom.cdx.json (CycloneDX)
+	$(AUDIT)/bin/cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-format JSON --output-file sbom.cdx.json
+
+$(AUDIT)/audit.stamp: requirements/audit.txt | $(VENV)/bin/python
+	@echo "Installing $< ..."
+	@$(RUN) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 lock:  ## resolve pyproject.toml into requirements/ with hashes (needs uv)
-	@for set in "run" "up --group embedded" "dev --group embedded --group test"; do set -- $$set; file=$$1; shift; \
-		uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	@for set in "run pyproject.toml" "up pyproject.toml --group embedded" \
+		"dev pyproject.toml --group embedded --group test" "audit --group audit"; do set -- $$set; file=$$1; shift; \
+		uv pip compile "$$@" --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --quiet --upgrade -o requirements/$$file.txt || exit 1; done
 
 clean:  ## delete the virtual environment, the data of `make up` and the tools of `make test-clients`

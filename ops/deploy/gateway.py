@@ -34,16 +34,18 @@ server {{
     proxy_read_timeout {answer_timeout}s;
     proxy_set_header X-Forwarded-For $forwarded_for;
     proxy_set_header X-Forwarded-Proto $forwarded_scheme;
-    proxy_set_header X-Forwarded-Host "";
-    proxy_set_header X-Forwarded-Port "";
-    proxy_set_header X-Real-IP "";
-    proxy_set_header Forwarded "";
+{dropped}
     proxy_set_header X-Request-ID $known_request_id;
     proxy_next_upstream off;  # clients retry themselves, with the same Idempotency-Key
 {locations}
 {errors}
 }}
 """
+# Other headers in which a client could name another address, host or path: neither the shop nor this gateway uses them.
+DROPPED_HEADERS = (
+    "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Protocol",
+    "X-Forwarded-Ssl", "X-Real-IP", "X-Client-IP", "True-Client-IP", "Forwarded", "X-Original-URL", "X-Rewrite-URL", "Proxy",
+)  # fmt: skip
 UPSTREAM_TEMPLATE = "upstream {context} {{ server {address}; keepalive 16; }}"
 LOCATION_TEMPLATE = "    location {location} {{ proxy_pass http://{context}{path}; }}"
 # With a resolver each name is resolved again when its answer has expired: containers change their addresses. An upstream of
@@ -105,6 +107,7 @@ def render_nginx(
         trusted="".join(f"{network} 1; " for network in trusted_proxies),
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         answer_timeout=ANSWER_TIMEOUT_SECONDS,
+        dropped="\n".join(f'    proxy_set_header {name} "";' for name in DROPPED_HEADERS),
         max_body_bytes=settings.MAX_BODY_BYTES,
         maps=gateway_errors.MAPS,
         errors=gateway_errors.render_errors(),

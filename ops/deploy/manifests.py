@@ -33,7 +33,9 @@ spec:
   selector: {app.kubernetes.io/name: satsuma, satsuma/host: $name}
   ports:
     - {name: internal, port: 8001, targetPort: internal}"""
-INGRESS_FROM_ANYWHERE = "    - ports: [{port: public}]  # from the TLS proxy"
+INGRESS_FROM_PROXY = """\
+    - ports: [{port: public}]
+      from: [{namespaceSelector: {matchLabels: {satsuma/proxy: "true"}}}]  # where the TLS proxy runs"""
 INGRESS_FROM_OWN_PODS = """\
     - ports: [{port: public}]
       from: [{podSelector: {matchLabels: {app.kubernetes.io/name: satsuma, app.kubernetes.io/component: gateway}}}]
@@ -92,7 +94,7 @@ def _render_host(name: str, contexts: tuple[str, ...], host_of: dict[str, str], 
             SECRET_SOURCE.format(name=source, items=_format_items(entries)) for source, entries in sources.items()
         ),
         internal_port="" if is_only_host else INTERNAL_PORT_ENTRY,
-        ingress=INGRESS_FROM_ANYWHERE if is_only_host else INGRESS_FROM_OWN_PODS,
+        ingress=INGRESS_FROM_PROXY if is_only_host else INGRESS_FROM_OWN_PODS,
         internal_service="" if is_only_host else Template(INTERNAL_SERVICE_TEMPLATE).substitute(name=name),
     )  # fmt: skip
     return "\n".join(line for line in text.splitlines() if line) + "\n"

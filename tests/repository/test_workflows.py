@@ -29,7 +29,12 @@ MISTAKES = [
     ("vendor.github-issue-config", GITHUB / "ISSUE_TEMPLATE" / "config.yml", "about:", "abuot:"),
     ("vendor.dependabot", GITHUB / "dependabot.yml", "interval: weekly", "interval: sometimes"),
 ]
-PINNED = re.compile(r"[\w.-]+/[\w./-]+@v\d+\.\d+\.\d+")
+PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
+SCANS = {
+    "dependencies": "make audit",
+    "secrets": "trufflesecurity/trufflehog@",
+    "image": "anchore/scan-action@",
+}
 
 
 def validate(schema, file):
@@ -62,14 +67,23 @@ def test_a_planted_mistake_is_found(schema, file, right, wrong, tmp_path):
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
-def test_an_action_is_pinned_to_a_full_version(file):
-    actions = [step["uses"] for step in steps(file) if "uses" in step]
-    assert actions
+def test_an_action_is_pinned_to_a_commit_and_names_its_version(file):
+    actions = re.findall(r"uses: (.*)", file.read_text())
+    assert len(actions) == len([step for step in steps(file) if "uses" in step]) > 0
     assert [action for action in actions if not PINNED.fullmatch(action)] == []
 
 
 @pytest.mark.parametrize(
-    "action", ["actions/checkout@v7", "actions/checkout@main", "actions/checkout", "actions/checkout@v7.0"]
+    "action",
+    [
+        "actions/checkout@v7",
+        "actions/checkout@main",
+        "actions/checkout",
+        "actions/checkout@v7.0.1",
+        "actions/checkout@3d3c42e  # v7.0.1",
+        f"actions/checkout@{'3' * 40}",
+        f"actions/checkout@{'3' * 40}  # v7",
+    ],
 )
 def test_an_action_that_can_change_is_not_pinned(action):
     assert not PINNED.fullmatch(action)
@@ -93,13 +107,58 @@ def test_a_command_contains_no_text_of_a_pull_request(file):
 def test_the_workflow_runs_targets_that_exist():
     text = CI.read_text().replace("${{ matrix.topology }}", "local")
     named = set(re.findall(r"\bmake ([a-z-]+)", text))
-    assert named == {"style", "boundaries", "types", "test-local", "test-clients"}
+    assert named == {"style", "boundaries", "types", "test-local", "test-clients", "audit", "sbom"}
     assert named <= targets()
 
 
 def test_the_suite_runs_in_every_topology():
     topologies = jobs(CI)["test"]["strategy"]["matrix"]["topology"]
     assert {f"test-{topology}" for topology in topologies} == {"test-local", "test-loopback", "test-split"} <= targets()
+
+
+def test_one_version_of_an_action_is_one_commit():
+    """A version with another commit is a mistake of an update, or a commit that only pretends to be that version."""
+    named = set(re.findall(r"uses: (\S+)@([0-9a-f]{40})  # (\S+)", "".join(file.read_text() for file in WORKFLOWS)))
+    assert len(named) == len({(action, version) for action, _, version in named}) == len({a for a, _, _ in named})
+
+
+def runs(workflow, job):
+    return "\n".join(step.get("uses", "") + step.get("run", "") for step in workflow["jobs"][job]["steps"])
+
+
+def find_missing_scans(workflow):
+    found = [job for job, scan in SCANS.items() if scan not in runs(workflow, job)]
+    triggers = workflow[True]  # YAML reads `on` as a boolean
+    return found + [trigger for trigger in ("pull_request", "push", "schedule") if trigger not in triggers]
+
+
+def test_dependencies_image_and_history_are_scanned_on_every_change_and_every_week():
+    workflow = yaml.safe_load(CI.read_text())
+    assert find_missing_scans(workflow) == []
+    assert not any("continue-on-error" in step for job in SCANS for step in workflow["jobs"][job]["steps"])
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("make audit", "dependencies"),
+        ("trufflesecurity/", "secrets"),
+        ("anchore/scan", "image"),
+        ("schedule", "schedule"),
+    ],
+)
+def test_a_missing_scan_is_found(text, missing):
+    assert find_missing_scans(yaml.safe_load(CI.read_text().replace(text, "other"))) == [missing]
+
+
+def test_bills_of_materials_of_the_packages_and_the_image_are_kept():
+    workflow = yaml.safe_load(CI.read_text())
+    assert "make sbom" in runs(workflow, "dependencies") and "actions/upload-artifact@" in runs(
+        workflow, "dependencies"
+    )
+    assert "anchore/sbom-action@" in runs(workflow, "image")
+    [image] = [step for step in workflow["jobs"]["image"]["steps"] if "sbom-action" in step.get("uses", "")]
+    assert image["with"]["format"] == "cyclonedx-json"
 
 
 def test_lint_contains_the_rules_of_bandit():

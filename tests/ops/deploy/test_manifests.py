@@ -166,7 +166,7 @@ def test_the_committed_files_match_the_command():
 
 
 def test_negative_control_another_template_is_noticed(monkeypatch):
-    monkeypatch.setattr(manifests, "INGRESS_FROM_ANYWHERE", "    - ports: [{port: 8000}]")
+    monkeypatch.setattr(manifests, "INGRESS_FROM_PROXY", "    - ports: [{port: 8000}]")
     with pytest.raises(CommandError, match=r"^Out of date: monolith/shop\.yaml\. Run"):
         call_command("manifests", check=True)
 
@@ -282,7 +282,13 @@ def test_internal_addresses_are_reachable_from_context_hosts_only():
         settings.ALL_CONTEXTS
     )
     assert reached(resources("monolith"), "internal") == []
-    assert reached(resources("split"), "public").count("everybody") == 1  # the gateway
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_the_public_address_is_reachable_from_the_proxy_or_the_gateway_only(name):
+    proxy = [{"namespaceSelector": {"matchLabels": {"satsuma/proxy": "true"}}}]
+    assert reached(resources(name), "public").count(proxy) == 1
+    assert "everybody" not in reached(resources(name), "public")
 
 
 def test_network_policies_deny_everything_else(shop):
