@@ -16,6 +16,8 @@ if __name__ == "__main__":
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 plus the number of SIGINT, as in a shell
     except (InterfaceError, OperationalError) as error:
         if "--traceback" in sys.argv:
             raise

@@ -55,6 +55,17 @@ def find_binaries() -> Path:
     )
 
 
+def build_server_url(folder: Path) -> str:
+    """Build the URL of the server whose data is in a folder, as its superuser."""
+    return f"postgres://postgres@/postgres?host={quote(str(_name_socket_folder(folder / 'postgres')))}"
+
+
+def _name_socket_folder(data_folder: Path) -> Path:
+    """Return the folder of the sockets. It is not below the data, since the path of a socket is limited to 107 bytes."""
+    name = hashlib.sha256(str(data_folder.resolve()).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"satsuma-{os.getuid()}-{name}"
+
+
 class PostgresServer:
     """A PostgreSQL cluster in a folder.
 
@@ -69,10 +80,8 @@ class PostgresServer:
         self.durable = durable
         self.extra_options = options
         self.bin_folder = find_binaries()
-        name = hashlib.sha256(str(self.data_folder.resolve()).encode()).hexdigest()[:12]
-        # Not in `folder`: the path of a socket is limited to 107 bytes.
-        self.socket = Path(tempfile.gettempdir()) / f"satsuma-{os.getuid()}-{name}"
-        self.url = f"postgres://postgres@/postgres?host={quote(str(self.socket))}"
+        self.socket = _name_socket_folder(self.data_folder)
+        self.url = build_server_url(folder)
 
     def is_running(self) -> bool:
         """Return whether the server has a process, whatever it does. Another program may have its former process id."""

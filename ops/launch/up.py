@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ops.launch import data_folder, keys, serve
-from ops.launch.postgres import PostgresServer, PostgresUnavailable
+from ops.launch.postgres import PostgresServer, PostgresUnavailable, build_server_url
 from ops.launch.process_tree import prepare_child_process
 from ops.launch.serve import LaunchError
 from ops.launch.supervisor import Supervisor
@@ -95,9 +95,15 @@ def _read_port() -> int:
 
 
 def _run(folder: Path, port: int, run_servers: ServeFunction) -> NoReturn:
+    with data_folder.lock(folder):
+        _run_in_folder(folder, port, run_servers)
+
+
+def _run_in_folder(folder: Path, port: int, run_servers: ServeFunction) -> NoReturn:
     environment = build_environment(folder, port)
     server = None
-    if "DATABASE_URL" not in os.environ:
+    # A shell that has loaded the settings of the shop (`. .data/env`) names the server of this folder.
+    if os.environ.get("DATABASE_URL") in (None, build_server_url(folder)):
         server = PostgresServer(folder)
         _start_postgres(server)
         environment["DATABASE_URL"] = server.url

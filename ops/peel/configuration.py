@@ -5,6 +5,7 @@ by restarting them one after the other, before or after the data moves.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -157,6 +158,18 @@ def _build_port_settings(address: Address) -> dict[str, str]:
 def _render_gateway(context: str, context_address: str, shop: str, listen: str, *, resolver: str = "") -> str:
     upstreams = {other: context_address if other == context else shop for other in settings.ALL_CONTEXTS}
     return gateway.render_nginx(upstreams, listen, resolver=resolver, trusted_proxies=gateway.PRIVATE_NETWORKS)
+
+
+def create_folder(folder: Path) -> Path:
+    """Create the folder of the files, before anything is moved, and return its absolute path. Raises ValueError."""
+    folder = folder.resolve()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--write: {error}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"--write: {folder} cannot be written to")
+    return folder
 
 
 def write_files(folder: Path, content: dict[str, str]) -> None:

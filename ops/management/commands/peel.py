@@ -21,6 +21,7 @@ from shop.db.postgres.urls import parse_postgres_url
 MOVE_ERRORS = (
     MoveRefused, DatabasesDiffer, ReplicationStalled, SessionsStillOpen, ImproperlyConfigured, ValueError, psycopg.Error,
 )  # fmt: skip
+INTERRUPTED_STATUS = 130  # 128 plus the number of SIGINT, as in a shell
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Options:
 
     to: str
     source: str | None
-    at: str
-    shop_at: str
+    at: Address
+    shop_at: Address
     write: Path | None
     plan: bool
     rollback: bool
@@ -85,21 +86,22 @@ class Command(BaseCommand):
         self, *, context: str, to: str, source: str | None, at: str | None, shop_at: str, write: Path | None,
         plan: bool, rollback: bool, finish: bool, password: bool, **_: object,
     ) -> None:  # fmt: skip
-        options = Options(
-            to=to, source=source, at=at or f"{context}:8000", shop_at=shop_at, write=write, plan=plan, rollback=rollback,
-            finish=finish, password=password,
-        )  # fmt: skip
         move = None
         try:
+            options = Options(
+                to=to, source=source, at=Address.of(at or f"{context}:8000"), shop_at=Address.of(shop_at),
+                write=write and configuration.create_folder(write), plan=plan, rollback=rollback, finish=finish,
+                password=password,
+            )  # fmt: skip
             target = parse_postgres_url("--to", to)
             server = parse_postgres_url("--from", source) if source else settings.DATABASE_SERVER
             move = Move(context, server, target, self._print)
             self._dispatch(move, options)
         except MOVE_ERRORS as error:
-            hint = ""
-            if move and move.is_fenced:
-                hint = f"\nNo process can use {context} until you run this command again, or with --rollback."
-            raise CommandError(f"{error}{hint}") from None
+            raise CommandError(f"{error}{_describe_lock(move)}") from None
+        except KeyboardInterrupt:
+            text = f"Interrupted. The same command continues.{_describe_lock(move)}"
+            raise CommandError(text, returncode=INTERRUPTED_STATUS) from None
 
     def _dispatch(self, move: Move, options: Options) -> None:
         if options.password:
@@ -113,7 +115,7 @@ class Command(BaseCommand):
         else:
             self._continue_move(move, only_plan=options.plan)
             if options.write:
-                self._write(options.write, move, Address.of(options.at), Address.of(options.shop_at))
+                self._write(options.write, move, options.at, options.shop_at)
 
     def _continue_move(self, move: Move, *, only_plan: bool) -> None:
         if not move.step:
@@ -130,7 +132,6 @@ class Command(BaseCommand):
             raise MoveRefused(f"The context cannot be moved:{lines}")
 
     def _write(self, folder: Path, move: Move, context_address: Address, shop: Address) -> None:
-        folder = folder.resolve()
         files = configuration.render_files(folder, move.new, move.context, context_address, shop)
         configuration.write_files(folder, files)
         self._print(f"  wrote {', '.join(files)} to {folder}")
@@ -138,3 +139,10 @@ class Command(BaseCommand):
     def _print(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def _describe_lock(move: Move | None) -> str:
+    """Say what the operator has to do if the move was left in the cut-over."""
+    if move is None or not move.is_fenced:
+        return ""
+    return f"\nNo process can use {move.context} until you run this command again, or with --rollback."

@@ -50,4 +50,23 @@ MUTANTS = (
         caught_by="tests/ops/test_commands.py::test_a_migration_that_does_not_get_its_lock_gives_up_in_plain_words",
         fails_with="django.db.utils.OperationalError",
     ),
+    Mutant(
+        name="two_launchers_share_a_data_folder",
+        what="a second shop on the same data stops the database of the first when it ends",
+        rule="one launcher at a time uses a data folder",
+        module="ops.launch.data_folder",
+        replace="fcntl.LOCK_EX | fcntl.LOCK_NB",
+        by="fcntl.LOCK_SH | fcntl.LOCK_NB",
+        caught_by="tests/ops/launch/test_recovery.py::test_a_second_launcher_on_the_same_data_is_refused_and_the_first_sells",
+        fails_with="subprocess.TimeoutExpired",
+    ),
+    Mutant(
+        name="loaded_settings_keep_the_database_stopped",
+        what="`make up` in a shell that has loaded .data/env waits for a database that nothing starts",
+        rule="the documents can be followed in one shell",
+        module="ops.launch.up",
+        replace="in (None, build_server_url(folder))",
+        by="is None",
+        caught_by="tests/ops/launch/test_up.py::test_a_shell_that_has_loaded_the_settings_of_the_shop_starts_it_again",
+    ),
 )

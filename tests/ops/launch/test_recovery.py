@@ -120,3 +120,11 @@ def test_a_killed_database_server_is_started_again_and_the_shop_sells(launched, 
         PostgresServer(folder).kill()
     eventually(lambda: shopper.order(sku, email="after@example.com").status == 201)
     assert "PostgreSQL was killed, and has been started again" in launched.read_output()
+
+
+def test_a_second_launcher_on_the_same_data_is_refused_and_the_first_sells(launched, folder):
+    second = LaunchedShop(folder)
+    assert second.process.wait(30) == 1
+    assert f"A shop runs with the data in {folder} already" in second.read_output()
+    shopper = launched.await_ready()
+    assert shopper.order(find_available_sku(shopper), email="second@example.com").status == 201

@@ -122,6 +122,21 @@ def test_a_shop_sells_in_its_currency_and_refuses_to_start_in_another(tmp_path):
     assert last.stop() == 0
 
 
+def test_a_shell_that_has_loaded_the_settings_of_the_shop_starts_it_again(tmp_path):
+    first = LaunchedShop(tmp_path)
+    sku = find_available_sku(first.await_ready())
+    assert first.stop() == 0
+    load = ["sh", "-c", f"set -a; . {tmp_path}/env; exec env --null"]
+    lines = subprocess.run(load, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True).stdout
+    loaded = dict(line.split("=", 1) for line in lines.split("\0") if line)
+    assert loaded["DATABASE_URL"] == PostgresServer(tmp_path).url
+
+    again = LaunchedShop(tmp_path, **loaded)
+    assert again.await_ready().order(sku).status == 201
+    assert again.stop() == 0
+    assert not PostgresServer(tmp_path).is_running()
+
+
 def run_demo(data_folder, expected: str) -> bool:
     """Run `manage.py demo` without --url and return whether it prints the expected text and succeeds."""
     done = subprocess.run(

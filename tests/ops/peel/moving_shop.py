@@ -52,6 +52,13 @@ class MovingShop:
     def peel(self, context: str, database: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.manage("peel", context, "--to", self.new_database_url(database), *options, **environment)
 
+    def start_to_peel(self, context: str, database: str) -> "subprocess.Popen[str]":
+        """Start to move a context, and do not wait."""
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "peel", context, "--to", self.new_database_url(database)],
+            cwd=settings.BASE_DIR, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
     def serve(self, **environment: str) -> Shopper:
         """Start another process tree, wait until it is ready, and return a customer of it."""
         port = reserve_port()

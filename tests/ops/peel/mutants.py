@@ -101,4 +101,22 @@ MUTANTS = (
         by="",
         caught_by="tests/ops/peel/test_interrupted_moves.py::test_a_move_killed_repeatedly_resumes",
     ),
+    Mutant(
+        name="interrupted_move_prints_a_traceback",
+        what="an operator who presses Ctrl-C reads a traceback instead of how to continue",
+        rule="an interrupted move is resumed by the same command",
+        module="ops.management.commands.peel",
+        replace="except KeyboardInterrupt:",
+        by="except NotImplementedError:",
+        caught_by="tests/ops/peel/test_move.py::test_an_interrupted_move_reports_how_to_continue",
+    ),
+    Mutant(
+        name="wrong_address_is_found_after_the_move",
+        what="the data has moved when the command refuses the address that it was given",
+        rule="bad input leaves nothing half-done",
+        module="ops.management.commands.peel",
+        replace='at=Address.of(at or f"{context}:8000"), shop_at=Address.of(shop_at),',
+        by='at=(at or f"{context}:8000"), shop_at=shop_at,',
+        caught_by="tests/ops/peel/test_move.py::test_a_wrong_option_is_refused_before_anything_moves[--at]",
+    ),
 )

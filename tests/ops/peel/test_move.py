@@ -1,6 +1,7 @@
 """A move of a database while orders run loses and doubles nothing, forward and back, wherever it is interrupted."""
 
 import re
+import signal
 
 import psycopg
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ops.peel.directory import connect_as_administrator
 from shop.db.postgres.urls import parse_postgres_url
 from tests.concurrency import eventually
-from tests.ops.peel.moves import assert_nothing_lost, await_sales, binding_of, connect_to_directory
+from tests.ops.peel.moves import assert_nothing_lost, await_sales, binding_of, connect_to_directory, database_url_of
 from tests.ops.peel.moving_shop import PREFIX, Buyers
 
 
@@ -63,3 +64,29 @@ def test_only_one_move_of_a_context_runs_at_a_time(shop):
     finally:
         first.close()
     assert shop.peel("users", "test_two", "--plan").returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--at", "--shop-at", "--write"])
+def test_a_wrong_option_is_refused_before_anything_moves(shop, option, tmp_path):
+    (tmp_path / "file").touch()
+    done = shop.peel("users", "test_refused", option, str(tmp_path / "file" / "folder"))
+    assert done.returncode == 1
+    assert "not valid: use <host>:<port>" in done.stderr or "--write: " in done.stderr
+    assert "No move of users is under way" in shop.peel("users", "test_refused", "--rollback").stderr
+
+
+def test_an_interrupted_move_reports_how_to_continue(shop):
+    users = parse_postgres_url("old", database_url_of(shop, "users"))
+    with connect_as_administrator(users) as writer, connect_as_administrator(users) as observer:
+        writer.execute("BEGIN; CREATE TABLE unfinished (id int)")  # replication begins only when this has ended
+        process = shop.start_to_peel("users", "test_interrupted")
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_create_logical_replication_slot%'"
+        eventually(lambda: observer.execute(waiting).fetchone() or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+        writer.execute("ROLLBACK")
+    assert (process.returncode, output) == (130, "")
+    assert errors == "CommandError: Interrupted. The same command continues.\n"
+    moved = shop.peel("users", "test_interrupted")
+    assert moved.returncode == 0, moved.stderr
+    assert shop.peel("users", "test_interrupted", "--rollback").returncode == 0
