@@ -3,8 +3,8 @@
 `python -m ops.launch.keys <folder>` writes one file for each missing secret in `keys/`, for a process that hosts all contexts,
 and in `database/`, the superuser's password. What follows from them is written anew each time: `shared/` is for every process
 of a shop in several (SECRET_KEY, and the public half of JWT_SIGNING_KEY), `contexts/<name>/` for the host of one context
-alone, and `contexts/secrets.env` has the secrets of all contexts for an orchestrator that gives each host its own. To change
-CREDENTIAL_KEY, move it to the file CREDENTIAL_KEY_FALLBACKS in `keys/`.
+alone, and `contexts/secrets.env` has the secrets of all contexts for an orchestrator that gives each host its own. The file
+CREDENTIAL_KEY_FALLBACKS in `keys/` has the next CREDENTIAL_KEY, or the former one, while it is changed.
 
 Settings read a value from a file when the variable <NAME>_FILE contains its path (SECRET_KEY_FILE), which is how Docker and
 Kubernetes pass secrets.

@@ -158,6 +158,21 @@ def test_secrets_have_former_keys_while_the_key_is_changed(tmp_path):
     assert found == keys.format_context_secrets([new, old], "orders")
 
 
+def test_secrets_follow_the_steps_of_a_change_by_files(tmp_path):
+    own = tmp_path / "keys"
+    keys.write_missing_secrets(tmp_path, "database:5432")
+    old = (own / "CREDENTIAL_KEY").read_text()
+    for present, other in ((old, NEXT), (NEXT, old)):
+        (own / "CREDENTIAL_KEY").write_text(present)
+        (own / "CREDENTIAL_KEY_FALLBACKS").write_text(other)
+        keys.write_missing_secrets(tmp_path, "database:5432")
+        found = (tmp_path / "contexts" / "orders" / "SECRETS").read_text()
+        assert found == keys.format_context_secrets([present, other], "orders")
+    (own / "CREDENTIAL_KEY_FALLBACKS").unlink()
+    keys.write_missing_secrets(tmp_path, "database:5432")
+    assert (tmp_path / "contexts" / "orders" / "SECRETS").read_text() == keys.format_context_secrets([NEXT], "orders")
+
+
 def test_make_split_gives_a_process_the_secrets_of_its_context(tmp_path):
     signing_key, file = keys.generate_signing_key(), tmp_path / "key"
     file.write_text(KEY)

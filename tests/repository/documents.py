@@ -11,6 +11,8 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 _PATH = re.compile(rf"(?<![\w./>-])(?:{'|'.join(FOLDERS)})/[\w./*<>-]*")
+_SHELL_BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_ASSIGNMENTS = re.compile(r"(?: *[A-Z_]+=[^\s($]*)+ *…? *(?:#.*)?")
 _DECISION_NAME = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
 
 
@@ -77,3 +79,9 @@ def _has_title(file: Path, number: int) -> bool:
 
 def _remove_code_blocks(document: Path) -> str:
     return _CODE_BLOCK.sub("", document.read_text())
+
+
+def find_unexported_variables(document: Path) -> list[str]:
+    """Return the lines of shell blocks that only set variables, which no command after them gets: they lack `export`."""
+    blocks = _SHELL_BLOCK.findall(document.read_text())
+    return [line for block in blocks for line in block.splitlines() if _ASSIGNMENTS.fullmatch(line)]

@@ -10,6 +10,7 @@ from tests.repository.documents import (
     ROOT,
     find_broken_links,
     find_missing_paths,
+    find_unexported_variables,
     find_unlisted_folders,
     find_wrong_titles,
     list_anchors,
@@ -41,6 +42,7 @@ def test_contributing_leads_from_the_clone_to_a_green_run():
 def test_links_and_paths_of_a_document_exist(document):
     assert find_broken_links(document) == []
     assert find_missing_paths(document) == []
+    assert find_unexported_variables(document) == []
 
 
 def test_the_index_lists_every_folder():
@@ -134,3 +136,19 @@ def test_a_decision_with_another_title_is_found(tmp_path, name, title, is_wrong)
 
 def test_anchors_are_those_of_github(tree):
     assert list_anchors(tree / "docs" / "other.md") == ["other-page", "what-to-do-in-short"]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_found"),
+    [
+        ("ENGINE=celery BROKER_URL=redis://broker:6379/0     # or rediss://", True),
+        ("ORDERS_URL=http://orders:8001 INVENTORY_URL=http://inventory:8001 …   # the same", True),
+        ("export ENGINE=celery BROKER_URL=redis://broker:6379/0", False),
+        ("CONTEXTS=inventory PORT=8000 python -m ops.launch.serve", False),
+        ("TO=$(cat file)", False),
+    ],
+)
+def test_a_variable_that_no_command_gets_is_found(tmp_path, line, is_found):
+    page = tmp_path / "page.md"
+    page.write_text(f"```sh\n{line}\nrun\n```\n")
+    assert find_unexported_variables(page) == ([line] if is_found else [])

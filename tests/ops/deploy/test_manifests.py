@@ -347,3 +347,12 @@ def test_a_host_of_some_contexts_mounts_the_secrets_of_each(tmp_path):
     names = {one["name"] for one in front["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert names >= {"ORDERS_SECRETS_FILE", "USERS_SECRETS_FILE", "JWT_SIGNING_KEY_FILE"}
     assert "CREDENTIAL_KEY_FILE" not in names
+
+
+def test_the_guide_creates_the_namespace_of_the_example_before_it_is_used():
+    lines = (settings.BASE_DIR / "docs" / "deploy.md").read_text().splitlines()
+    namespace = kustomization("example")["namespace"]
+    [created, *used] = [line.split("#")[0].split() for line in lines if line.startswith("kubectl ")]
+    assert created == ["kubectl", "create", "namespace", namespace]
+    assert ["kubectl", "apply", "-k", "deploy/kubernetes/ours"] in used
+    assert all(line[1:3] == ["-n", namespace] for line in used if line[1] != "apply")
