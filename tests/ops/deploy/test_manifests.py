@@ -21,6 +21,7 @@ from tests.ops.deploy.test_container import all_settings_read
 
 FOLDER = manifests.KUBERNETES_FOLDER
 TOPOLOGIES = ("monolith", "split")
+CELERY = {name: (name, f"{name}/celery") for name in TOPOLOGIES}  # with the workers of ENGINE=celery
 CREATED_SECRETS = {
     "satsuma-keys",
     "satsuma-shared",
@@ -28,6 +29,7 @@ CREATED_SECRETS = {
     "satsuma-superuser",
     "satsuma-settings",
     "satsuma-gateway",
+    "satsuma-broker",
 }  # by kustomize, from files
 KEYS = "secrets/"  # of `python -m ops.launch.keys`, never committed
 
@@ -36,20 +38,32 @@ def kustomization(name):
     return yaml.safe_load((FOLDER / name / "kustomization.yaml").read_text())
 
 
-def resources(name):
+def resources(*names):
     """Return the resources that `kubectl apply -k` would apply, without the generated ones."""
     found = []
-    for entry in kustomization(name)["resources"]:
-        if entry.endswith(".yaml"):
-            found += yaml.safe_load_all((FOLDER / name / entry).read_text())
-        else:
-            found += resources((FOLDER / name / entry).resolve().name)
+    for name in names:
+        for entry in [*kustomization(name)["resources"], *kustomization(name).get("components", [])]:
+            if entry.endswith(".yaml"):
+                found += yaml.safe_load_all((FOLDER / name / entry).read_text())
+            else:
+                found += resources(str((FOLDER / name / entry).resolve().relative_to(FOLDER)))
     return found
 
 
-@pytest.fixture(params=TOPOLOGIES)
+@pytest.fixture(params=[*((name,) for name in TOPOLOGIES), *CELERY.values()], ids=" ".join)
 def shop(request):
-    return copy.deepcopy(resources(request.param))
+    return copy.deepcopy(resources(*request.param))
+
+
+def merged_settings(*names):
+    """Return the settings of the pods, as kustomize merges them: those of base, of the topology and of its components."""
+    lines = (FOLDER / "base" / "settings.env").read_text().splitlines()
+    for name in names:
+        loaded = [kustomization(name), *(kustomization("celery") for _ in kustomization(name).get("components", []))]
+        for generator in (one for file in loaded for one in file.get("configMapGenerator", [])):
+            assert generator["name"] != "satsuma-settings" or generator["behavior"] == "merge"
+            lines += generator.get("literals", [])
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def kinds(shop, kind):
@@ -112,6 +126,8 @@ def _problems_of_a_pod(name, spec):
         projected = [one["secret"]["name"] for one in volume.get("projected", {}).get("sources", [])]
         yield from (f"{name} mounts {one}" for one in [source, *projected] if one and one not in CREATED_SECRETS)
     for one in containers(spec):
+        sources = [source.get("secretRef") or source["configMapRef"] for source in one.get("envFrom", [])]
+        yield from (f"{name} reads {source['name']}" for source in sources if source["name"] not in CREATED_SECRETS)
         mounts = {mount["name"]: mount["mountPath"] for mount in one["volumeMounts"]}
         yield from (f"{name} mounts {volume}" for volume in mounts.keys() - volumes.keys())
         files = {entry["name"]: entry["value"] for entry in one.get("env", []) if entry["name"].endswith("_FILE")}
@@ -146,6 +162,11 @@ MISTAKES = {
         lambda one: one["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"][0]["secret"].update(name="keys"),
         problems,
     ),
+    "another address of the broker": (
+        "Deployment",
+        lambda one: one["spec"]["template"]["spec"]["containers"][0]["envFrom"][1]["secretRef"].update(name="broker"),
+        problems,
+    ),
     "a budget without pods": (
         "PodDisruptionBudget", lambda one: one["spec"]["selector"]["matchLabels"].update({"satsuma/host": "x"}), problems,
     ),
@@ -171,12 +192,13 @@ def test_negative_control_another_template_is_noticed(monkeypatch):
         call_command("manifests", check=True)
 
 
-@pytest.mark.parametrize("name", ["base", *TOPOLOGIES, "example"])
+@pytest.mark.parametrize("name", ["base", *TOPOLOGIES, "celery", *(f"{name}/celery" for name in TOPOLOGIES), "example"])
 def test_every_kustomization_entry_exists(name):
     entries = kustomization(name)
     generators = entries.get("configMapGenerator", []) + entries.get("secretGenerator", [])
     named = [
         *entries["resources"],
+        *entries.get("components", []),
         *(file for one in generators for file in one.get("files", []) + one.get("envs", [])),
     ]
     missing = [entry for entry in named if not entry.startswith(KEYS) and not (FOLDER / name / entry).exists()]
@@ -190,7 +212,8 @@ def test_the_secrets_are_created_by_our_command_and_not_committed(tmp_path):
     generators = kustomization("base")["secretGenerator"]
     named = [file for one in generators for file in one.get("files", []) + one.get("envs", [])]
     assert [file for file in named if not (tmp_path / file.removeprefix(KEYS)).is_file()] == []
-    assert "/deploy/kubernetes/base/secrets/" in (settings.BASE_DIR / ".gitignore").read_text().splitlines()
+    ignored = (settings.BASE_DIR / ".gitignore").read_text().splitlines()
+    assert {"/deploy/kubernetes/base/secrets/", "/deploy/kubernetes/celery/secrets/"} <= set(ignored)
 
 
 def test_the_example_patches_apply():
@@ -278,9 +301,9 @@ def reached(shop, port):
 
 def test_internal_addresses_are_reachable_from_context_hosts_only():
     own_hosts = {"app.kubernetes.io/name": "satsuma", "app.kubernetes.io/component": "host"}
-    assert reached(resources("split"), "internal") == [[{"podSelector": {"matchLabels": own_hosts}}]] * len(
-        settings.ALL_CONTEXTS
-    )
+    own_workers = own_hosts | {"app.kubernetes.io/component": "worker"}
+    peers = [{"podSelector": {"matchLabels": labels}} for labels in (own_hosts, own_workers)]
+    assert reached(resources("split"), "internal") == [peers] * len(settings.ALL_CONTEXTS)
     assert reached(resources("monolith"), "internal") == []
 
 
@@ -289,6 +312,67 @@ def test_the_public_address_is_reachable_from_the_proxy_or_the_gateway_only(name
     proxy = [{"namespaceSelector": {"matchLabels": {"satsuma/proxy": "true"}}}]
     assert reached(resources(name), "public").count(proxy) == 1
     assert "everybody" not in reached(resources(name), "public")
+
+
+def egress_ports(shop, labels):
+    """Return the ports that a pod with these labels may connect to."""
+    policies = [one["spec"] for one in kinds(shop, "NetworkPolicy").values() if "Egress" in one["spec"]["policyTypes"]]
+    rules = [rule for policy in policies if matches(policy["podSelector"], labels) for rule in policy.get("egress", [])]
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_each_context_has_a_worker_and_a_beat_that_reach_what_they_need(topology):
+    shop = resources(*CELERY[topology])
+    commands = {"worker": "python -m ops.launch.worker", "beat": "python -m celery -A config.celery beat"}
+    needed = {
+        "host": {53, 5432, 6379, 5672, 587, 443},
+        "worker": {53, 5432, 6379, 5672, 587, 443},
+        "beat": {53, 6379, 5672},
+    }
+    served = {component: [] for component in needed}
+    for labels, spec in pods(shop).values():
+        component = labels["app.kubernetes.io/component"]
+        if component not in needed:
+            continue
+        [container] = spec["containers"]
+        environment = {one["name"]: one.get("value") for one in container["env"]}
+        served[component] += environment["CONTEXTS"].split(",")
+        assert " ".join(container.get("command", [])) == commands.get(component, "")
+        assert {"name": "satsuma-broker"}.items() <= container["envFrom"][1]["secretRef"].items()
+        assert egress_ports(shop, labels) >= needed[component]
+    assert [sorted(contexts) for contexts in served.values()] == [sorted(settings.ALL_CONTEXTS)] * 3
+    assert merged_settings(*CELERY[topology])["ENGINE"] == "celery"
+
+
+def test_control_a_worker_or_beat_that_no_policy_admits_is_noticed():
+    shop = [one for one in resources(*CELERY["split"]) if one["metadata"]["name"] != "satsuma-broker"]
+    for labels, _ in pods(shop).values():
+        assert 6379 not in egress_ports(shop, labels)
+    assert reached(shop, "internal") == reached(resources("split"), "internal")
+
+
+def test_a_worker_has_the_secrets_and_addresses_of_its_host():
+    deployments = kinds(resources(*CELERY["split"]), "Deployment")
+    for context in settings.ALL_CONTEXTS:
+        for other in ("worker", "beat"):
+            assert list_mounted_secrets(deployments[f"{context}-{other}"]) == list_mounted_secrets(deployments[context])
+        environments = [
+            {
+                one["name"]: one["value"]
+                for one in deployments[name]["spec"]["template"]["spec"]["containers"][0]["env"]
+                if one["name"].endswith(("_URL", "_FILE"))
+            }
+            for name in (context, f"{context}-worker", f"{context}-beat")
+        ]
+        assert environments[0] == environments[1] == environments[2]
+
+
+def test_without_the_component_no_pod_reaches_a_broker():
+    for topology in TOPOLOGIES:
+        shop = resources(topology)
+        assert not any(egress_ports(shop, labels) & {6379, 5672} for labels, _ in pods(shop).values())
+        assert "ENGINE" not in merged_settings(topology)
 
 
 def test_network_policies_deny_everything_else(shop):
