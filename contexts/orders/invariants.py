@@ -171,6 +171,16 @@ CROSS JOIN LATERAL (SELECT coalesce(sum((refund ->> 'amount')::bigint)
 CROSS JOIN LATERAL (SELECT count(*) AS entries FROM jsonb_array_elements(timeline) AS item (entry)
                     WHERE entry ->> 'kind' = 'refunded') reported"""
 
+_HOLD_SQL = """
+SELECT hold.order_id AS subject,
+       CASE WHEN min(hold.units) <> max(hold.units) OR min(hold.units) <> (
+                SELECT sum(quantity) FROM orders_orderline line WHERE line.order_id = hold.order_id)
+            THEN 'its hold limits do not count the units of its lines' END AS problem
+FROM orders_unpaidhold hold GROUP BY hold.order_id
+UNION ALL
+SELECT id, 'waits for its payment, but is not counted by its hold limits' FROM orders_order
+WHERE status = 'pending' AND step = 'authorizing' AND lease_until IS NULL AND hold_keys IS NOT NULL"""
+
 DECLARATION = ContextInvariants(
     invariants=(
         Invariant(
@@ -242,8 +252,15 @@ DECLARATION = ContextInvariants(
             description="An order, the offers of its lines, its cart and its published totals have one currency.",
             sql=_CURRENCY_SQL,
         ),
+        Invariant(
+            number=63,
+            name="unpaid_hold_adds_up",
+            description="An order that waits for its payment is counted by its hold limits, with the units of its lines.",
+            sql=_HOLD_SQL,
+        ),
     ),
     required_constraints=(
+        "order_is_held_once_by_subject",
         "orders_order_number_key",
         "one_live_order_per_cart",
         "one_line_per_position",

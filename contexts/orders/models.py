@@ -1,6 +1,7 @@
 """Tables of orders."""
 
 import uuid
+from datetime import timedelta
 
 from django.db import models
 from django.db.models import F, Q
@@ -116,6 +117,11 @@ class Order(LeasedModel):
         blank=True,
         help_text="Keyed hashes by which a declined payment is counted, for a limit on them. Deleted with the payment token.",
     )
+    hold_keys = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Keyed hashes by which the stock is counted that the order holds unpaid. Deleted once it is counted or paid.",
+    )
     payment_id = models.UUIDField(null=True, blank=True)
     payment_status = models.CharField(max_length=20, blank=True)
     payment_action = models.JSONField(null=True, blank=True)
@@ -182,6 +188,38 @@ class Order(LeasedModel):
     def is_final(self) -> bool:
         """Return whether the checkout has ended. Only a cancel re-opens one that is done."""
         return self.step in (Step.DONE, Step.CLOSED)
+
+
+class UnpaidHold(models.Model):
+    """An order that waits for its payment with stock reserved, once for each key that its limits count by.
+
+    It counts as long as the order is pending. `subject`: a keyed hash, of an e-mail address for example.
+    """
+
+    subject = models.CharField(max_length=64)
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="unpaid_holds")
+    units = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    retention = (
+        DeletedAfter(
+            since="created_at",
+            period=timedelta(days=1),
+            only="those of orders that wait no longer",
+            condition="NOT EXISTS (SELECT FROM orders_order placed WHERE placed.id = old.order_id AND status = 'pending')",
+        ),
+        DeletedWith("orders_order", by="order_id"),
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["subject", "order"], name="order_is_held_once_by_subject"),
+            models.CheckConstraint(condition=Q(units__gt=0), name="hold_has_units"),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="unpaid_hold_age")]
+
+    def __str__(self) -> str:
+        return f"{self.units} units of {self.order_id}"
 
 
 class OrderPayment(models.Model):

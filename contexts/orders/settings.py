@@ -4,7 +4,7 @@ from string import Formatter
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shop.http.quotas import read_rate_limit
+from shop.http.quotas import HOLD_KEYS, read_limits, read_rate_limit
 from shop.setting_types import parse_url
 from shop.settings import env, read_number, read_setting, read_whole_number
 
@@ -25,8 +25,15 @@ def read_link_template(name: str, default: str) -> str:
     return template
 
 
-# How long a checkout may wait for its payment.
+# How long a checkout may wait for its payment, once the customer has acted on it.
 RESERVATION_HOLD_SECONDS = read_number("RESERVATION_HOLD_SECONDS", 900, most=365 * 86_400)
+# How long a checkout waits for the customer to act on the payment, such as to approve it at the bank.
+UNPAID_HOLD_SECONDS = read_number("UNPAID_HOLD_SECONDS", 300, most=365 * 86_400)
+# How many orders may hold stock while they wait for their payment (docs/rate-limits.md): for each client address, account,
+# e-mail address and postal address of a recipient.
+HOLD_LIMIT_ORDERS = read_limits("HOLD_LIMIT_ORDERS", HOLD_KEYS, "address:50,account:10,email:10,recipient:25")
+# How many units these orders may hold.
+HOLD_LIMIT_UNITS = read_limits("HOLD_LIMIT_UNITS", HOLD_KEYS, "address:1000,account:200,email:200,recipient:500")
 # How long an order whose capture was refused keeps its stock.
 ON_HOLD_SECONDS = read_number("ON_HOLD_SECONDS", 72 * 3600, most=365 * 86_400)
 # Seconds after placing in which a customer can cancel a confirmed order; 0: never. Staff can later, too.

@@ -11,6 +11,7 @@ from typing import Any
 from shop.settings import env, read_setting
 
 KEYS = ("address", "account", "email", "card")  # what requests are counted by
+HOLD_KEYS = ("address", "account", "email", "recipient")  # what orders that hold stock unpaid are counted by
 OFF = "off"
 MAX_LIMIT = 10_000  # a counter stores the time of each request
 MAX_SECONDS = 7 * 86400
@@ -53,6 +54,33 @@ def _build_quota(limit: int, seconds: int) -> Quota:
     if not 1 <= seconds <= MAX_SECONDS:
         raise ValueError(f"a period of {seconds} seconds is not between 1 second and {MAX_SECONDS // 86400} days")
     return Quota(limit, seconds)
+
+
+@lru_cache(maxsize=50)
+def parse_limits(text: str, keys: tuple[str, ...]) -> dict[str, int]:
+    """Return the limit of each of these keys, of something that has no period. `off` is no limit. Raises ValueError."""
+    if text.strip() == OFF:
+        return {}
+    limits: dict[str, int] = {}
+    for part in text.split(","):
+        key, _, number = part.strip().partition(":")
+        if key not in keys or key in limits or not re.fullmatch("[1-9][0-9]{0,8}", number):
+            raise ValueError(
+                f"{part.strip()!r} is not a limit; write off, or one for each of {', '.join(keys)}, as in {keys[0]}:30"
+            )
+        limits[key] = int(number)
+    return limits
+
+
+def read_limits(name: str, keys: tuple[str, ...], default: str) -> str:
+    """Return the text of limits by key from the environment. Raises ImproperlyConfigured if they cannot be parsed."""
+
+    def read(name: str, default: Any) -> str:
+        text = str(env.str(name, default=default))
+        parse_limits(text, keys)
+        return text
+
+    return str(read_setting(name, read, default))
 
 
 def read_rate_limit(name: str, default: str) -> str:

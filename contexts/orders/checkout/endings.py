@@ -27,6 +27,7 @@ def reject(order: Order, refusal: DomainError, *, undo_step: str) -> None:
         payment_action=None,
         payment_token="",
         attempt_counters=None,
+        hold_keys=None,
         timeline=append_timeline_entry(order, "rejected", str(refusal)),
     )
 
@@ -41,5 +42,6 @@ def cancel(order: Order, reason: str, text: str, *, undo_step: str) -> None:
         payment_action=None,
         payment_token="",
         attempt_counters=None,
+        hold_keys=None,
         timeline=append_timeline_entry(order, "cancelled", text),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
+from django.conf import settings
 
 from contexts.orders.models import Order
 from shop.db.leases import backoff
@@ -26,6 +27,16 @@ class Pause:
     delay: timedelta | None = None
     event: Event | None = None
     changes: Mapping[str, object] = field(default_factory=dict)  # column: value
+
+
+def get_full_hold() -> timedelta:
+    """Return how long an order may wait for its payment, once its customer has acted on it."""
+    return timedelta(seconds=settings.RESERVATION_HOLD_SECONDS)
+
+
+def get_unpaid_hold() -> timedelta:
+    """Return how long an order waits for its customer to act on the payment."""
+    return min(get_full_hold(), timedelta(seconds=settings.UNPAID_HOLD_SECONDS))
 
 
 def schedule_retry(order: Order, why: str) -> Pause:

@@ -16,7 +16,14 @@ from shop.messaging.outbox import publish
 
 Changes = Mapping[str, object]  # column: value
 
-CHECKPOINT_COLUMNS = ("step", "tries", "payment_id", "payment_status", "payment_action")  # set in memory by the steps
+CHECKPOINT_COLUMNS = (
+    "step",
+    "tries",
+    "payment_id",
+    "payment_status",
+    "payment_action",
+    "hold_keys",
+)  # set in memory by the steps
 
 
 @contextmanager

@@ -15,6 +15,7 @@ tombstone where there is nothing to undo.
                                                                                        quote shows it already)
     declined                        rejected    closed        402 declined             OrderRejected
     not paid in time                rejected    closed        409 expired              OrderRejected
+    too much is held unpaid         rejected    closed        409 hold_limit_reached   OrderRejected
     capture definitely refused      on_hold     capturing     201                      OrderPutOnHold
     cancel requested                cancelled   closed        409 order_was_cancelled  OrderCancelled
                                                               (201 if given before)
@@ -24,7 +25,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-from contexts.orders.checkout.endings import cancel
+from contexts.orders.checkout import holds
+from contexts.orders.checkout.endings import cancel, reject
 from contexts.orders.checkout.pauses import Pause, schedule_retry
 from contexts.orders.checkout.steps import authorize, capture, confirm, reserve
 from contexts.orders.interface import OrderStatus
@@ -75,7 +77,21 @@ UNDO_EVERYTHING = BACKWARD[0]
 
 
 def run_steps(order: Order) -> Pause:
-    """Run steps until the checkout is final or a step has to wait. The lease is still held then. Raises LeaseLost."""
+    """Run steps until the checkout is final or a step has to wait. The lease is still held then. Raises LeaseLost.
+
+    An order that would wait with more stock than its customer may hold is rejected.
+    """
+    while True:
+        pause = _run_until_pause(order)
+        if not holds.is_counted(order):
+            return pause
+        if holds.count(order):
+            order.hold_keys = None
+            return pause
+        reject(order, holds.HoldLimitReached(), undo_step=UNDO_EVERYTHING)
+
+
+def _run_until_pause(order: Order) -> Pause:
     try:
         while True:
             _compensate_if_cancelled_or_expired(order)

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from contexts.inventory.interface import OutOfStock, UnknownSku
 from contexts.orders.checkout.endings import Expired
+from contexts.orders.checkout.holds import HoldLimitReached
 from contexts.orders.checkout.steps import authorize
 from contexts.orders.service import lookup, orders, paying, placing
 from contexts.orders.service.cancellation import NotCancellable
@@ -49,6 +50,7 @@ PLACING_ERRORS: tuple[DeclaredError, ...] = (
     OutOfStock,
     *authorize.REFUSALS,
     Expired,
+    HoldLimitReached,
     OrderWasCancelled,
 )
 

@@ -11,7 +11,7 @@ from django.db import IntegrityError
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from contexts.orders.checkout import runner
+from contexts.orders.checkout import holds, runner
 from contexts.orders.checkout.persistence import release_lease, reload_cancel_request
 from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Cart, Order, Step
@@ -85,6 +85,7 @@ def _place_limited(request: OrderRequest, user_id: UUID | None, key: Key, limite
         if len(new.lines) > LARGE_ORDER_LINES:
             limiter.count_also(LARGE_ORDERS)
         new.order.attempt_counters = limiter.list_failure_subjects() or None
+        new.order.hold_keys = holds.build_keys(limiter.keys, request.shipping_address)
         progress = _place_new(new, key)
         is_declined = progress.order is new.order and _is_declined(new.order)
         return progress

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from contexts.inventory.interface import Offer, OutOfStock, UnknownSku, inventory
 from contexts.orders.checkout.history import append_timeline_entry, build_event_keys
+from contexts.orders.checkout.pauses import get_unpaid_hold
 from contexts.orders.events import OrderPlaced, OrderRejected
 from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Order, OrderLine, Step
@@ -311,6 +311,7 @@ ATTRIBUTE_COLUMNS = (
     "payment_provider",
     "payment_token",
     "attempt_counters",
+    "hold_keys",
     "payment_status",
     "timeline",
     "created_at",
@@ -353,11 +354,11 @@ def insert_order(new: NewOrder) -> None:
     It takes the first lease, unless it is already rejected.
     """
     if new.order.is_final:
-        new.order.attempt_counters = None
+        new.order.attempt_counters = new.order.hold_keys = None
     parameters: dict[str, object] = {name: _adapt(getattr(new.order, name)) for name in ATTRIBUTE_COLUMNS}
     parameters |= {f"line_{name}": [getattr(line, name) for line in new.lines] for name in LINE_COLUMNS}
     parameters["lease"] = None if new.order.is_final else LEASE_DURATION
-    parameters["hold"] = timedelta(seconds=settings.RESERVATION_HOLD_SECONDS)
+    parameters["hold"] = get_unpaid_hold()
     execute_deferred("orders", INSERT_ORDER, parameters)
     publish(*new.events, row=new.order)
 

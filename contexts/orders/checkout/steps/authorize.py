@@ -1,13 +1,15 @@
 """Authorize the payment, or cancel it."""
 
 from contexts.orders.checkout.endings import Expired, reject
-from contexts.orders.checkout.pauses import RECHECK_INTERVAL, Pause, schedule_retry
+from contexts.orders.checkout.pauses import RECHECK_INTERVAL, Pause, get_full_hold, schedule_retry
 from contexts.orders.models import Order
 from contexts.payments.interface import Declined, Payment, PaymentMethod, WrongCurrency, payments
+from shop.db.database import FromNow
 from shop.errors import Closed, DomainError
 from shop.money import Money
 
 AUTHORIZED_STATUSES = ("authorized", "capturing", "captured")
+ACTED_STATUSES = ("processing", "unknown")  # the customer has acted, and the provider has not answered yet
 FINAL_PAYMENT_STATUSES = ("voided", "refunded", "declined")
 
 REFUSALS: tuple[type[DomainError], ...] = (Declined, WrongCurrency, Closed)
@@ -24,7 +26,9 @@ def do(order: Order, next_step: str) -> Pause | None:
         order_number=order.number,
     )
     record_payment(order, payment)
-    if payment.status in ("processing", "unknown", "requires_action"):
+    if payment.status in ACTED_STATUSES:
+        return Pause(RECHECK_INTERVAL, changes={"expires_at": _extend_hold()})
+    if payment.status == "requires_action":
         return Pause(RECHECK_INTERVAL)
     if payment.status not in AUTHORIZED_STATUSES:
         raise Declined(reason=payment.reason or payment.status)
@@ -49,6 +53,12 @@ def on_expired(order: Order, next_step: str, undo_step: str) -> None:
         order.step = next_step
     else:
         reject(order, Expired(), undo_step=undo_step)
+
+
+def _extend_hold() -> FromNow:
+    """Return the time until which an order waits for the provider: the full hold, from when it was placed."""
+    full = get_full_hold()
+    return FromNow(full, at_latest=f"greatest(expires_at, created_at + interval '{full.total_seconds()} seconds')")
 
 
 def undo(order: Order, next_step: str) -> Pause | None:

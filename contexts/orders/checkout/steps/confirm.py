@@ -24,6 +24,7 @@ def do(order: Order, next_step: str) -> Pause | None:
         "payment_action": None,
         "payment_token": "",
         "attempt_counters": None,
+        "hold_keys": None,
         "timeline": append_timeline_entry(order, "confirmed", "The order is confirmed."),
     }
     event = OrderConfirmed(**build_event_keys(order), total=Money(order.total, order.currency))

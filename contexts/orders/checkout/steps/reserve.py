@@ -1,12 +1,8 @@
 """Reserve the order's stock, or release it."""
 
-from datetime import timedelta
-
-from django.conf import settings
-
 from contexts.inventory.interface import Line, OutOfStock, UnknownSku, inventory
 from contexts.orders.checkout.endings import reject
-from contexts.orders.checkout.pauses import Pause
+from contexts.orders.checkout.pauses import Pause, get_unpaid_hold
 from contexts.orders.models import Order
 from shop.errors import Closed, DomainError
 
@@ -16,7 +12,7 @@ REFUSALS: tuple[type[DomainError], ...] = (OutOfStock, UnknownSku, Closed)
 def do(order: Order, next_step: str) -> Pause | None:
     """Reserve all lines for the time in which the order has to be paid."""
     lines = tuple(Line(sku=line.sku, quantity=line.quantity) for line in order.lines.all())
-    inventory.reserve(order_id=order.id, lines=lines, hold=timedelta(seconds=settings.RESERVATION_HOLD_SECONDS))
+    inventory.reserve(order_id=order.id, lines=lines, hold=get_unpaid_hold())
     order.step = next_step
     return None
 
