@@ -242,11 +242,12 @@ def announce_ready(port: int, prepared: dict[str, str]) -> None:
             f"\nWarning: no process serves {context} at {context.upper()}_URL, and CONTEXTS leaves it out.",
             file=sys.stderr,
         )
-    password = prepared.get("password") or "as shown at the first start (a new one: manage.py create_staff)"
+    email = prepared["email"]
+    password = prepared.get("password") or f"as shown at the first start (a new one: manage.py changepassword {email})"
     print(
         f"""
   API docs   {site_url}/api/docs/
-  Admin      {site_url}/admin/   {prepared["email"]}   password: {password}
+  Admin      {site_url}/admin/   {email}   password: {password}
   Catalogue  {site_url}/api/v1/products
 
 Buy something:

@@ -73,7 +73,10 @@ def test_a_new_shop_keeps_its_data_after_a_stop_and_a_kill(tmp_path):
 
     second = LaunchedShop(tmp_path)
     shopper = second.await_ready()
-    assert "as shown at the first start" in second.read_output()
+    assert (
+        "as shown at the first start (a new one: manage.py changepassword staff@satsuma.example)"
+        in second.read_output()
+    )
     assert shopper.get_order(order)["number"] == order["number"]
     killed = shopper.order(find_available_sku(shopper)).body
     os.kill(second.process.pid, signal.SIGKILL)
