@@ -63,6 +63,14 @@ class MessageAdmin(ContextAdmin):
     links = {"order_id": ("orders", "order"), "user_id": ("users", "user")}
     search_fields = ("subject_id",)  # shows the search box; `get_search_results` searches
     search_help_text = "Parts of an order's number, e-mail address, name or SKU; or the id of an order or user."
+    fieldsets = (
+        (None, {"fields": ("template", "channel", "status", "reason", "order_id", "user_id", "created_at", "sent_at")}),
+        ("Content", {"fields": ("text", "read_at", "message_id")}),
+        (
+            "Processing",
+            {"fields": ("id", "subject_id", "occurrence", "unknown_outcomes", "attempt", "due_at", "lease_until")},
+        ),
+    )
     ordering = ("-id",)
     actions = (resend, mark_as_sent, discard)
     action_form = MessageActionForm

@@ -89,4 +89,4 @@ class Message(LeasedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.template} by {self.get_channel_display()} for {self.subject_id}"
+        return f"{self.template.replace('_', ' ')} by {self.get_channel_display()} for {self.subject_id}"

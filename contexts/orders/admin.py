@@ -1,6 +1,5 @@
 """Admin of orders: find and read orders, request a cancellation, resume a checkout."""
 
-import json
 from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
@@ -16,7 +15,8 @@ from contexts.orders.service import orders
 from contexts.orders.service.cancellation import NotCancellable
 from contexts.orders.service.payment_amounts import compute_payment_amounts, get_summary
 from contexts.orders.service.search import search_orders
-from contexts.orders.service.views import to_timeline
+from contexts.orders.service.views import build_refusal, to_timeline
+from contexts.payments.interface import PaymentStatus
 from shop.admin.bulk_actions import Confirmation, bulk_action
 from shop.admin.context_admin import ContextAdmin
 from shop.admin.links import build_list_url, build_object_url
@@ -55,12 +55,25 @@ class PaymentFilter(admin.SimpleListFilter):
         return queryset.filter(chosen[1]) if chosen else queryset
 
 
+class ReportedStatusFilter(admin.SimpleListFilter):
+    """Filter orders by the last status of their payment that payments has reported."""
+
+    title = "status reported by payments"
+    parameter_name = "payment_status"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [(status.value, status.replace("_", " ")) for status in PaymentStatus]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        return queryset.filter(payment_status=self.value()) if self.value() else queryset
+
+
 def _describe_order(order: Order) -> tuple[object, ...]:
     return (
         order.number,
         order.email,
         order.get_status_display(),
-        order.payment_status,
+        compute_payment_amounts(order).payment_status.replace("_", " "),
         Money(order.total, order.currency),
     )
 
@@ -114,7 +127,7 @@ def resume_checkout(task: Task) -> None:
 @admin.register(Order)
 class OrderAdmin(ContextAdmin):
     list_display = ("number", "email", "status", "step", "amount", "payment_state", "refunded", "created_at")
-    list_filter = ("status", PaymentFilter, "step", "payment_status", "created_at")
+    list_filter = ("status", PaymentFilter, "step", ReportedStatusFilter, "created_at")
     links = {"user_id": ("users", "user"), "payment_id": ("payments", "payment")}
     search_fields = ("number",)  # shows the search box; `search_orders` searches
     search_help_text = "Parts of number, e-mail address, name or SKU; or the id of an order or customer."
@@ -125,6 +138,8 @@ class OrderAdmin(ContextAdmin):
         "payment_state",
         "refunded",
         "payment_task",
+        "reported_status",
+        "refusal_text",
         "line_list",
         "timeline_list",
         "address_text",
@@ -143,9 +158,9 @@ class OrderAdmin(ContextAdmin):
                     "payment_state",
                     "refunded",
                     "payment_task",
-                    "payment_status",
+                    "reported_status",
                     "payment_id",
-                    "refusal",
+                    "refusal_text",
                 )
             },
         ),
@@ -165,6 +180,7 @@ class OrderAdmin(ContextAdmin):
 
     def get_related_links(self, obj: Order) -> list[tuple[str, str]]:
         pages = [
+            ("Actions", build_list_url("orders", "order", q=obj.pk)),
             ("Payment", build_list_url("payments", "payment", q=obj.pk)),
             ("Reservation", build_object_url("inventory", "reservation", obj.pk)),
             ("Messages", build_list_url("notifications", "message", q=obj.pk)),
@@ -175,19 +191,28 @@ class OrderAdmin(ContextAdmin):
     def amount(self, order: Order) -> str:
         return str(Money(order.total, order.currency))
 
-    @admin.display(description="Payment")
+    @admin.display(description="Payment status")
     def payment_state(self, order: Order) -> str:
         return compute_payment_amounts(order).payment_status.replace("_", " ")
 
     @admin.display(description="Refunded")
     def refunded(self, order: Order) -> str:
         refunded = compute_payment_amounts(order).refunded
-        return str(Money(refunded, order.currency)) if refunded else ""
+        return str(Money(refunded, order.currency)) if refunded else "-"
 
     @admin.display(description="Payment needs a decision")
     def payment_task(self, order: Order) -> str:
         summary = get_summary(order)
-        return summary.attention.replace("_", " ") if summary else ""
+        return summary.attention.replace("_", " ") if summary and summary.attention else "-"
+
+    @admin.display(description="Reported by payments")
+    def reported_status(self, order: Order) -> str:
+        return order.payment_status.replace("_", " ") or "-"
+
+    @admin.display(description="Why it was rejected")
+    def refusal_text(self, order: Order) -> str:
+        refusal = build_refusal(order)
+        return str(refusal) if refusal else "-"
 
     @admin.display(description="Lines")
     def line_list(self, order: Order) -> SafeString:
@@ -216,4 +241,4 @@ class CartAdmin(ContextAdmin):
 
     @admin.display(description="Contents")
     def contents(self, cart: Cart) -> str:
-        return json.dumps(dict(cart.items.values_list("sku", "quantity")))
+        return ", ".join(str(item) for item in cart.items.order_by("id")) or "-"

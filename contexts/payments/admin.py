@@ -249,6 +249,7 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
 
     def get_related_links(self, obj: Payment) -> list[tuple[str, str]]:
         pages = [
+            ("Actions", build_list_url("payments", "payment", q=obj.pk)),
             ("Order", build_object_url("orders", "order", obj.order_id)),
             ("Refunds", build_list_url("payments", "refund", payment__id__exact=obj.pk)),
             ("Ledger", build_list_url("payments", "ledgerentry", payment__id__exact=obj.pk)),
@@ -276,6 +277,10 @@ class RefundAdmin(ReadOnlyMoneyAdmin):
     list_filter = ("status", "cause", "at")
     linked_lookups = ("payment__id__exact",)
     links = {"payment_id": ("payments", "payment")}
+    fieldsets = (
+        (None, {"fields": ("payment", "amount", "status", "refusal", "cause", "reason", "actor", "at")}),
+        ("Request", {"fields": ("id", "key")}),
+    )
     search_fields = ("payment__order_number",)
     search_help_text = "A part of the order number; or the id of payment or order."
     list_select_related = ("payment",)

@@ -24,6 +24,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 
 from shop import batch
 from shop.admin.inputs import assert_keys_valid
@@ -129,7 +130,8 @@ class BulkActionsAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list with a token, so that a double click starts one job."""
-        return super().changelist_view(request, {**(extra_context or {}), "submission": {TOKEN_FIELD: create_token()}})
+        shown = {"title": capfirst(self.opts.verbose_name_plural), "submission": {TOKEN_FIELD: create_token()}}
+        return super().changelist_view(request, shown | (extra_context or {}))
 
     def response_action(  # type: ignore[override]  # its types have an argument that Django 5.2 does not have
         self, request: HttpRequest, queryset: QuerySet[Any]
@@ -291,8 +293,8 @@ def _sum_up(job: BatchJob, action: BulkAction) -> str:
     done = job.position - job.failed
     parts = [_describe_done(job, done, action)]
     if job.failed:
-        first = "; ".join(f"{label}: {error}" for _, label, error in job.failures[:MAX_FAILURES_IN_MESSAGE])
-        parts.append(f"{job.failed} failed: {first}{'; …' if job.failed > MAX_FAILURES_IN_MESSAGE else ''}")
+        first = [f"{label}: {error.removesuffix('.')}" for _, label, error in job.failures[:MAX_FAILURES_IN_MESSAGE]]
+        parts.append(f"{job.failed} failed: {'; '.join(first)}{'; …' if job.failed > len(first) else '.'}")
     if job.is_cut_short:
         parts.append(f"Stopped by {job.stopped_by}: {job.total - job.position} not processed.")
     return " ".join(parts)

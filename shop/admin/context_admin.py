@@ -102,6 +102,10 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.can_add and self.has_change_permission(request)
 
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """Return the rights for the index, which offers to change a table only if a form of it can be saved."""
+        return super().get_model_perms(request) | {"change": self.can_save(request)}
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -127,8 +131,8 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
         ]
 
     def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Exclude the amounts that cannot be edited from the form: they are shown as money instead."""
-        return [*(self.exclude or ()), *(name for name in self.amounts if name not in self.editable)]
+        """Exclude from the form what is shown in another way: amounts that cannot be edited, and ids of other objects."""
+        return [*(self.exclude or ()), *({*self.amounts, *self.links} - {*self.editable})]
 
     def get_list_display(self, request: HttpRequest) -> Any:
         first, *others = super().get_list_display(request)  # the first column links to the page of the row itself

@@ -4,6 +4,24 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="linked_object_is_shown_twice",
+        what="a page of the admin shows an id as a link, and again as a field of the form",
+        rule="a page shows each value once",
+        module="shop.admin.context_admin",
+        replace="*({*self.amounts, *self.links} - {*self.editable})",
+        by="*({*self.amounts} - {*self.editable})",
+        caught_by="tests/orders/test_admin.py::test_the_customer_of_a_cart_is_shown_once_and_as_a_link",
+    ),
+    Mutant(
+        name="refusal_is_shown_as_it_is_stored",
+        what="staff read why an order was rejected as JSON with the code of the error",
+        rule="pages speak to people",
+        module="contexts.orders.admin",
+        replace='return str(refusal) if refusal else "-"',
+        by='return str(order.refusal) if refusal else "-"',
+        caught_by="tests/orders/test_admin.py::test_the_page_of_a_rejected_order_explains_the_refusal_in_words",
+    ),
+    Mutant(
         name="page_of_an_order_without_its_refunds",
         what='the page of an order that was refunded in part shows staff "paid", and no refund',
         rule="refunds reach the order",

@@ -184,3 +184,47 @@ def test_the_audit_records_who_resumed_a_checkout(order):
     assert "checkout resumed" in page.content.decode()
     entries = [(entry.action, entry.actor) for entry in list_object_history("orders", "order", order["id"])]
     assert entries == [("resume checkout", email_of("orders.change"))]
+
+
+def test_the_page_of_a_rejected_order_explains_the_refusal_in_words():
+    rejected = InProcessShopper().order(create_sku(1), token="tok_declined").body
+    html = sign_in_to_admin("*").get(change({"id": rejected["facts"]["order_id"]})).content.decode()
+    assert "The payment was declined: card_declined." in html
+    assert "payments.declined" not in html
+
+
+def test_the_question_before_a_cancel_shows_the_payment_in_words():
+    order = InProcessShopper().order(create_sku(1), token="tok_requires_action").body
+    html = run_action(sign_in_to_admin("*"), LIST, "request_cancel", order["id"]).content.decode()
+    assert "<td>pending</td>" in html and "requires_action" not in html
+
+
+def test_lists_are_titled_by_what_they_show_and_the_index_offers_only_changes_that_can_be_saved():
+    staff = sign_in_to_admin("*")
+    assert "<h1>Orders</h1>" in staff.get(LIST).content.decode()
+    index = staff.get("/admin/orders/").content.decode()
+    assert index.count('class="viewlink"') == 2 and 'class="changelink"' not in index
+    assert 'class="changelink"' in staff.get("/admin/inventory/").content.decode()
+
+
+def test_the_customer_of_a_cart_is_shown_once_and_as_a_link():
+    shopper = InProcessShopper()
+    shopper.register()
+    cart = shopper.post("carts").body
+    html = sign_in_to_admin("*").get(f"/admin/orders/cart/{cart['id']}/change/").content.decode()
+    assert html.count("<label>User:</label>") == 1 and html.count("/admin/users/user/") == 1
+
+
+def test_the_filter_of_orders_names_the_status_of_their_payments_in_words():
+    order = InProcessShopper().order(create_sku(1), token="tok_requires_action").body
+    staff = sign_in_to_admin("*")
+    assert ">requires action</a>" in staff.get(LIST).content.decode()
+    assert change(order) in staff.get(LIST, {"payment_status": "requires_action"}).content.decode()
+    assert change(order) not in staff.get(LIST, {"payment_status": "captured"}).content.decode()
+
+
+def test_the_page_of_a_cart_lists_its_items():
+    shopper, sku = InProcessShopper(), create_sku(5)
+    cart = shopper.post("carts").body
+    shopper.send("PUT", f"carts/{cart['id']}/items/{sku}", {"quantity": 2})
+    assert f"2 × {sku}" in sign_in_to_admin("*").get(f"/admin/orders/cart/{cart['id']}/change/").content.decode()

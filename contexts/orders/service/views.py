@@ -15,7 +15,7 @@ from contexts.orders.service.carts import Totals
 from contexts.orders.service.payment_amounts import PaymentAmounts, compute_payment_amounts, get_summary
 from shop.addresses.address import Address
 from shop.decoders import warm_up_decoders
-from shop.errors import Conflict, get_error_class
+from shop.errors import Conflict, DomainError, get_error_class
 from shop.http import idempotency
 from shop.http.idempotency import Outcome
 from shop.keyed_hashes import compute_keyed_hash, is_keyed_hash
@@ -193,6 +193,11 @@ def _to_totals(order: Order, amounts: PaymentAmounts) -> OrderTotals:
     )
 
 
+def build_refusal(order: Order) -> DomainError | None:
+    """Build the error that rejected an order. None unless it is rejected."""
+    return get_error_class(order.refusal["code"])(**order.refusal["facts"]) if order.refusal else None
+
+
 def build_outcome(order: Order) -> Outcome | None:
     """Build the final outcome of placing an order: the order, or the error that ended it. None while it is pending.
 
@@ -200,8 +205,7 @@ def build_outcome(order: Order) -> Outcome | None:
     """
     if order.status == OrderStatus.PENDING:
         return None
-    if order.refusal:
-        refusal = get_error_class(order.refusal["code"])(**order.refusal["facts"])
+    if refusal := build_refusal(order):
         return idempotency.encode_refusal(refusal, STATUS_OVERRIDES.get(refusal.code), order_id=str(order.id))
     if order.status == OrderStatus.CANCELLED:
         return idempotency.encode_refusal(OrderWasCancelled(), order_id=str(order.id))
