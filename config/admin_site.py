@@ -22,12 +22,15 @@ from shop import audit
 from shop.admin.inputs import find_unacceptable_input
 from shop.admin.lookups import assert_autocomplete_allowed
 from shop.admin.parked_events import show_parked_events
+from shop.clients import set_account
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
 from shop.errors import DomainError, Overloaded, TooManyRequests, Unauthenticated, Unavailable
 from shop.http import tokens
 from shop.http.error_pages import is_admin_path, render_error_page
 from shop.http.rest import AnonymousCaller
 from shop.http.tokens import Caller
+from shop.security_events import SESSION_USE_AFTER_END
+from shop.security_log import log_security_event
 
 SESSION_TOKEN_KEY = "staff_token"
 UNAVAILABLE_MESSAGE = "A part of the shop is unavailable. Try again in a few seconds."
@@ -181,9 +184,12 @@ class StaffMiddleware:
         try:
             user_id, session_id = tokens.read_staff_session(token)
             session = users.renew_staff(user_id=user_id, session_id=session_id)
-        except (SignInFailed, Unauthenticated):
+        except (SignInFailed, Unauthenticated) as error:
+            reason = "ended" if isinstance(error, SignInFailed) else error.log_reason or "unreadable"
+            log_security_event(SESSION_USE_AFTER_END, reason=reason, path=request.path)
             request.session.flush()
             return AnonymousCaller()
+        set_account(user_id)
         return Caller(user_id, session.email, frozenset(session.permissions), session_id)
 
 

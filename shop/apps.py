@@ -18,7 +18,7 @@ class ShopConfig(AppConfig):
     def ready(self) -> None:
         from django.db import InterfaceError, OperationalError
 
-        from shop import batch, purging
+        from shop import batch, purging, security_log
         from shop.calls.remote.client import bind_remote
         from shop.db.database import close_broken_connections
         from shop.messaging import engine
@@ -27,6 +27,8 @@ class ShopConfig(AppConfig):
         methods.set_outage_errors((OperationalError, InterfaceError), close_broken_connections)
         engine.kernel_timers["batch"] = (BATCH_INTERVAL_SECONDS, batch.run_due)
         engine.kernel_timers["forget"] = (purging.RUN_INTERVAL_SECONDS, purging.purge_due)
+        for path in settings.SECURITY_EVENT_RECEIVERS:
+            security_log.connect_receiver(path)
         try:
             services.configure(settings.SERVICES, settings.TRANSPORT)
         except ValueError as error:

@@ -32,6 +32,7 @@ from shop.db.database import (
 from shop.db.leases import LeaseLost, acquire_due_leases, acquire_lease, keep_lease_alive
 from shop.errors import DomainError, Unavailable
 from shop.models import BatchJob
+from shop.security_log import log_refusal
 
 MAX_OBJECTS = 10_000
 MAX_STORED_FAILURES = 1_000
@@ -200,6 +201,7 @@ def _process(context: str, job: BatchJob, task: Task) -> None:
     except (LeaseLost, *OUTAGE_ERRORS):
         raise
     except DomainError as error:
+        log_refusal(error, context=context, action=job.action, object_id=task.key)
         _save_progress(context, job, failure=[task.key, task.label, str(error)])
         return
     except Exception:

@@ -19,6 +19,13 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 import msgspec
 
+from shop.security_events import (
+    AUTHZ_FAIL,
+    RATE_LIMIT_EXCEEDED,
+    TOKEN_FAIL,
+    SecurityEvent,
+)
+
 _by_code: dict[str, type["DomainError"]] = {}
 
 
@@ -53,6 +60,8 @@ class DomainError(Exception):
     # What the client can do, for the page of all errors. Inherited by subclasses.
     remedy: ClassVar[str] = "Read `detail` and `facts`, and change the request."
     words: ClassVar[Mapping[str, str]] = MappingProxyType({})  # texts for values of facts in the message
+    security_event: ClassVar[SecurityEvent | None] = None  # what a refusal of a request with this error is logged as
+    log_reason: str = ""  # more precise than the code, for the security log only: no fact, and no response has it
     field_errors: tuple[FieldError, ...] = ()  # the faults in the body or the query
     headers: Mapping[str, str] = MappingProxyType({})  # of the HTTP response
 
@@ -92,6 +101,15 @@ class DomainError(Exception):
         self.headers = headers
         return self
 
+    def because(self, reason: str, event: SecurityEvent | None = None) -> Self:
+        """Attach a reason for the security log, and return the error. Responses do not have it.
+
+        event: what it is logged as, if it is not that of the class.
+        """
+        self.log_reason = reason
+        self.security_event = event or self.security_event  # type: ignore[misc]  # of this error only
+        return self
+
     def at(self, pointer: str) -> Self:
         """Attach the place in the request's body that this error is about, and return the error."""
         return self.with_field_errors([FieldError(pointer=pointer, code=self.code, detail=str(self))])
@@ -125,6 +143,7 @@ class Unauthenticated(DomainError):
 
     remedy: ClassVar[str] = "Sign in, or refresh the access token, and send it as `Authorization: Bearer`."
     status: ClassVar[int] = 401
+    security_event: ClassVar[SecurityEvent | None] = TOKEN_FAIL
 
 
 class Forbidden(DomainError):
@@ -132,6 +151,7 @@ class Forbidden(DomainError):
 
     remedy: ClassVar[str] = "Use an account that has the permission. Signing in again does not help."
     status: ClassVar[int] = 403
+    security_event: ClassVar[SecurityEvent | None] = AUTHZ_FAIL
 
 
 class NotFound(DomainError):
@@ -171,6 +191,7 @@ class TooManyRequests(DomainError):
 
     remedy: ClassVar[str] = "Wait for the seconds in `Retry-After`, then try again."
     status: ClassVar[int] = 429
+    security_event: ClassVar[SecurityEvent | None] = RATE_LIMIT_EXCEEDED
     retry_after: int
 
 

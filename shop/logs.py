@@ -60,6 +60,7 @@ def build_logging_config(level: str, as_json: bool) -> dict[str, Any]:
             # Django logs each response above 399, which the request log has. Its own errors are logged here only.
             "django.request": {"level": "ERROR", "filters": ["unhandled_errors"]},
             "psycopg.pool": {"level": "ERROR"},
+            "shop.security": {"level": "INFO"},  # whatever LOG_LEVEL is: see shop/security_log.py
         },
     }
 

@@ -14,10 +14,12 @@ from django.test import client
 from django.test.signals import setting_changed
 from django.utils.encoding import iri_to_uri
 
+from shop.security_log import count_events
 from tests.declared_errors import assert_declared
 from tests.topologies import five_processes
 
 TOKEN = "t" * 32
+REFUSALS = (401, 403, 429)
 
 
 # The middleware of this process. Each new client would load it again, which lists all static files.
@@ -41,8 +43,13 @@ class Handler(client.ClientHandler):
     def __call__(self, environ: dict[str, Any]) -> HttpResponse:
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
         if five_processes.current is None:
+            logged = count_events().total()
             response = super().__call__(environ)
             assert_declared(environ["REQUEST_METHOD"], path, response)
+            if response.status_code in REFUSALS:
+                assert count_events().total() > logged, (
+                    f"{path} answers {response.status_code} without a security event"
+                )
             return response
         target = iri_to_uri(path.replace("%", "%25"))
         if environ["QUERY_STRING"]:

@@ -24,11 +24,11 @@ INSTALLED_APPS = [
     "django.contrib.auth",  # after the contexts: users has its own createsuperuser and changepassword
 ]
 MIDDLEWARE = [
+    "shop.http.proxies.TrustedProxies",  # first: the logs have the client's address
     "shop.http.middleware.RequestContextMiddleware",
     "shop.http.security_headers.SecurityHeadersMiddleware",
     "corsheaders.middleware.CorsMiddleware",  # outside of all that answers errors, so that a browser can read them
     "shop.http.middleware.IncompleteBodyMiddleware",
-    "shop.http.proxies.TrustedProxies",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -63,6 +63,10 @@ ALLOWED_HOSTS = read_setting(
 # Addresses and networks (10.0.0.7,172.18.0.0/16) of the proxies whose X-Forwarded-For and X-Forwarded-Proto are used.
 TRUSTED_PROXIES = read_setting("TRUSTED_PROXIES", read_networks, [])
 
+# Functions that are called with each event of the security log (docs/security-log.md), for alerts: dotted paths, separated by
+# commas, such as alerts.receivers.notify. They run in the thread of the request, so they have to return at once.
+SECURITY_EVENT_RECEIVERS: list[str] = read_setting("SECURITY_EVENT_RECEIVERS", env.list, [])
+
 # false switches off every RATE_LIMIT_ setting.
 RATE_LIMITS = read_setting("RATE_LIMITS", env.bool, True)
 # Where requests are counted.

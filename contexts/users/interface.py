@@ -29,6 +29,8 @@ class StaffSession(DTO):
 class SignInFailed(Unauthenticated):
     """E-mail address or password is incorrect, or the account cannot sign in."""
 
+    security_event = None  # logged where the reason is known, also if no response is 401
+
 
 class WeakPassword(Invalid):
     """{why}

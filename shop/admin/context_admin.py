@@ -32,6 +32,7 @@ from shop.db import text_search
 from shop.errors import DomainError, PreconditionFailed
 from shop.http.tokens import Caller
 from shop.permissions import register_permission
+from shop.security_log import log_refusal
 
 LINK_SUFFIX = "_link"  # of the column that shows the id in a field as a link
 
@@ -186,6 +187,7 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
         except PreconditionFailed as error:
             self.message_user(request, _describe_conflict(error, _get_submitted_form(request)), messages.ERROR)
         except DomainError as error:
+            log_refusal(error, path=request.path)
             self.message_user(request, str(error), messages.ERROR)
         return show_form(_as_get(request), object_id, form_url, extra_context)
 

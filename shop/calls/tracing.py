@@ -7,6 +7,7 @@ from contextvars import ContextVar
 import msgspec
 import structlog
 
+from shop import clients
 from shop.ids import uuid7
 
 
@@ -15,12 +16,14 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 
     correlation_id: shared by the whole chain. causation_id: the request or event that led here.
     traceparent: the W3C trace context, if the request had one. hops: the number of events in the chain so far.
+    client: whom the chain serves (shop/clients.py); none after an event.
     """
 
     correlation_id: str
     causation_id: str
     traceparent: str = ""
     hops: int = 0
+    client: clients.Client = clients.NO_CLIENT
 
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
@@ -44,10 +47,11 @@ def start_trace() -> Trace:
 @contextmanager
 def use_trace(trace: Trace) -> Iterator[None]:
     """Make this the current trace within the block, and add its ids to log lines."""
-    token = _current.set(trace)
+    token, client_token = _current.set(trace), clients.current.set(trace.client)
     ids = structlog.contextvars.bind_contextvars(correlation_id=trace.correlation_id, causation_id=trace.causation_id)
     try:
         yield
     finally:
         structlog.contextvars.reset_contextvars(**ids)
+        clients.current.reset(client_token)
         _current.reset(token)

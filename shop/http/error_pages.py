@@ -19,4 +19,6 @@ def render_error_page(error: DomainError) -> HttpResponse:
     request_id = tracing.get_current_trace().causation_id
     content = render_to_string("shop/admin_error.html", {"error": error, "request_id": request_id})
     headers = {"Retry-After": str(error.facts["retry_after"])} if "retry_after" in error.facts else None
-    return HttpResponse(content, status=error.status, headers=headers)
+    response = HttpResponse(content, status=error.status, headers=headers)
+    response.refusal = error  # type: ignore[attr-defined]  # for the security log
+    return response

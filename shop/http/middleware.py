@@ -7,8 +7,9 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from shop import sizes
+from shop import security_log, sizes
 from shop.calls import tracing
+from shop.clients import Client
 from shop.errors import Overloaded
 from shop.http import problems
 from shop.ids import uuid7
@@ -22,7 +23,7 @@ _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class RequestContextMiddleware:
     """Give each request an id and a trace, return the id as X-Request-ID, and log the request.
 
-    The caller's X-Request-ID and traceparent are kept if they are valid.
+    The caller's X-Request-ID and traceparent are kept if they are valid. A refused request is also in the security log.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -37,10 +38,15 @@ class RequestContextMiddleware:
             correlation_id=request_id,
             causation_id=request_id,
             traceparent=parent if _TRACEPARENT.fullmatch(parent) else "",
+            client=Client(
+                address=request.META.get("REMOTE_ADDR", ""),  # set by shop/http/proxies.py
+                user_agent=security_log.clean_user_agent(request.headers.get("User-Agent", "")),
+            ),
         )
         with tracing.use_trace(trace), structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id
+            security_log.log_refused_response(request, response)
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
             log.info(
                 "request",

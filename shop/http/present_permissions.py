@@ -22,5 +22,5 @@ def read(caller: Caller) -> Caller:
     """
     permissions = _reader[0](caller.id, caller.session_id)
     if not permissions:
-        raise Unauthenticated
+        raise Unauthenticated().because("session_ended")
     return Caller(caller.id, caller.name, frozenset(permissions), caller.session_id)

@@ -6,7 +6,13 @@ from typing import Any
 import msgspec
 import structlog
 from django.conf import settings
-from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFilesSent,
+)
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
@@ -24,6 +30,7 @@ from shop.errors import (
 )
 from shop.http.error_pages import is_admin_path, render_error_page
 from shop.http.uploads import UploadNotAccepted
+from shop.security_events import BODY_REFUSED, UPLOAD_REFUSED
 
 log = structlog.get_logger(__name__)
 
@@ -79,12 +86,14 @@ class TooLarge(DomainError):
 
     remedy = "Send less in one request: divide it into several. Unless the shop sets another limit, it is 1 MB."
     status = 413
+    security_event = BODY_REFUSED
 
 
 class UnexpectedFile(Invalid):
     """Files are not accepted here."""
 
     remedy = "Send the form without files."
+    security_event = UPLOAD_REFUSED
 
 
 class RequestTimeout(DomainError):
@@ -92,6 +101,7 @@ class RequestTimeout(DomainError):
 
     remedy = "Repeat the request, and send the whole body without pauses."
     status = 408
+    security_event = BODY_REFUSED
 
 
 class LengthRequired(DomainError):
@@ -99,6 +109,7 @@ class LengthRequired(DomainError):
 
     remedy = "Send `Content-Length`. A body in chunks (`Transfer-Encoding: chunked`) is not accepted."
     status = 411
+    security_event = BODY_REFUSED
 
 
 class MethodNotAllowed(DomainError):
@@ -136,7 +147,9 @@ def build_problem_response(error: DomainError, *, status: int | None = None, **e
         errors=list(error.field_errors) or msgspec.UNSET,
     )
     content = msgspec.json.encode(body)
-    return HttpResponse(content, status=status, content_type="application/problem+json", headers=headers)
+    response = HttpResponse(content, status=status, content_type="application/problem+json", headers=headers)
+    response.refusal = error  # type: ignore[attr-defined]  # for the security log
+    return response
 
 
 def handle_exception(error: Exception, context: Mapping[str, object] | None = None) -> HttpResponse:
@@ -153,7 +166,7 @@ def as_domain_error(error: Exception) -> DomainError:
         return Unavailable(what="The database")
     if isinstance(error, RequestDataTooBig):
         return TooLarge()
-    if isinstance(error, UploadNotAccepted):
+    if isinstance(error, UploadNotAccepted | TooManyFilesSent):
         return UnexpectedFile()
     if isinstance(error, Http404):
         return NotFound()

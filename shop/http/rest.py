@@ -25,6 +25,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from shop import sizes
+from shop.clients import set_account
 from shop.decoders import warm_up_decoders
 from shop.errors import Forbidden, Unauthenticated
 from shop.http import idempotency, present_permissions, tokens
@@ -141,8 +142,10 @@ class BearerAuthentication(BaseAuthentication):
         if not scheme:
             return None
         if scheme.lower() != "bearer":
-            raise Unauthenticated
-        return tokens.verify(token.strip()), None
+            raise Unauthenticated().because("other_scheme")
+        caller = tokens.verify(token.strip())
+        set_account(caller.id)
+        return caller, None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -10,12 +10,19 @@ import msgspec
 from django.conf import settings
 
 from shop.errors import Unauthenticated
+from shop.security_events import EXPIRED
 
 if TYPE_CHECKING:
     from jwt.types import Options
 
 ALGORITHM = "ES256"
 ACCESS, STAFF = "access", "staff"
+_REASONS: dict[type[Exception], str] = {  # as the security log has them
+    jwt.InvalidSignatureError: "wrong_signature",
+    jwt.InvalidAlgorithmError: "other_algorithm",
+    jwt.InvalidAudienceError: "other_audience",
+    jwt.InvalidIssuerError: "other_issuer",
+}
 MAX_TOKEN_LENGTH = 8_192  # characters; a longer one is refused before it is decoded
 CLOCK_LEEWAY_SECONDS = 30  # how far the clock of a signer may be ahead (docs/deploy.md)
 
@@ -62,7 +69,7 @@ def _find_public_key(kid: str) -> Any:
     for key in settings.JWKS["keys"]:
         if key["kid"] == kid:
             return jwt.PyJWK(key, algorithm=ALGORITHM).key
-    raise Unauthenticated
+    raise Unauthenticated().because("unknown_key")
 
 
 def verify(token: str, kind: str = ACCESS) -> Caller:
@@ -94,7 +101,7 @@ def _verify_claims(token: str, kind: str, *, verify_exp: bool = True) -> dict[st
     required = ["exp", "iat", "sub", "aud", "iss", "typ"]
     options: Options = {"require": required, "verify_exp": verify_exp, "verify_iat": False}
     if len(token) > MAX_TOKEN_LENGTH:
-        raise Unauthenticated
+        raise Unauthenticated().because("too_long")
     try:
         claims = jwt.decode(
             token,
@@ -107,8 +114,10 @@ def _verify_claims(token: str, kind: str, *, verify_exp: bool = True) -> dict[st
         UUID(claims["sub"])
         _read_session_id(claims)
         is_from_future = claims["iat"] > time.time() + CLOCK_LEEWAY_SECONDS
+    except jwt.ExpiredSignatureError as error:
+        raise Unauthenticated().because(EXPIRED) from error
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
-        raise Unauthenticated from error
+        raise Unauthenticated().because(_REASONS.get(type(error), "malformed")) from error
     if claims["typ"] != kind or is_from_future:
-        raise Unauthenticated
+        raise Unauthenticated().because("from_the_future" if is_from_future else "other_kind")
     return claims

@@ -213,11 +213,8 @@ MUTANTS = (
         what="the reuse of a stolen refresh token does not revoke its session",
         rule="Sessions: refresh rotates, reuse revokes the family",
         module="contexts.users.service.sessions",
-        replace="""\
-        if rotated is None and execute("users", _REVOKE_FAMILY_SQL, [digest]):
-            log.warning("token_family_revoked", reason="refresh token reused, session expired, or account disabled")
-""",
-        by="",
+        replace='revoked = [] if rotated else fetch_rows("users", _REVOKE_FAMILY_SQL, [digest])',
+        by="revoked = []",
         caught_by="tests/users/test_sessions.py::test_reusing_a_refresh_token_revokes_its_session_only",
     ),
     Mutant(
@@ -226,18 +223,18 @@ MUTANTS = (
         rule="Sessions: the number of checked passwords never exceeds the limit",
         module="contexts.users.service.sessions",
         replace="""\
-    throttle.count()
+    _count_attempt(throttle, email, entrance)
 """,
         by="",
         caught_by="tests/users/test_sign_in_throttle.py::test_a_burst_of_guesses_is_checked_up_to_the_free_attempts",
         also=(
             Change(
                 "contexts.users.service.sessions",
-                "    if user is None or not is_correct or not user.is_active or (",
+                "    reason = _find_reason(user, is_correct, entrance)",
                 """\
     if user is None or not is_correct:
         throttle.count()
-    if user is None or not is_correct or not user.is_active or (""",
+    reason = _find_reason(user, is_correct, entrance)""",
             ),
         ),
     ),
@@ -484,5 +481,25 @@ MUTANTS = (
         replace="user_id = account.id AND NOT revoked))",
         by="user_id = account.id))",
         caught_by="tests/users/test_staff_sessions.py::test_a_token_that_is_still_valid_moves_no_money_once_its_owner_may_not",
+    ),
+    Mutant(
+        name="failed_sign_ins_are_not_logged",
+        what="wrong passwords leave no line in the security log",
+        rule="security log: every failed sign-in is logged",
+        module="contexts.users.service.sessions",
+        replace="""\
+        log_security_event(LOGIN_FAIL, reason=reason, account=account, entrance=entrance, email_hash=hash_email(email))
+""",
+        by="",
+        caught_by="tests/users/test_security_log.py::test_sign_ins_to_the_admin_are_logged_with_their_client",
+    ),
+    Mutant(
+        name="refusals_on_a_page_are_not_logged",
+        what="a change that staff may not make is refused on a page with 200, and not logged",
+        rule="security log: refusals of staff are logged whatever the response is",
+        module="shop.admin.context_admin",
+        replace="            log_refusal(error, path=request.path)\n",
+        by="",
+        caught_by="tests/users/test_security_log.py::test_a_refused_change_by_staff_is_logged_although_its_page_is_a_200",
     ),
 )

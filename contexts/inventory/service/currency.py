@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 
 from contexts.inventory.models import Category, Product, ReservationLine, Stock, StockMovement, Variant
 from contexts.inventory.service.catalogue_editing import update_price_ranges
+from shop.audit import log_change
 from shop.db.database import execute, fetch_rows, transaction
 from shop.errors import Conflict
 from shop.money import MAX_AMOUNT, Money, convert_money
@@ -161,6 +162,7 @@ def _convert_batch(source: str, rate: Decimal, actor: str) -> int:
                 "details": [Jsonb(_describe(one, rate)) for one in conversions],
             }
             execute("inventory", _CONVERT_SQL, parameters)
+            log_change("inventory", actor=actor, action="convert price", object_type="variant", count=len(conversions))
             update_price_ranges(product_ids)
     return len(conversions)
 
@@ -209,6 +211,7 @@ def _audit_removal(variants: list[Variant], unused: list[str], actor: str) -> No
            SELECT %s, 'remove price', 'variant', sku, detail FROM unnest(%s::text[], %s::jsonb[]) AS entry (sku, detail)""",
         [actor, [sku for sku, _ in rows], [Jsonb(detail) for _, detail in rows]],
     )
+    log_change("inventory", actor=actor, action="remove price", object_type="variant", count=len(rows))
 
 
 def _describe_removal(variant: Variant, is_deleted: bool) -> dict[str, object]:

@@ -28,6 +28,7 @@ from shop.errors import Conflict, NotFound, Unauthenticated
 from shop.http import idempotency
 from shop.http.idempotency import Key, Outcome
 from shop.http.rate_limits import Limiter, count_failure
+from shop.security_events import DIRECT_REFERENCE
 
 DECLINED_PAYMENTS, LARGE_ORDERS = "declined_payments", "large_orders"  # the rate limits
 
@@ -262,7 +263,7 @@ def get_owned(order_id: UUID, *, user_id: UUID | None, token: str) -> Order:
     is_owner = user_id is not None and order.user_id == user_id
     if is_owner or (token and is_guest_token(token, order_id)):
         return order
-    raise OrderNotFound
+    raise OrderNotFound().because("other_owner", DIRECT_REFERENCE)
 
 
 def list_for_user(user_id: UUID | None) -> QuerySet[Order]:

@@ -17,6 +17,7 @@ from shop.http.reading import RequestBody
 from shop.http.rest import CUSTOMER, Currency, Staff, Text, View, endpoint, respond
 from shop.http.tokens import Caller
 from shop.money import MAX_AMOUNT, Money
+from shop.security_events import DIRECT_REFERENCE
 
 REFUND_ERRORS = (
     NotFound,
@@ -70,7 +71,7 @@ class PaymentItem(PaymentsView):
         row, refund_rows = refunds.get_with_refunds(payment_id)
         caller = cast(Caller, request.user)  # the endpoint admits signed-in callers only
         if row.customer_id != caller.id and not caller.has_perm("payments.view"):
-            raise NotFound
+            raise NotFound().because("other_owner", DIRECT_REFERENCE)
         return to_payment_detail(row, refund_rows)
 
 

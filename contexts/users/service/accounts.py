@@ -13,6 +13,8 @@ from shop.addresses.email import InvalidAddress, clean_customer_address, fold_ad
 from shop.db.database import execute, transaction
 from shop.errors import Conflict, Invalid, Unauthenticated
 from shop.messaging.outbox import Revision, publish
+from shop.security_events import USER_CREATED
+from shop.security_log import log_after_commit
 
 _INSERT_ACCOUNT_SQL = """
 INSERT INTO users_user (id, email, full_name, password, permissions, is_active, sequence)
@@ -68,6 +70,7 @@ def register(*, email: str, password: str, full_name: str) -> Profile:
     with transaction("users"):
         if not insert_account(user):
             raise EmailTaken().at("/email")
+    log_after_commit("users", USER_CREATED, reason="registration", account=user.id)
     return _to_profile(user)
 
 
@@ -101,7 +104,7 @@ def get_profile(user_id: UUID) -> Profile:
     """Return the profile of the caller. Raises Unauthenticated if the account is disabled but its token has not expired."""
     user = User.objects.filter(id=user_id, is_active=True).first()
     if user is None:
-        raise Unauthenticated
+        raise Unauthenticated().because("account_disabled")
     return _to_profile(user)
 
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from contexts.users.interface import SignInFailed
+from contexts.users.interface import SignInFailed, WeakPassword
 from contexts.users.models import User
 from contexts.users.service import sessions
 from contexts.users.service.accounts import (
@@ -16,6 +16,8 @@ from contexts.users.service.hashing import hash_password
 from shop.audit import audit
 from shop.db.database import transaction
 from shop.errors import NotFound
+from shop.security_events import PASSWORD_CHANGE, PASSWORD_CHANGE_FAIL, PERMISSIONS_CHANGED
+from shop.security_log import log_security_event
 
 
 class AccountNotFound(NotFound):
@@ -30,7 +32,13 @@ def change_password(user_id: UUID, *, current_password: str, new_password: str, 
     if user is None:
         raise SignInFailed
     sessions.authenticate(user.email, current_password, address, "staff")
-    if not _replace_password(user, new_password, actor=user.email):
+    try:
+        is_changed = _replace_password(user, new_password, actor=user.email)
+    except WeakPassword:
+        log_security_event(PASSWORD_CHANGE_FAIL, reason="weak_password", account=user_id)
+        raise
+    if not is_changed:
+        log_security_event(PASSWORD_CHANGE_FAIL, reason="changed_meanwhile", account=user_id)
         raise SignInFailed  # a concurrent request has changed it
 
 
@@ -51,7 +59,7 @@ def _replace_password(user: User, password: str, *, actor: str) -> bool:
         if not User.objects.filter(id=user.id, password=user.password).update(password=hashed):
             return False
         sessions.revoke_all_sessions(user.id)
-        audit("users", actor=actor, action="change password", object_type="user", object_id=user.id)
+        audit("users", PASSWORD_CHANGE, actor=actor, action="change password", object_type="user", object_id=user.id)
     return True
 
 
@@ -67,4 +75,12 @@ def create_superuser(*, email: str, password: str | None, full_name: str, actor:
     with transaction("users"):
         if not insert_account(user):
             raise EmailTaken
-        audit("users", actor=actor, action="appoint", object_type="user", object_id=user.id, permissions=["*"])
+        audit(
+            "users",
+            PERMISSIONS_CHANGED,
+            actor=actor,
+            action="appoint",
+            object_type="user",
+            object_id=user.id,
+            permissions=["*"],
+        )

@@ -27,10 +27,19 @@ from contexts.users.service.hashing import verify_password
 from contexts.users.service.sign_in_throttle import Entrance, SignInThrottle
 from shop.calls.services import DTO
 from shop.db.database import execute, fetch_rows, transaction
-from shop.errors import Overloaded, Unauthenticated
+from shop.errors import Overloaded, TooManyRequests, Unauthenticated
 from shop.http.tokens import ACCESS
 from shop.ids import uuid7
 from shop.keyed_hashes import get_secrets
+from shop.security_events import (
+    LOGIN_FAIL,
+    LOGIN_FAIL_MAX,
+    LOGIN_SUCCESS,
+    REFRESH_FAIL,
+    TOKEN_REUSE,
+    TOKEN_REVOKED,
+)
+from shop.security_log import hash_email, log_security_event
 
 log = structlog.get_logger(__name__)
 
@@ -61,12 +70,17 @@ WHERE id = %(user_id)s AND is_active
 _FIND_UNUSED_TOKENS_SQL = "SELECT digest FROM users_refreshtoken WHERE digest = ANY(%s) AND used_at IS NULL"
 
 _REVOKE_FAMILY_SQL = """
-UPDATE users_tokenfamily SET revoked = true
-WHERE NOT revoked AND id = (SELECT family_id FROM users_refreshtoken WHERE digest = %s)"""
+UPDATE users_tokenfamily AS family SET revoked = true FROM users_refreshtoken AS token
+WHERE NOT family.revoked AND token.digest = %s AND family.id = token.family_id
+RETURNING family.id, family.user_id, CASE WHEN token.used_at IS NOT NULL THEN 'used_before'
+                                          WHEN token.expires_at <= now() THEN 'expired'
+                                          ELSE 'session_or_account_ended' END"""
 
 
 class RefreshRefused(Unauthenticated):
     """This refresh token is invalid or no longer valid. Sign in again."""
+
+    security_event = None  # `refresh` logs it
 
 
 class Tokens(DTO):
@@ -98,7 +112,10 @@ def sign_in(*, email: str, password: str, address: str) -> Tokens:
 
     address: the client's IP address. Failed attempts are counted for it as well.
     """
-    return start_session(authenticate(email, password, address, "public"))
+    user = authenticate(email, password, address, "public")
+    tokens = start_session(user)
+    log_security_event(LOGIN_SUCCESS, account=user.id, entrance="public", email_hash=hash_email(email))
+    return tokens
 
 
 def start_session(user: User) -> Tokens:
@@ -107,6 +124,7 @@ def start_session(user: User) -> Tokens:
     family = {"family_id": family_id, "user_id": user.id, "password": user.password}
     with transaction("users"):
         if not execute("users", _INSERT_FAMILY_SQL, family):
+            log_security_event(LOGIN_FAIL, reason="changed_meanwhile", account=user.id, entrance="public")
             raise SignInFailed
         refresh_token = _issue_refresh_token(family_id)
     return Tokens(access=_sign_access_token(user, family_id), refresh=refresh_token)
@@ -120,18 +138,40 @@ def authenticate(email: str, password: str, address: str, entrance: Entrance) ->
     Hash a password for unknown addresses too, so that timing does not reveal accounts.
     """
     throttle = SignInThrottle(account=normalize_email(email), address=address, entrance=entrance)
-    throttle.count()
+    _count_attempt(throttle, email, entrance)
     user = find_user(email)
     try:
         is_correct = _check_password(user, password) if user else verify_password(password, "")
     except Overloaded:
         throttle.withdraw()
         raise
-    if user is None or not is_correct or not user.is_active or (entrance == "staff" and not user.permissions):
+    reason = _find_reason(user, is_correct, entrance)
+    if user is None or reason:
         throttle.fail()
+        account = user.id if user else None
+        log_security_event(LOGIN_FAIL, reason=reason, account=account, entrance=entrance, email_hash=hash_email(email))
         raise SignInFailed().with_headers(throttle.limiter.build_headers())
     throttle.forget()
     return user
+
+
+def _count_attempt(throttle: SignInThrottle, email: str, entrance: Entrance) -> None:
+    try:
+        throttle.count()
+    except TooManyRequests:
+        log_security_event(LOGIN_FAIL_MAX, reason="throttled", entrance=entrance, email_hash=hash_email(email))
+        raise
+
+
+def _find_reason(user: User | None, is_correct: bool, entrance: Entrance) -> str:
+    """Return why a sign-in is refused, for the security log. Empty: it is not. No response has it."""
+    if user is None:
+        return "unknown_account"
+    if not is_correct:
+        return "wrong_password"
+    if not user.is_active:
+        return "account_disabled"
+    return "not_staff" if entrance == "staff" and not user.permissions else ""
 
 
 def _check_password(user: User, password: str) -> bool:
@@ -154,11 +194,21 @@ def refresh(token: str) -> Tokens:
     digest = _hash_token(token)
     with transaction("users"):
         rotated = _rotate(digest, derive_successors(token))
-        if rotated is None and execute("users", _REVOKE_FAMILY_SQL, [digest]):
-            log.warning("token_family_revoked", reason="refresh token reused, session expired, or account disabled")
+        revoked = [] if rotated else fetch_rows("users", _REVOKE_FAMILY_SQL, [digest])
     if rotated is None:
+        _log_refused_refresh(revoked)
         raise RefreshRefused
     return Tokens(access=_sign_access_token(rotated, rotated.family_id), refresh=rotated.successor)
+
+
+def _log_refused_refresh(revoked: list[tuple[UUID, UUID, str]]) -> None:
+    """Log a refusal. revoked: the session that it has ended, its account, and why."""
+    for session_id, user_id, reason in revoked:
+        log.warning("token_family_revoked", reason="refresh token reused, session expired, or account disabled")
+        event = TOKEN_REUSE if reason == "used_before" else REFRESH_FAIL
+        log_security_event(event, reason=reason, account=user_id, session=str(session_id))
+    if not revoked:
+        log_security_event(REFRESH_FAIL, reason="unknown_token_or_ended_session")
 
 
 def _rotate(digest: str, successors: list[str]) -> RotatedToken | None:
@@ -189,7 +239,11 @@ def derive_successors(token: str) -> list[str]:
 def sign_out(token: str) -> None:
     """End the session of this refresh token. An unknown token or an ended session changes nothing."""
     with transaction("users"):
-        execute("users", _REVOKE_FAMILY_SQL, [_hash_token(token)])
+        revoked = fetch_rows("users", _REVOKE_FAMILY_SQL, [_hash_token(token)])
+    for session_id, user_id, _ in revoked:
+        log_security_event(
+            TOKEN_REVOKED, reason="sign_out", account=user_id, entrance="public", session=str(session_id)
+        )
 
 
 def revoke_all_sessions(user_id: UUID) -> None:
@@ -206,7 +260,10 @@ def get_present_permissions(user_id: UUID, session_id: UUID | None) -> tuple[str
 
 def sign_in_staff(*, email: str, password: str, address: str) -> StaffSession:
     """Implement `Users.sign_in_staff`."""
-    return staff_sessions.start(authenticate(email, password, address, "staff"))
+    user = authenticate(email, password, address, "staff")
+    session = staff_sessions.start(user)
+    log_security_event(LOGIN_SUCCESS, account=user.id, entrance="staff", email_hash=hash_email(email))
+    return session
 
 
 def _sign_access_token(user: signing.TokenSubject, family_id: UUID) -> str:

@@ -28,11 +28,15 @@ from shop.db.database import fetch_rows, transaction
 from shop.errors import Conflict, Forbidden, Invalid, NotFound
 from shop.http.tokens import Caller
 from shop.permissions import ALL_PERMISSIONS, register_permission
+from shop.security_events import AUTHZ_ADMIN, PASSWORD_CHANGE, PERMISSIONS_CHANGED
 from shop.versions import assert_version, compute_row_version
 
 GRANT_PERMISSION = register_permission("users.permissions")  # allows to grant and take the permissions that one has
 CHANGE_PERMISSION = "users.change"
 OPERATOR_ID = UUID(int=0)
+_EVENTS = {
+    "appoint": PERMISSIONS_CHANGED, "set permissions": PERMISSIONS_CHANGED, "set password": PASSWORD_CHANGE,
+}  # fmt: skip
 _PERMISSION_PATTERN = re.compile(r"\*|[a-z_]{1,30}\.[a-z_]{1,30}")
 
 # Two changes at once could each leave the other one's account as the last with all permissions.
@@ -281,4 +285,6 @@ def _validate_permissions(permissions: Iterable[str]) -> None:
 
 
 def _audit(user: User, actor: Caller, action: str, **detail: list[str]) -> None:
-    audit("users", actor=actor.get_username(), action=action, object_type="user", object_id=user.id, **detail)
+    event = _EVENTS.get(action, AUTHZ_ADMIN)
+    name = actor.get_username()
+    audit("users", event, actor=name, action=action, object_type="user", object_id=user.id, **detail)

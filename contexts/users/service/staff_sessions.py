@@ -18,6 +18,8 @@ from contexts.users.service import signing
 from shop.db.database import execute, fetch_rows, transaction
 from shop.http.tokens import STAFF
 from shop.ids import uuid7
+from shop.security_events import LOGIN_FAIL, TOKEN_REVOKED
+from shop.security_log import log_security_event
 
 STAFF_TOKEN_LIFETIME = timedelta(minutes=5)
 
@@ -55,6 +57,7 @@ def start(user: User) -> StaffSession:
     account = {"user_id": user.id, "password": user.password, "permissions": user.permissions}
     with transaction("users"):
         if not execute("users", START_SESSION_SQL, {"session_id": session_id, **account}):
+            log_security_event(LOGIN_FAIL, reason="changed_meanwhile", account=user.id, entrance="staff")
             raise SignInFailed
     return _build_session(user, session_id)
 
@@ -75,7 +78,9 @@ def renew(user_id: UUID, session_id: UUID | None) -> StaffSession:
 def end(user_id: UUID, session_id: UUID) -> None:
     """Implement `Users.end_staff_session`."""
     with transaction("users"):
-        execute("users", _END_SESSION_SQL, [session_id, user_id])
+        has_ended = execute("users", _END_SESSION_SQL, [session_id, user_id])
+    if has_ended:
+        log_security_event(TOKEN_REVOKED, reason="sign_out", account=user_id, entrance="staff", session=str(session_id))
 
 
 def revoke_all(user_id: UUID) -> None:

@@ -15,7 +15,10 @@ from shop.calls.methods import InvalidArguments, encode_unavailable, is_outage
 from shop.calls.remote.nonces import record_nonce
 from shop.calls.remote.signature import InvalidSignature, verify_signature
 from shop.calls.remote.wire import OUTCOME_FAILED, OUTCOME_HEADER, OUTCOME_REFUSED, build_path
+from shop.clients import Client
 from shop.request_buffer import BODY_PROBLEM, NO_LENGTH, QUEUE_FULL, TIMED_OUT, TOO_LARGE
+from shop.security_events import CALL_FAIL
+from shop.security_log import MAX_PATH_LENGTH, log_security_event
 
 MAX_REQUEST_BYTES = 4_000_000
 
@@ -64,6 +67,7 @@ def create_application(methods: dict[str, ServedMethod], record: RecordNonce = r
             status, outcome = str(error), OUTCOME_REFUSED
         except CallReplayed:
             log.warning("call_replayed", path=environ["PATH_INFO"])
+            _log_call_fail(environ, "replayed")
             status = "409 Conflict"
         except Exception:
             log.exception("call_failed", path=environ["PATH_INFO"])
@@ -84,6 +88,7 @@ def _serve_request(methods_by_path: dict[str, _Served], environ: WSGIEnvironment
     try:
         nonce, seconds = verify_signature(path, environ.get("HTTP_AUTHORIZATION", ""), trace, body)
     except InvalidSignature:
+        _log_call_fail(environ, "wrong_signature")
         raise CallRefused("401 Unauthorized") from None
     if seconds <= 0:
         raise CallRefused("504 Gateway Timeout")
@@ -95,6 +100,13 @@ def _serve_request(methods_by_path: dict[str, _Served], environ: WSGIEnvironment
         raise CallRefused("400 Bad Request") from None
     finally:
         close_old_connections()
+
+
+def _log_call_fail(environ: WSGIEnvironment, reason: str) -> None:
+    """Log a call that cannot be trusted, with the address of the process that sent it."""
+    sender = Client(address=str(environ.get("REMOTE_ADDR", "")))
+    with tracing.use_trace(msgspec.structs.replace(tracing.start_trace(), client=sender)):
+        log_security_event(CALL_FAIL, reason=reason, path=environ["PATH_INFO"][:MAX_PATH_LENGTH])
 
 
 def _is_new(served: _Served, nonce: str) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 from django.conf import settings
 
+from shop import clients
 from shop.calls import tracing
 from shop.calls.call_keys import get_call_keys
 from shop.calls.remote.nonces import SIGNATURE_WINDOW_SECONDS
@@ -32,7 +33,8 @@ class SignedCall(NamedTuple):
 
 def build_headers(path: str, body: bytes, seconds: float) -> dict[str, str]:
     """Return the headers of a signed request whose caller waits for `seconds`."""
-    caller, trace = settings.CONTEXTS[0], msgspec.json.encode(tracing.get_current_trace()).decode()
+    present = msgspec.structs.replace(tracing.get_current_trace(), client=clients.current.get())
+    caller, trace = settings.CONTEXTS[0], msgspec.json.encode(present).decode()
     signed_fields = f"{caller} {int(time.time())} {secrets.token_hex(12)} {int(seconds * 1000)}"
     signature = _sign(get_call_keys(caller, _get_callee(path))[0], path, signed_fields, trace, body)
     return {

@@ -15,6 +15,8 @@ from shop.messaging.celery.signatures import has_valid_signature
 from shop.messaging.celery.watchdog import Watchdog
 from shop.messaging.engine import Engine
 from shop.messaging.events import Envelope
+from shop.security_events import CALL_FAIL
+from shop.security_log import log_security_event
 
 log = structlog.get_logger(__name__)
 _envelopes_decoder = msgspec.json.Decoder(tuple[Envelope, ...])
@@ -95,6 +97,7 @@ def _is_authentic(task: str, sender: str, receiver: str, body: str, signature: s
     """Check the signature of a message. An invalid one means different keys or an intruder at the broker."""
     if not has_valid_signature(signature, sender, task, receiver, body):
         log.error("message_refused", task=task, sender=sender, receiver=receiver)
+        log_security_event(CALL_FAIL, reason="wrong_signature", task=task, sender=sender, receiver=receiver)
         return False
     WorkerState.watchdog.record_message(receiver)
     return True

@@ -2,9 +2,12 @@
 
 import pytest
 
+from shop import clients
 from shop.calls import tracing
 from shop.calls.deadline import remaining_seconds
 from shop.calls.remote.server import MAX_REQUEST_BYTES, create_application
+from shop.clients import Client
+from tests.security_log import recorded_events
 from tests.shop.calls import library as shelf
 from tests.shop.calls.remote.signed_requests import post, sign_request
 from tests.shop.calls.servers import record_call
@@ -51,3 +54,26 @@ def test_the_trace_continues_at_the_callee(server, bind_library):
     with tracing.use_trace(trace):
         bind_library(server.url).books(isbns=())
     assert seen == [trace]
+
+
+def test_the_client_of_a_request_is_known_to_the_callee(server, bind_library):
+    seen, client = [], Client(address="192.0.2.7", user_agent='Orchard "1.0"')
+
+    def serve(body):
+        seen.append(clients.current.get())
+        return b'{"value": []}'
+
+    server.set_app(create_application({"library.books": serve}, record_call))
+    with tracing.use_trace(tracing.Trace(correlation_id="a", causation_id="b", client=client)):
+        clients.set_account(7)
+        bind_library(server.url).books(isbns=())
+    assert seen == [Client(address="192.0.2.7", user_agent='Orchard "1.0"', account="7")]
+
+
+def test_a_call_that_cannot_be_trusted_is_a_security_event(server):
+    with recorded_events() as events:
+        headers = sign_request()
+        assert post(server, headers={**headers, "Authorization": headers["Authorization"][:-1] + "x"}) == 401
+        assert (post(server, headers=headers), post(server, headers=headers)) == (200, 409)
+        found = [(entry["reason"], entry["level"], entry["path"]) for entry in events("authn_call_fail")]
+    assert found == [("wrong_signature", "critical", "/library/books"), ("replayed", "critical", "/library/books")]
