@@ -9,8 +9,8 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from config.checks import check_broker_url, check_conflicting_broker_variables
 from shop.messaging.celery.app import app
+from shop.messaging.celery.checks import check_broker_url, check_conflicting_broker_variables
 from tests.concurrency import eventually
 from tests.process_trees import find_child_pids
 from tests.shop.messaging.celery.brokers import BrokerProxy
