@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from shop.credentials import Credentials
@@ -61,6 +62,15 @@ def read_site_url(name: str, default: str) -> str:
         raise ValueError(f"{value!r} must have no user name, query or fragment")
     parse_url(value, ("http", "https"))
     return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
+
+
+def read_folders(name: str, default: list[str]) -> list[str]:
+    """Return the paths of folders that exist, which are separated by commas."""
+    folders: list[str] = env.list(name, default=default)
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ValueError(f"{folder!r} is not a folder")
+    return folders
 
 
 def read_internal_url(name: str, default: str) -> str:

@@ -24,7 +24,7 @@ SINGLE_BINDING_TESTS = {
         *(f"ops/{name}" for name in ("console", "demo", "deploy", "launch", "topology")),
         *(f"ops/test_{name}.py" for name in ("commands", "engine_command", "startcontext")),
         *(f"journeys/test_{name}.py" for name in ("concurrent_buyers", "outages", "serving", "slow_clients")),
-        "journeys/test_secret_rotation.py",
+        "journeys/test_database_log.py", "journeys/test_secret_rotation.py",
     ),
     "loopback": ("bench", "chaos/test_split_sweep.py", "journeys/test_split.py", "ops/peel", "releases", "shop"),
 }  # fmt: skip

@@ -24,6 +24,9 @@ ANSWER_TIMEOUT = read_number("DATABASE_ANSWER_TIMEOUT_SECONDS", 17, most=3600)
 # How long a process may pause between two statements of a transaction, in seconds. One that is stopped or cut off loses the
 # transaction then; sessions that wait for its locks get an outage error and retry. On a busy machine, some seconds are normal.
 IDLE_TRANSACTION_TIMEOUT = read_whole_number("DATABASE_IDLE_TRANSACTION_SECONDS", 15, least=4, most=3600)
+# Start although the server of a database may write statements of the shop to its log, with personal data: for a server that
+# does not let its administrator set what keeps them out, and whose log is protected like the database.
+ALLOW_PERSONAL_DATA_IN_DATABASE_LOG = read_setting("ALLOW_PERSONAL_DATA_IN_DATABASE_LOG", env.bool, False)
 
 
 def build_database(context: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ops.launch.processes import find_processes_in, is_dead, is_known, works_in
+from shop.db.postgres.log_settings import SERVER_LOG_SETTINGS
 
 UNPRIVILEGED_UID = 1000  # the user id of root inside a user namespace
 NOBODY_UID = 65534
@@ -210,7 +211,8 @@ class PostgresServer:
         options = (
             f"-h '' -k {self.socket} -c max_connections={MAX_CONNECTIONS} -c shared_buffers=64MB -c wal_level=logical"
         )
-        options += f" -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC {self.extra_options}"
+        options += " -c log_min_messages=warning -c log_checkpoints=off -c timezone=UTC "
+        options += "".join(f"-c {name}={value} " for name, value in SERVER_LOG_SETTINGS.items()) + self.extra_options
         if sys.platform == "linux":
             # Recovery begins with one system call, instead of one for each of thousands of files.
             options += " -c recovery_init_sync_method=syncfs"

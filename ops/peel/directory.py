@@ -4,13 +4,23 @@ Also create databases, each with an owner role that has no rights elsewhere.
 """
 
 import json
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import psycopg
+import structlog
 from django.conf import settings
 from psycopg import sql
 
 from shop.db.postgres.locations import DatabaseLocation, build_connection_parameters
+from shop.db.postgres.log_settings import (
+    DATABASE_LOG_SETTINGS,
+    READ_LOG_SETTINGS_SQL,
+    ROLE_LOG_SETTINGS,
+    build_log_statements,
+)
+
+log = structlog.get_logger(__name__)
 
 SCHEMA_SQL = """
 CREATE TABLE IF NOT EXISTS binding (
@@ -19,6 +29,11 @@ CREATE TABLE IF NOT EXISTS binding (
 CREATE TABLE IF NOT EXISTS move (
     context text PRIMARY KEY, source jsonb NOT NULL, target jsonb NOT NULL, step text NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT now())"""
+
+_STORED_SETTINGS_SQL = """
+SELECT unnest(setconfig) FROM pg_db_role_setting
+WHERE setdatabase = coalesce((SELECT oid FROM pg_database WHERE datname = %(database)s), 0)
+  AND setrole = coalesce((SELECT oid FROM pg_roles WHERE rolname = %(role)s), 0)"""
 
 # A parsed database URL with an administrator's role, in the format of settings.DATABASES.
 ServerSettings = dict[str, Any]
@@ -33,12 +48,19 @@ class UnfinishedMove(NamedTuple):
 
 
 def connect_as_administrator(server: ServerSettings, dbname: str = "") -> psycopg.Connection:
-    """Connect with the role of the server's URL, to `dbname` or else the database of the URL."""
-    return psycopg.connect(
+    """Connect with the role of the server's URL, to `dbname` or else the database of the URL.
+
+    The server does not log the statements of the session, which contain hashes of passwords, if the role may set that.
+    """
+    connection = psycopg.connect(
         **build_connection_parameters(server, dbname or server["NAME"] or "postgres"),
         autocommit=True,
         connect_timeout=5,
     )
+    with suppress(psycopg.errors.InsufficientPrivilege):
+        changes = [f"SET {name} = '{value}'" for name, value in DATABASE_LOG_SETTINGS.items() if "." not in name]
+        connection.execute("; ".join(changes).encode())
+    return connection
 
 
 def encrypt_password(connection: psycopg.Connection, role: str, password: str) -> sql.Literal:
@@ -57,7 +79,26 @@ def create_database(connection: psycopg.Connection, database: str, role: str, pa
     if is_new:
         connection.execute(sql.SQL("CREATE DATABASE {database} OWNER {role}").format(**names))
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names))
+    keep_statements_out_of_log(connection, database, role)
     return is_new
+
+
+def keep_statements_out_of_log(connection: psycopg.Connection, database: str, role: str) -> None:
+    """Set for a database and its role that the server does not log statements and values (docs/deploy.md). Idempotent.
+
+    A managed server may deny it to its administrator; then the processes of the shop say at start what is missing.
+    """
+    loaded = {name for name, _ in connection.execute(READ_LOG_SETTINGS_SQL, [list(ROLE_LOG_SETTINGS)])}
+    try:
+        for kind, name, wanted in (("DATABASE", database, DATABASE_LOG_SETTINGS), ("ROLE", role, ROLE_LOG_SETTINGS)):
+            names = {"database": name, "role": None} if kind == "DATABASE" else {"database": None, "role": name}
+            stored = {entry for (entry,) in connection.execute(_STORED_SETTINGS_SQL, names)}
+            missing = {key: wanted[key] for key in wanted if key in loaded and f"{key}={wanted[key]}" not in stored}
+            if missing:
+                owner = sql.SQL(f"{kind} {{}}").format(sql.Identifier(name)).as_string(connection)
+                connection.execute(build_log_statements(owner, missing).encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        log.warning("log_settings_not_set", database=database, role=role, reason=error.diag.message_primary)
 
 
 def get_configured_location(context: str) -> DatabaseLocation:

@@ -10,7 +10,7 @@ from django.db import connections
 
 from shop.calls import methods, services
 from shop.calls.deadline import deadline
-from shop.db.database import fetch_rows, hosted_contexts
+from shop.db.database import hosted_contexts, is_disk_full
 from shop.errors import Unavailable
 
 HOST_TIMEOUT_SECONDS = 1.5  # for all hosts, which are asked at the same time: a probe of an orchestrator waits for it
@@ -21,7 +21,7 @@ class Host(Protocol):
 
     @services.read
     def check_database(self) -> bool:
-        """Return True if the database of the context answers. Raises Unavailable otherwise."""
+        """Return True if the database of the context answers, and its disk is not full. Raises Unavailable otherwise."""
 
 
 @cache
@@ -39,7 +39,9 @@ def get_served_methods(contexts: Iterable[str]) -> dict[str, Callable[[bytes], b
 
 def _check_database(context: str) -> bool:
     try:
-        return bool(fetch_rows(context, "SELECT 1"))
+        if is_disk_full(context):
+            raise Unavailable(what=f"the database of {context}, whose disk is full,")
+        return True
     finally:
         connections[context].close()
 

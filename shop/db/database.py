@@ -12,8 +12,10 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 from django.db import transaction as django_transaction
 from django.db.models import Field, JSONField, Model
+from psycopg.errors import ConfigurationLimitExceeded, DiskFull
 from psycopg.types.json import Jsonb
 
+from shop.db.postgres import disk_space
 from shop.db.postgres.cursor import Parameters
 from shop.db.postgres.cursor import PreparedStatement as PreparedStatement  # for modules that write statements
 from shop.db.postgres.errors import NoRowChanged as NoRowChanged
@@ -98,6 +100,24 @@ def execute(alias: str, sql: str, parameters: Parameters = ()) -> int:
         cursor.execute(sql, parameters)
         changed: int = cursor.rowcount
         return changed
+
+
+def is_disk_full(alias: str) -> bool:
+    """Return whether the disk of a database is full: a statement was refused lately, or a temporary file is now.
+
+    A role whose temporary files have a limit below that of the probe is not asked further.
+    """
+    if disk_space.was_disk_full(alias):
+        return True
+    try:
+        with transaction(alias):
+            execute_deferred(alias, "SET LOCAL work_mem = '64kB'")
+            fetch_rows(alias, disk_space.PROBE_SQL)
+    except OperationalError as error:
+        if not (isinstance(error.__cause__, DiskFull | ConfigurationLimitExceeded)):
+            raise
+        return isinstance(error.__cause__, DiskFull)
+    return False
 
 
 def execute_deferred(alias: str, sql: str, parameters: Parameters = ()) -> None:

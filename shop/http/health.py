@@ -1,16 +1,19 @@
 """Liveness and readiness endpoints."""
 
+import shutil
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from django.apps import apps
+from django.conf import settings
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
 from shop import clock
 from shop.calls.hosts import find_host_states
-from shop.db.database import OUTAGE_ERRORS, fetch_rows, hosted_contexts
+from shop.db.database import OUTAGE_ERRORS, fetch_rows, hosted_contexts, is_disk_full
+from shop.db.postgres.log_settings import READ_LOG_SETTINGS_SQL, ROLE_LOG_SETTINGS, find_exposing_settings
 from shop.http.read_only import read_only
 from shop.http.rest import respond
 from shop.messaging import inbox, relay
@@ -32,9 +35,10 @@ def ready(request: HttpRequest) -> HttpResponse:
     """Check the database of each hosted context and the hosts of the others, and report the lag of the engine in seconds.
 
     Responds 503 without a database that is needed to sell (`ContextConfig.is_needed_to_sell`), without any database, and while
-    the process is draining. Everything else is reported as `degraded`, and the process stays ready, since it serves the rest:
-    other databases and contexts that are unavailable, an engine that lags, events that are refused or parked, and
-    old rows that are not deleted.
+    the process is draining. A database whose disk is full counts as unavailable. Everything else is reported as `degraded`, and
+    the process stays ready, since it serves the rest: other databases and contexts that are unavailable, an engine that
+    lags, events that are refused or parked, old rows that are not deleted, a disk that is nearly full, and servers that log
+    personal data.
 
     With `?scope=shop` the contexts in other processes count like those of this one: a gateway has no part in the shop itself.
     """
@@ -46,8 +50,10 @@ def ready(request: HttpRequest) -> HttpResponse:
         elsewhere = finding.result()
     states = {context: str(state["database"]) for context, state in contexts.items()}
     is_ready = _can_serve(states | elsewhere if request.GET.get("scope") == "shop" else states)
+    disk = _check_disk()
     is_degraded = (
         not is_ready
+        or disk["state"] != "ok"
         or set(elsewhere.values()) - {"ok"}
         or any(state.get("degraded", True) for state in contexts.values())
     )
@@ -56,6 +62,7 @@ def ready(request: HttpRequest) -> HttpResponse:
         "degraded": bool(is_degraded),
         "contexts": contexts,
         "elsewhere": elsewhere,
+        "disk": disk,
     }
     return respond(body, 200 if is_ready else 503)
 
@@ -67,9 +74,25 @@ def _can_serve(states: Mapping[str, str]) -> bool:
     return bool(available) and needed.issubset(available)
 
 
+def _check_disk() -> dict[str, object]:
+    """Return the space that is left on the fullest disk of DISK_FOLDERS, in megabytes, and whether that is enough."""
+    free = [_measure_free_mb(folder) for folder in settings.DISK_FOLDERS]
+    is_low = min(free, default=settings.MIN_FREE_DISK_MB) < settings.MIN_FREE_DISK_MB
+    return {"state": "nearly full" if is_low else "ok", "free_mb": min(free, default=None)}
+
+
+def _measure_free_mb(folder: str) -> int:
+    try:
+        return shutil.disk_usage(folder).free // 1_000_000
+    except OSError:
+        return 0  # nothing can be stored in a folder that is missing
+
+
 def _check_context(context: str) -> dict[str, object]:
     try:
-        fetch_rows(context, "SELECT 1")
+        exposing = find_exposing_settings(fetch_rows(context, READ_LOG_SETTINGS_SQL, [list(ROLE_LOG_SETTINGS)]))
+        if is_disk_full(context):
+            return {"database": "disk full"}
         inbox_lag, parked = inbox.measure_lag(context)
         backlog = relay.measure_backlog(context)
         purges = find_problems(context)
@@ -83,7 +106,10 @@ def _check_context(context: str) -> dict[str, object]:
             "parked_deliveries": backlog.parked,
             "failing_purges": purges.failing,
             "late_purges": purges.behind,
-            "degraded": lag > MAX_LAG_SECONDS or bool(parked or backlog.refused or backlog.parked or any(purges)),
+            "exposing_log_settings": sorted(exposing),
+            "degraded": lag > MAX_LAG_SECONDS
+            or bool(parked or backlog.refused or backlog.parked or any(purges))
+            or bool(exposing and not settings.ALLOW_PERSONAL_DATA_IN_DATABASE_LOG),
         }
     except OUTAGE_ERRORS:
         return {"database": "unavailable"}

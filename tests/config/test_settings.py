@@ -34,6 +34,8 @@ WRONG = {
     },
     "ORDERS_DATABASE_URL is not a postgres:// address": {"ORDERS_DATABASE_URL": "sqlite:///shop.db"},
     "SECURITY_CONTACT cannot be read: 'somebody' is not an address such as mailto:": {"SECURITY_CONTACT": "somebody"},
+    "DISK_FOLDERS cannot be read: '/nowhere' is not a folder": {"DISK_FOLDERS": "/tmp,/nowhere"},
+    "MIN_FREE_DISK_MB is -1": {"MIN_FREE_DISK_MB": "-1"},
     "JWT_SIGNING_KEY is not set": {"JWT_SIGNING_KEY": None},
     "JWT_SIGNING_KEY is not an EC P-256 private key": {"JWT_SIGNING_KEY": "garbage"},
     "JWT_SIGNING_KEY is not an EC P-256 private key in PEM": {"JWT_SIGNING_KEY": P384},

@@ -1,24 +1,32 @@
 """Health: a process is alive while it responds, and ready while it can sell."""
 
+import shutil
 import tomllib
 from contextlib import contextmanager
 from datetime import datetime
 
+import psycopg
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test import Client
 from django.urls import resolve
 
 from shop import clock
-from shop.calls import services
+from shop.calls import hosts, services
 from shop.db.database import execute
+from shop.db.postgres import disk_space
 from shop.errors import Unavailable
 from shop.http import health
 from shop.messaging.engine import run_until_idle
 from tests.concurrency import run_in_thread
 from tests.ports import reserve_port
-from tests.shop.db.superuser_session import database_name, execute_as_superuser, terminate_connection
+from tests.shop.db.superuser_session import (
+    database_name,
+    execute_as_superuser,
+    open_superuser_session,
+    terminate_connection,
+)
 from tests.shop.messaging.letters import LetterSent, publish_letters, register_handler
 
 pytestmark = pytest.mark.urls("tests.shop.http.urls")
@@ -109,6 +117,96 @@ def test_a_context_without_a_host_is_reported(settings, context, status_of_shop)
         assert (status, body["status"], body["degraded"]) == (200, "ready", True), "this process serves its contexts"
         assert body["elsewhere"] == {context: "unavailable"}
         assert Client().get("/ready?scope=shop").status_code == status_of_shop
+
+
+@contextmanager
+def refused_inserts(alias):
+    """Let PostgreSQL refuse what adds rows, as it does when its disk is full."""
+    execute(alias, """CREATE FUNCTION test_full_disk() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$""")  # fmt: skip
+    execute(alias, "CREATE TRIGGER full_disk BEFORE INSERT ON shop_auditentry EXECUTE FUNCTION test_full_disk()")
+    try:
+        yield
+    finally:
+        execute(alias, "DROP FUNCTION test_full_disk CASCADE")
+        disk_space._refused_at.clear()
+
+
+@contextmanager
+def refused_temporary_files(alias):
+    """Let the database refuse a temporary file, whatever is free on the disk of this machine."""
+    execute(alias, "CREATE SCHEMA full_disk")
+    execute(alias, """CREATE FUNCTION full_disk.repeat(text, int) RETURNS text LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not write to file' USING ERRCODE = '53100'; END $$""")  # fmt: skip
+    execute_as_superuser(f"ALTER ROLE {database_name(alias)} SET search_path = full_disk, pg_catalog, public")
+    try:
+        yield
+    finally:
+        execute_as_superuser(f"ALTER ROLE {database_name(alias)} RESET search_path")
+        execute(alias, "DROP SCHEMA full_disk CASCADE")
+        disk_space._refused_at.clear()
+
+
+def ready_with_new_sessions():
+    connections.close_all()
+    for alias in settings.CONTEXTS:
+        connections[alias].close_pool()
+    return ready()
+
+
+@pytest.mark.parametrize(("context", "expected"), [("orders", 503), ("inventory", 503), ("notifications", 200)])
+def test_a_database_whose_disk_is_full_counts_as_unavailable(context, expected):
+    with refused_temporary_files(context):
+        status, body = run_in_thread(ready_with_new_sessions)
+        assert (status, body["degraded"]) == (expected, True)
+        assert body["contexts"][context] == {"database": "disk full"}
+    assert run_in_thread(ready_with_new_sessions)[0] == 200
+
+
+def test_a_write_that_postgresql_refuses_for_lack_of_space_is_reported():
+    with refused_inserts("orders"):
+        assert ready()[0] == 200
+        with pytest.raises(OperationalError):
+            execute("orders", "INSERT INTO shop_auditentry DEFAULT VALUES")
+        status, body = ready()
+        assert (status, body["contexts"]["orders"]) == (503, {"database": "disk full"})
+    assert ready()[0] == 200
+
+
+def test_a_host_whose_disk_is_full_does_not_serve_its_context():
+    with refused_temporary_files("orders"), pytest.raises(Unavailable, match="whose disk is full"):
+        run_in_thread(lambda: (connections["orders"].close_pool(), hosts._check_database("orders")))
+
+
+def test_the_probe_of_the_disk_writes_a_megabyte():
+    with open_superuser_session("postgres", autocommit=True) as session:
+        session.execute("SET work_mem = '64kB'; SET temp_file_limit = '900kB'")
+        with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+            session.execute(disk_space.PROBE_SQL)
+        session.execute("SET temp_file_limit = '1500kB'")
+        assert session.execute(disk_space.PROBE_SQL).fetchone() == (128,)
+
+
+def test_a_limit_of_temporary_files_does_not_make_a_disk_full():
+    execute_as_superuser(f"ALTER ROLE {database_name('orders')} SET temp_file_limit = '100kB'")
+    try:
+        assert run_in_thread(ready_with_new_sessions)[0] == 200
+    finally:
+        execute_as_superuser(f"ALTER ROLE {database_name('orders')} RESET temp_file_limit")
+        run_in_thread(ready_with_new_sessions)
+
+
+@pytest.mark.parametrize(("minimum", "state"), [(0, "ok"), (10**9, "nearly full")])
+def test_a_disk_that_is_nearly_full_is_reported_and_the_process_stays_ready(settings, tmp_path, minimum, state):
+    settings.DISK_FOLDERS, settings.MIN_FREE_DISK_MB = ["/", str(tmp_path)], minimum
+    status, body = ready()
+    assert (status, body["disk"]["state"], body["degraded"]) == (200, state, state != "ok")
+    assert body["disk"]["free_mb"] == pytest.approx(shutil.disk_usage(tmp_path).free / 1_000_000, abs=5_000)
+
+
+def test_a_missing_folder_has_no_space(settings, tmp_path):
+    settings.DISK_FOLDERS = [str(tmp_path), str(tmp_path / "gone")]
+    assert ready()[1]["disk"] == {"state": "nearly full", "free_mb": 0}
 
 
 def test_a_lost_connection_does_not_make_a_process_unready():
