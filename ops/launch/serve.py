@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 
 from config.contexts import ALL_CONTEXTS
+from ops.launch.ports import PortUnavailable, claim_port
 from ops.launch.process_tree import ProcessTree
 
 WORKER_STOP_TIMEOUT_SECONDS = 15  # how long a worker may take to finish its requests; then it is killed
-PREPARED_FLAG = "--prepared"  # argument of a caller that has checked the settings and migrated the databases
+PORT_TIMEOUT_SECONDS = 5.0  # how long a former server may take to leave its port
+PREPARED_FLAG = (
+    "--prepared"  # argument of a caller that has claimed the ports, checked the settings and migrated the databases
+)
 LOG_CONFIG_PATH = Path(__file__).with_name("granian.json")
 MANAGE_PATH = Path(__file__).resolve().parents[2] / "manage.py"
 
@@ -45,36 +49,44 @@ def build_server_command(*, host: str, port: int, workers: int, application: str
 
 
 def main() -> int:
+    is_prepared = PREPARED_FLAG in sys.argv[1:]
     try:
-        servers = _build_server_commands()
+        addresses = _read_addresses()
+        servers = _build_server_commands(addresses)
         drain_seconds = read_integer("DRAIN_SECONDS", 0, 600, minimum=0)
-        preparations = [] if PREPARED_FLAG in sys.argv[1:] else _build_preparation_commands()
-    except LaunchError as error:
+        preparations = [] if is_prepared else _build_preparation_commands()
+        claims = [] if is_prepared else [claim_port(*one, wait_seconds=PORT_TIMEOUT_SECONDS) for one in addresses]
+    except (LaunchError, PortUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
     tree = ProcessTree(drain_seconds)
     for command in preparations:
         if (status := tree.run(command, output=subprocess.DEVNULL)) or tree.is_stopping:  # errors are on stderr
             return status
-    return tree.serve(*servers)
+    status = tree.serve(*servers)
+    for claim in claims:
+        claim.close()
+    return status
 
 
-def _build_server_commands() -> list[list[str]]:
-    """Build the command of the public server, and of the internal one for other processes if INTERNAL_PORT is set."""
-    public = build_server_command(
-        host=os.environ.get("WEB_HOST") or "0.0.0.0",  # noqa: S104 - a container's own network
-        port=read_integer("PORT", 8000, 65535),
-        workers=read_integer("WEB_WORKERS", 2, 64),
-    )
+def _read_addresses() -> list[tuple[str, int]]:
+    """Read host and port of the public server, and of the internal one for other processes if INTERNAL_PORT is set."""
+    public = os.environ.get("WEB_HOST") or "0.0.0.0", read_integer("PORT", 8000, 65535)  # noqa: S104 - a container's network
     if not os.environ.get("INTERNAL_PORT"):
         return [public]
-    internal = build_server_command(
-        host=os.environ.get("INTERNAL_HOST") or "127.0.0.1",
-        port=read_integer("INTERNAL_PORT", 8001, 65535),
-        workers=1,
-        application="config.internal",
-    )
+    internal = os.environ.get("INTERNAL_HOST") or "127.0.0.1", read_integer("INTERNAL_PORT", 8001, 65535)
+    if public[1] == internal[1]:
+        raise LaunchError(f"PORT and INTERNAL_PORT are both {public[1]}; each server needs a port of its own")
     return [public, internal]
+
+
+def _build_server_commands(addresses: list[tuple[str, int]]) -> list[list[str]]:
+    workers = read_integer("WEB_WORKERS", 2, 64)
+    servers = (("config.wsgi", workers), ("config.internal", 1))
+    return [
+        build_server_command(host=host, port=port, workers=count, application=application)
+        for (host, port), (application, count) in zip(addresses, servers, strict=False)
+    ]
 
 
 def _build_preparation_commands() -> list[list[str]]:

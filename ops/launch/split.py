@@ -45,7 +45,10 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    return up.launch(_serve)
+    offsets = [
+        offset + index for offset in (PUBLIC_PORT_OFFSET, INTERNAL_PORT_OFFSET) for index in range(len(ALL_CONTEXTS))
+    ]
+    return up.launch(_serve, offsets)
 
 
 def _serve(environment: dict[str, str], port: int, prepared: dict[str, str], server: PostgresServer | None) -> NoReturn:

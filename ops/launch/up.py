@@ -13,19 +13,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from ops.launch import data_folder, keys, serve
+from ops.launch.ports import PortUnavailable, claim_port
 from ops.launch.postgres import PostgresServer, PostgresUnavailable, build_server_url
 from ops.launch.process_tree import prepare_child_process
 from ops.launch.serve import LaunchError
 from ops.launch.supervisor import Supervisor
 
 HOST = "127.0.0.1"
+MAX_PORT = 65_535
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 ENVIRONMENT_FILE_NAMES = (
@@ -59,13 +61,18 @@ def main() -> int:
     return launch(_serve)
 
 
-def launch(run_servers: ServeFunction) -> int:
-    """Prepare database, data and secrets, run the servers, and stop everything in order. Returns the exit status."""
+def launch(run_servers: ServeFunction, port_offsets: Sequence[int] = ()) -> int:
+    """Prepare database, data and secrets, run the servers, and stop everything in order. Returns the exit status.
+
+    port_offsets: the ports of other processes, relative to PORT.
+    """
     for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts its background jobs with it ignored
         signal.signal(stop, _interrupt)
     folder = data_folder.get_data_folder()
+    claims: list[socket.socket] = []
     try:
-        port = _read_port()
+        port = serve.read_integer("PORT", 8000, MAX_PORT - max(port_offsets, default=0))
+        claims = _claim_ports(port, port_offsets)
         print(f"Starting Satsuma with its data in {folder}", flush=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _run(folder, port, run_servers)
@@ -74,24 +81,21 @@ def launch(run_servers: ServeFunction) -> int:
         return 1
     except KeyboardInterrupt:
         return 0
+    finally:
+        for claim in claims:
+            claim.close()
 
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _read_port() -> int:
-    port = serve.read_integer("PORT", 8000, 65535)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise LaunchError(
-                f"Port {port} cannot be used ({error.strerror}). "
-                "Stop the program that uses it, or choose another port: PORT=8001 make up"
-            ) from None
-    return port
+def _claim_ports(port: int, offsets: Iterable[int]) -> list[socket.socket]:
+    """Claim the port of the shop, and those of its other processes, until this process ends. Raises LaunchError."""
+    try:
+        return [claim_port(HOST, port + offset) for offset in (0, *offsets)]
+    except PortUnavailable as error:
+        raise LaunchError(f"{error} Stop the program that uses it, or choose another port: PORT=8001 make up") from None
 
 
 def _run(folder: Path, port: int, run_servers: ServeFunction) -> NoReturn:
@@ -145,6 +149,7 @@ def build_environment(folder: Path, port: int) -> dict[str, str]:
     return {
         "SITE_URL": f"http://{HOST}:{port}",
         "LOG_LEVEL": "WARNING",
+        "DISK_FOLDERS": str(folder),
         "CORS_ALLOW_LOCALHOST": "true",
         **({} if "EMAIL_HOST" in os.environ else mail),
         **secrets,

@@ -69,4 +69,33 @@ MUTANTS = (
         by="is None",
         caught_by="tests/ops/launch/test_up.py::test_a_shell_that_has_loaded_the_settings_of_the_shop_starts_it_again",
     ),
+    Mutant(
+        name="second_server_shares_a_port",
+        what="a second shop gets a part of the requests of the first",
+        rule="a server on a busy port is refused",
+        module="ops.launch.ports",
+        replace="            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)",
+        by="            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)",
+        caught_by="tests/ops/launch/test_ports.py::test_a_port_on_which_a_server_listens_is_refused",
+    ),
+    Mutant(
+        name="launchers_that_start_together_share_a_port",
+        what="two shops that start at the same moment share a port",
+        rule="a server on a busy port is refused",
+        module="ops.launch.ports",
+        replace="            claim = _lock(host, port)",
+        by="            claim = socket.socket(socket.AF_UNIX)",
+        caught_by="tests/ops/launch/test_ports.py"
+        "::test_a_port_that_another_launcher_has_claimed_is_refused_until_it_ends",
+    ),
+    Mutant(
+        name="process_tree_claims_no_port",
+        what="a second container of the host network, or a second command, shares the port of the first",
+        rule="a server on a busy port is refused",
+        module="ops.launch.serve",
+        replace="claims = [] if is_prepared else [",
+        by="claims = [] if not is_prepared else [",
+        caught_by="tests/ops/launch/test_ports.py::test_a_second_process_tree_on_a_port_is_refused",
+        fails_with="subprocess.TimeoutExpired",
+    ),
 )

@@ -158,6 +158,7 @@ def test_an_invalid_port_is_refused(tmp_path, port):
 
 def test_a_port_in_use_is_reported(tmp_path):
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as granian does
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         launched = LaunchedShop(tmp_path, PORT=str(taken.getsockname()[1]))
