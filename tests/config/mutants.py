@@ -126,8 +126,15 @@ MUTANTS = (
         what="errors of the middleware have no CORS headers, so that a browser hides them from the storefront",
         rule="docs/deploy.md: browsers on the origins of CORS_ALLOWED_ORIGINS can call the API",
         module="config.settings.framework",
-        replace='    "shop.http.middleware.IncompleteBodyMiddleware",\n    "shop.http.proxies.TrustedProxies",\n',
-        by="",
+        replace="""\
+    "corsheaders.middleware.CorsMiddleware",  # outside of all that answers errors, so that a browser can read them
+    "shop.http.middleware.IncompleteBodyMiddleware",
+""",
+        by="""\
+    "shop.http.middleware.IncompleteBodyMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+""",
+        fails_with="KeyError",
         caught_by="tests/config/test_cors.py::test_a_body_that_was_not_received_is_an_error_that_the_storefront_can_read",
     ),
     Mutant(
