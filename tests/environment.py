@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -42,3 +43,5 @@ def _start() -> None:
 
 
 _start()
+# The shell of `make test` starts pytest in the background, without SIGINT, and all that the tests start would inherit this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
