@@ -61,7 +61,7 @@ SESSION_USE_AFTER_END = _declare(
 )
 AUTHZ_FAIL = _declare("authz_fail", "warning", "A caller has no permission for what was requested (403).")
 DIRECT_REFERENCE = _declare(
-    "malicious_direct_reference", "warning", "A caller named an object of somebody else. The response was 404."
+    "malicious_direct_reference", "warning", "A caller named an object of another owner. The response was 404."
 )
 AUTHZ_ADMIN = _declare("authz_admin", "info", "Staff or a command changed something. The audit trail has the values.")
 PERMISSIONS_CHANGED = _declare(
