@@ -48,6 +48,12 @@ endef
 # The generated requests depend on the order of sets: with a fixed hash seed, FUZZ_SEED alone reproduces them.
 test test-system test-local test-loopback test-split test-fuzz: export PYTHONHASHSEED := 0
 
+# The tests start hundreds of processes: where Python is told to store no bytecode, each would compile all modules anew.
+test test-system test-local test-loopback test-split: export PYTHONDONTWRITEBYTECODE :=
+
+# The static checks run side by side.
+MAKEFLAGS += --jobs=4
+
 .DEFAULT_GOAL := help
 
 .PHONY: help up split test test-system test-local test-loopback test-split lint style boundaries vocabulary types format \

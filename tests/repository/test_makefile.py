@@ -140,6 +140,18 @@ def test_the_suite_fails_if_either_binding_fails(tmp_path, target, failing, stat
     assert set(re.findall(r"^ran ([a-z]+)$", done.stdout, re.MULTILINE)) >= {"local", "loopback"}
 
 
+@pytest.mark.parametrize("target", ["test", "test-system", "test-local", "test-loopback", "test-split"])
+def test_the_processes_of_the_suite_compile_each_module_once(tmp_path, target):
+    copy = copy_with(tmp_path, "")
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "without bytecode: [$PYTHONDONTWRITEBYTECODE]"\n')
+    python.chmod(0o755)
+    run = ["make", "--old-file=.venv/dev.stamp", "-o", "lint", f"RUN={python}", target]
+    environment = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(run, cwd=copy, env=environment, capture_output=True, text=True, check=True)
+    assert set(re.findall("without bytecode: .*", done.stdout)) == {"without bytecode: []"}
+
+
 def test_one_folder_runs_with_local_binding_and_without_lint():
     found = commands("test", "C=orders", "ARGS=-x")
     assert not any(check in line for check in LINT for line in found)
