@@ -17,6 +17,7 @@ import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,13 +127,21 @@ def find_in_module(file: str, source: str) -> list[Occurrence]:
 
 def _match(file: str, texts: Iterable[tuple[int, str]]) -> Iterator[Occurrence]:
     for start, text in texts:
-        joined = re.sub(r"\s+", " ", text)
-        for name in EXEMPT:
-            joined = joined.replace(name, "")
-        for expression, pattern in PATTERNS.items():
-            for match in pattern.finditer(joined):
-                around = joined[max(0, match.start() - 40) : match.end() + 40].strip()
-                yield Occurrence(expression, file, start, around)
+        for expression, around in _find_expressions(text):
+            yield Occurrence(expression, file, start, around)
+
+
+@cache  # most names occur many times
+def _find_expressions(text: str) -> list[tuple[str, str]]:
+    """Return each match as its expression and the text around it."""
+    joined = re.sub(r"\s+", " ", text)
+    for name in EXEMPT:
+        joined = joined.replace(name, "")
+    return [
+        (expression, joined[max(0, match.start() - 40) : match.end() + 40].strip())
+        for expression, pattern in PATTERNS.items()
+        for match in pattern.finditer(joined)
+    ]
 
 
 def iter_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
