@@ -7,7 +7,6 @@ from django.conf import settings
 from config.admin_site import SESSION_TOKEN_KEY
 from contexts.users.interface import users
 from contexts.users.service import staff
-from contexts.users.service.accounts import EmailTaken
 from tests.http_client import Client
 from tests.shopper import PASSWORD, InProcessShopper
 
@@ -19,12 +18,16 @@ def email_of(*permissions: str) -> str:
 
 
 def find_account(*permissions: str) -> str:
-    """Create the account with these permissions unless it exists, and return its e-mail address."""
-    email = email_of(*permissions)
-    try:
-        staff.create(email=email, password=PASSWORD, permissions=[*permissions], actor=staff.as_operator("tests"))
-    except EmailTaken:
-        return email
+    """Return the e-mail address of the account with these permissions, which can sign in.
+
+    It is created unless it exists, and restored if another test has disabled it or changed its permissions.
+    """
+    email, actor = email_of(*permissions), staff.as_operator("tests")
+    account = staff.find_account(email)
+    if account is None:
+        staff.create(email=email, password=PASSWORD, permissions=[*permissions], actor=actor)
+    elif not account.is_active or account.permissions != sorted({*permissions}):
+        staff.take_over(account.id, permissions=[*permissions], password=PASSWORD, is_enabled=True, actor=actor)
     return email
 
 

@@ -6,11 +6,13 @@ from uuid import uuid4
 
 import pytest
 
+from contexts.users.service import staff
 from shop.ids import uuid7
 from tests.admin_forms import run_action
 from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
 from tests.fuzz.admin_inputs import AdminRequest, Attacker, build_list_path, list_query_names, list_tables
+from tests.fuzz.world import staff_caller
 from tests.shopper import InProcessShopper
 from tests.staff_accounts import id_of, sign_in_to_admin
 
@@ -41,7 +43,7 @@ def boss(_rows):
 
 
 def send(client, request):
-    """Send a request. A form that was accepted may have changed the password or the permissions of its sender."""
+    """Send a request. One that was accepted may have disabled its sender, or changed the sender's permissions."""
     response = request.send(client)
     if response.status_code == 302 and "/admin/login/" in response.headers["Location"]:
         client.cookies = sign_in_to_admin("*").cookies
@@ -61,6 +63,23 @@ def test_generated_requests_of_staff_are_no_errors(boss):
     print(f"\nFUZZ_SEED={SEED}: {sorted(answers.items())}")
     assert not found, f"FUZZ_SEED={SEED}: " + "\n".join(found)
     assert answers[200] > CASES / 20, "if all requests are refused, the test proves little"
+
+
+def disable(user_id):
+    staff.disable(user_id, actor=staff.as_operator("tests"))
+
+
+def demote(user_id):
+    staff.set_permissions(user_id, permissions=[], actor=staff.as_operator("tests"))
+
+
+@pytest.mark.parametrize("change", [disable, demote])
+def test_requests_go_on_after_one_that_changed_the_account_of_its_sender(change, boss):
+    staff_caller()  # the last account with all permissions stays as it is
+    change(id_of("*"))
+    listing = AdminRequest("GET", USERS)
+    assert listing.send(boss).status_code == 302
+    assert send(boss, listing).status_code == 200
 
 
 @pytest.mark.parametrize("path", LISTS)
