@@ -37,6 +37,7 @@ from shop.http.problems import Problem
 from shop.http.rate_limits import Limiter, collect_keys
 from shop.http.reading import is_body_empty, read_body, read_query, refuse_body, refuse_query
 from shop.permissions import register_permission
+from shop.text import INVISIBLE_CHARACTERS
 
 T = TypeVar("T")
 
@@ -49,15 +50,12 @@ Sku = Annotated[
         extra={"expected": "letters, digits, dots, underscores and hyphens", "content": "code"},
     ),
 ]
-# Invisible characters (controls, marks of width and direction) could make two different texts look the same. The two
-# joiners among them are needed in names of some scripts.
-_INVISIBLE = r"\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-_EMAIL_CHARACTER = rf"[^@\s<>,;\"\u200c\u200d{_INVISIBLE}]"
+_EMAIL_CHARACTER = rf"[^@\s<>,;\"\u200c\u200d{INVISIBLE_CHARACTERS}]"
 Email = Annotated[
     str,
     msgspec.Meta(
         max_length=sizes.EMAIL_LENGTH,
-        pattern=rf"^{_EMAIL_CHARACTER}{{1,64}}@{_EMAIL_CHARACTER}+\.[^@\s<>,;\".\u200c\u200d{_INVISIBLE}]{{2,63}}$(?!\n)",
+        pattern=rf"^{_EMAIL_CHARACTER}{{1,64}}@{_EMAIL_CHARACTER}+\.[^@\s<>,;\".\u200c\u200d{INVISIBLE_CHARACTERS}]{{2,63}}$(?!\n)",
         extra={"expected": "an e-mail address such as ada@example.com", "content": "email"},
     ),
 ]
@@ -66,7 +64,7 @@ Text = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=sizes.TEXT_LENGTH,
-        pattern=rf"^ *[^\s{_INVISIBLE}][^{_INVISIBLE}]*$(?!\n)",
+        pattern=rf"^ *[^\s{INVISIBLE_CHARACTERS}][^{INVISIBLE_CHARACTERS}]*$(?!\n)",
         extra={"expected": "visible characters in one line"},
     ),
 ]

@@ -11,6 +11,7 @@ from django.core.wsgi import get_wsgi_application
 from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.engine import events, from_schema
 
+from shop.text import has_invisible_characters
 from tests.fuzz import rules
 from tests.fuzz.links import with_links, with_python_patterns, with_single_item_source
 from tests.fuzz.world import CALLERS, PARAMETER_SOURCES, CallerData, create_caller_data
@@ -96,7 +97,7 @@ def _config(caller: CallerData, *, seed: int, phases: tuple[str, ...], examples:
         "headers": caller.headers,
         "dictionaries": {name: {"values": values} for name, values in caller.values.items()},
         "parameters": drawn,
-        "generation": {"max-examples": examples, "database": "none", "allow-x00": False},
+        "generation": {"max-examples": examples, "database": "none", "allow-x00": True},
         "phases": {name: {"enabled": name in phases} for name in ("examples", "coverage", "fuzzing", "stateful")},
         "checks": {
             "ignored_auth": {"enabled": False},  # it cannot run in process; test_access.py tries every route instead
@@ -114,12 +115,12 @@ def _config(caller: CallerData, *, seed: int, phases: tuple[str, ...], examples:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Apply rules that the document cannot express: a guest's key has 16 characters; see also `_floats_to_integers`."""
+    """Apply rules that the document cannot express: a guest's key has 16 characters; see also `_follow_unwritten_rules`."""
     key = (case.headers or {}).get("Idempotency-Key")
     if key and not case.operation.schema.config.headers:
         case.headers["Idempotency-Key"] = key.ljust(16, key[-1])
     if case.meta.generation.mode.is_positive:
-        case.body = _floats_to_integers(case.body)
+        case.body = _follow_unwritten_rules(case.body)
 
 
 @schemathesis.hook
@@ -129,15 +130,25 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
     return not (accepted and any(value in ("", {}, []) for value in (case.query or {}).values()))
 
 
-def _floats_to_integers(value: Any) -> Any:
-    """Replace 2.0 by 2: both are integers in JSON Schema, but this API accepts only the second."""
+def _follow_unwritten_rules(value: Any) -> Any:
+    """Return a JSON value as the API accepts it.
+
+    2.0 becomes 2: both are integers in JSON Schema, but this API accepts only the second. Invisible characters above U+FFFF,
+    and joiners, become another character: a pattern that all generated clients can read allows too many of them.
+    """
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, str):
+        return "".join("x" if _is_allowed_by_patterns_alone(character) else character for character in value)
     if isinstance(value, list):
-        return [_floats_to_integers(entry) for entry in value]
+        return [_follow_unwritten_rules(entry) for entry in value]
     if isinstance(value, dict):
-        return {name: _floats_to_integers(entry) for name, entry in value.items()}
+        return {name: _follow_unwritten_rules(entry) for name, entry in value.items()}
     return value
+
+
+def _is_allowed_by_patterns_alone(character: str) -> bool:
+    return (character > "\uffff" or character in "\u200c\u200d") and has_invisible_characters(character)
 
 
 def _record(recorder: Any, report: Report) -> None:

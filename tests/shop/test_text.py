@@ -1,12 +1,13 @@
 """Text that people type."""
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shop.text import clean_code, clean_text, has_content, has_invisible_characters
+from shop.text import INVISIBLE_CHARACTERS, clean_code, clean_text, has_content, has_invisible_characters
 
 INVISIBLE = ["\t", "\n", "\x00", "\x7f", "\x85", "\xad", "\u200b", "\u200e", "\u2028", "\u202e", "\u2066", "\ufeff",
              "\U000e0041", "\ue000", "\u3164", "\u2800"]  # fmt: skip
@@ -23,6 +24,13 @@ def test_an_invisible_character_is_found(text, character):
 )
 def test_a_text_that_is_read_as_it_is_written_has_none(text):
     assert not has_invisible_characters(clean_text(text))
+
+
+def test_patterns_know_the_invisible_characters_up_to_u_ffff():
+    characters = [chr(code) for code in range(0x10000) if not 0xD800 <= code <= 0xDFFF]
+    invisible = {character for character in characters if has_invisible_characters(f"a{character}")}
+    excluded = {character for character in characters if re.match(f"[{INVISIBLE_CHARACTERS}]", character)}
+    assert excluded == invisible - {"\u200c", "\u200d"}, "the joiners are allowed between some letters"
 
 
 @given(st.text())

@@ -49,6 +49,35 @@ MUTANTS = (
         caught_by="tests/shop/http/test_openapi.py::test_every_pattern_is_read_alike_by_re2_and_ecma_262",
     ),
     Mutant(
+        name="refused_characters_are_undocumented",
+        what="a client that follows the document sends control characters and is refused",
+        rule="OpenAPI: patterns say which characters of a text are refused",
+        module="shop.http.json_schemas",
+        replace="return _BODY_PATTERNS if struct.forbid_unknown_fields else {}",
+        by="return {}",
+        caught_by="tests/shop/http/test_documented_texts.py::"
+        "test_every_character_that_the_api_refuses_in_a_body_is_refused_by_the_document",
+    ),
+    Mutant(
+        name="patterns_allow_private_use",
+        what="the document allows characters of private use, which the API refuses",
+        rule="OpenAPI: patterns say which characters of a text are refused",
+        module="shop.text",
+        replace=r"\u3164\ue000-\uf8ff\ufeff",
+        by=r"\u3164\ufeff",
+        caught_by="tests/shop/test_text.py::test_patterns_know_the_invisible_characters_up_to_u_ffff",
+    ),
+    Mutant(
+        name="null_characters_of_queries_are_undocumented",
+        what="a client that follows the document sends a null character in a query and is refused",
+        rule="OpenAPI: patterns say which characters of a text are refused",
+        module="shop.http.json_schemas",
+        replace='        return {"": NUL_PATTERN}',
+        by="        return {}",
+        caught_by="tests/shop/http/test_documented_texts.py::"
+        "test_a_null_character_in_a_query_is_refused_by_the_document",
+    ),
+    Mutant(
         name="time_is_documented_as_text",
         what="generated clients do not parse times",
         rule="OpenAPI: format date-time",
