@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import structlog
 from django.conf import settings
@@ -16,11 +16,14 @@ from psycopg.errors import ConfigurationLimitExceeded, DiskFull
 from psycopg.types.json import Jsonb
 
 from shop.db.postgres import disk_space
-from shop.db.postgres.cursor import Parameters
-from shop.db.postgres.cursor import PreparedStatement as PreparedStatement  # for modules that write statements
 from shop.db.postgres.errors import NoRowChanged as NoRowChanged
+from shop.db.postgres.prepared import Parameters
+from shop.db.postgres.prepared import PreparedStatement as PreparedStatement  # for modules that write statements
 from shop.db.transactions import assert_no_open_transaction, transaction_state
 from shop.errors import Unavailable
+
+if TYPE_CHECKING:
+    from shop.db.postgres.base import DatabaseWrapper
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +90,14 @@ def allow_long_statements(alias: str) -> Iterator[None]:
         connection.answer_timeout = limit
 
 
+def _get_connection(alias: str) -> "DatabaseWrapper":
+    return cast("DatabaseWrapper", connections[alias])
+
+
 def fetch_rows(alias: str, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
     """Run one statement and return its rows, or an empty list if it returns none."""
+    if isinstance(sql, PreparedStatement):
+        return _get_connection(alias).fetch_rows(sql, parameters)
     with connections[alias].cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall() if cursor.pgresult.nfields else []  # psycopg would build `description` for each call
@@ -96,6 +105,8 @@ def fetch_rows(alias: str, sql: str, parameters: Parameters = ()) -> list[tuple[
 
 def execute(alias: str, sql: str, parameters: Parameters = ()) -> int:
     """Run one statement and return the number of changed rows. Of a conditional UPDATE, 0 means a lost race."""
+    if isinstance(sql, PreparedStatement):
+        return _get_connection(alias).run(sql, parameters).command_tuples or 0
     with connections[alias].cursor() as cursor:
         cursor.execute(sql, parameters)
         changed: int = cursor.rowcount
@@ -125,7 +136,7 @@ def execute_deferred(alias: str, sql: str, parameters: Parameters = ()) -> None:
 
     It saves a round trip for a statement whose result is not needed. Its errors are raised when it is sent.
     """
-    connections[alias].defer_statement(sql, parameters)  # type: ignore[attr-defined]  # of our own backend
+    _get_connection(alias).defer_statement(sql, parameters)
 
 
 def execute_or_abort(alias: str, label: str, sql: str, parameters: Sequence[object] = ()) -> None:

@@ -89,7 +89,7 @@ def test_event_handling_after_an_order_stays_within_its_budget(mail_server):
 
     def record_empty_polls(execute, sql, params, many, context):
         result = execute(sql, params, many, context)
-        if "SKIP LOCKED" in sql and not context["cursor"].rowcount:
+        if "SKIP LOCKED" in sql and not result.command_tuples:
             empty_polls.append(sql)  # an empty poll is not part of this order
         return result
 

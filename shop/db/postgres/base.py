@@ -4,6 +4,7 @@ The transaction of a test (django.test.TestCase) does not count. Django requires
 """
 
 import select
+from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import psycopg
@@ -12,12 +13,14 @@ from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from django.db.transaction import Atomic, TransactionManagementError
 from django.utils.functional import cached_property
+from psycopg.pq.abc import PGresult
 from psycopg_pool import ConnectionPool
 
 from shop import chaos
 from shop.db.postgres.circuits import get_circuit
-from shop.db.postgres.cursor import Connection, Cursor, Parameters
+from shop.db.postgres.cursor import Connection, Cursor
 from shop.db.postgres.errors import ErrorWrapper
+from shop.db.postgres.prepared import Item, Parameters, PreparedStatement
 from shop.db.postgres.sessions import configure_session
 from shop.db.transactions import assert_no_other_transaction, transaction_state
 
@@ -78,7 +81,7 @@ class DatabaseWrapper(DjangoWrapper):
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__(settings_dict, alias)
-        self.pending_statements: list[bytes] = []
+        self.pending: list[Item] = []
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:
@@ -99,16 +102,56 @@ class DatabaseWrapper(DjangoWrapper):
         """Leave psycopg in autocommit mode and put BEGIN into the pending statements."""
         if not autocommit:
             assert_no_other_transaction(self.alias)
-            self.pending_statements.append(b"BEGIN")
+            self.pending.append(b"BEGIN")
+
+    def fetch_rows(self, statement: PreparedStatement, parameters: Parameters) -> list[tuple[Any, ...]]:
+        """Run a prepared statement and return its rows, or an empty list if it returns none."""
+        result = self.run(statement, parameters)
+        return cast(Connection, self.connection).load_rows(result)
+
+    def run(self, statement: PreparedStatement, parameters: Parameters) -> PGresult:
+        """Run a prepared statement in one message with the pending ones, and return its result."""
+        assert_no_other_transaction(self.alias)
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        if self.execute_wrappers:
+            return self._run_wrapped(statement, parameters)
+        return self._run(statement, parameters)
+
+    def _run_wrapped(self, statement: PreparedStatement, parameters: Parameters) -> PGresult:
+        """Run it inside of the functions that were installed with `execute_wrapper`, as Django runs its own queries."""
+
+        def run(statement: Any, parameters: Any, many: bool, context: dict[str, Any]) -> Any:  # as Django declares it
+            return self._run(statement, parameters)
+
+        for wrapper in reversed(self.execute_wrappers):
+            run = partial(wrapper, run)
+        result: PGresult = run(statement, parameters, False, {"connection": self, "cursor": None})
+        return result
+
+    def _run(self, statement: PreparedStatement, parameters: Parameters) -> PGresult:
+        self.validate_no_broken_transaction()
+        with self.wrap_database_errors:
+            items = [*self.pending, self.connection.bind(statement, parameters)]
+            self.pending.clear()
+            self._log_query(statement)
+            result: PGresult = self.connection.send(items)
+            return result
+
+    def _log_query(self, sql: str) -> None:
+        if self.queries_logged:
+            self.queries_log.append({"sql": sql, "time": "0"})
 
     def defer_statement(self, sql: str, parameters: Parameters) -> None:
         """Run a statement of the open transaction in one message with the next one, or with COMMIT."""
         if not self.in_atomic_block:
             raise TransactionManagementError("only a statement inside a transaction can be deferred")
         with self.wrap_database_errors:
-            self.pending_statements.append(self.create_cursor().render_statement(sql, parameters))
-        if self.queries_logged:
-            self.queries_log.append({"sql": sql, "time": "0"})
+            if isinstance(sql, PreparedStatement):
+                self.pending.append(self.connection.bind(sql, parameters))
+            else:
+                self.pending.append(self.create_cursor().mogrify(sql, parameters).encode())
+        self._log_query(sql)
 
     def _commit(self) -> None:
         if chaos.on_point_reached and self._has_written():
@@ -118,25 +161,25 @@ class DatabaseWrapper(DjangoWrapper):
 
     def _has_written(self) -> bool:
         """Return whether there is anything to commit. PostgreSQL assigns an id to a transaction when it writes."""
-        if self.pending_statements:
-            return self.pending_statements != [b"BEGIN"]
+        if self.pending:
+            return self.pending != [b"BEGIN"]
         with self.wrap_database_errors:
             [has_id] = self.connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()
         return bool(has_id)
 
     def _send_commit(self) -> None:
-        unsent, self.pending_statements[:] = self.pending_statements[:], []
-        if unsent in ([], [b"BEGIN"]):
-            return super()._commit()
+        unsent, self.pending[:] = self.pending[:], []
+        if unsent == [b"BEGIN"]:
+            return
         with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
-            self.connection.execute(b";".join([*unsent, b"COMMIT"]))
+            self.connection.send([*unsent, b"COMMIT"])
 
     def _rollback(self) -> None:
-        self.pending_statements.clear()
+        self.pending.clear()
         super()._rollback()
 
     def _close(self) -> None:
-        self.pending_statements.clear()
+        self.pending.clear()
         super()._close()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
@@ -150,9 +193,9 @@ class DatabaseWrapper(DjangoWrapper):
 
     def create_cursor(self, name: str | None = None) -> Any:  # a Cursor, or Django's server-side cursor for a name
         if name:
-            self.create_cursor().send_pending_statements()
+            self.create_cursor().send_pending()
         cursor = super().create_cursor(name)
-        cursor.pending_statements = self.pending_statements
+        cursor.pending = self.pending
         return cursor
 
     @property

@@ -1,13 +1,5 @@
-"""Cursors that send several statements in one message, and statements that each connection plans once.
+"""Connections, and the cursors of Django's queries, which send the statements that were deferred before their own."""
 
-PostgreSQL takes several statements in one message of its simple query protocol. So a statement whose result is not
-needed (BEGIN, or one of `execute_deferred`) waits for the next one, which saves a round trip.
-"""
-
-import hashlib
-import itertools
-import re
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,43 +9,16 @@ from psycopg.errors import ConnectionTimeout
 
 from shop.db.postgres import locations
 from shop.db.postgres.circuits import GuardedConnection, get_circuit
+from shop.db.postgres.prepared import Item, PreparingConnection
 
 if TYPE_CHECKING:  # django-stubs does not declare what this class inherits from psycopg
     DjangoCursor = psycopg.ClientCursor[Any]
 else:
     DjangoCursor = base.Cursor
 
-Parameters = Sequence[Any] | Mapping[str, Any]  # values of all types that psycopg adapts
 
-
-class PreparedStatement(str):
-    """A statement that each connection plans once, for statements that cost more to plan than to run.
-
-    Its parameters are all `%s` or all `%(name)s`.
-    """
-
-    def __init__(self, sql: str) -> None:
-        self.parameter_names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
-        numbers = {f"%({name})s": f"${n}" for n, name in enumerate(self.parameter_names, 1)}
-        count = itertools.count(1)
-        numbered = re.sub(r"%(?:\(\w+\))?s", lambda placeholder: numbers.get(placeholder[0]) or f"${next(count)}", sql)
-        name = f"{sql.split()[0].lower()}_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
-        self.prepare_sql = f"PREPARE {name} AS {numbered}".replace("%%", "%").encode()
-        placeholders = ["%s"] * (len(self.parameter_names) or next(count) - 1)
-        self.execute_sql = f"EXECUTE {name} ({', '.join(placeholders)})" if placeholders else f"EXECUTE {name}"
-
-    def order_parameters(
-        self, parameters: Any
-    ) -> Sequence[object]:  # a sequence or a mapping, matching the placeholder style
-        return [parameters[name] for name in self.parameter_names] if self.parameter_names else parameters
-
-
-class Connection(GuardedConnection):
-    """A connection that remembers the statements that it has prepared, and follows a database that has moved."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # those of psycopg
-        super().__init__(*arguments, **options)
-        self.prepared_statements: set[str] = set()
+class Connection(PreparingConnection, GuardedConnection):
+    """A connection that prepares statements, does not wait for ever, and follows a database that has moved."""
 
     @classmethod
     def connect(  # type: ignore[override]  # psycopg has no alias
@@ -70,36 +35,31 @@ class Connection(GuardedConnection):
 
 
 class Cursor(DjangoCursor):
-    """Send the pending statements in one message with the next statement, and return the result of that one."""
+    """Send the pending items before the next statement: in one message with it, if none of them is prepared."""
 
     connection: Connection
-    pending_statements: list[bytes] = []  # shared with the DatabaseWrapper that created the cursor
+    pending: list[Item] = []  # shared with the DatabaseWrapper that created the cursor
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":  # types as psycopg's
-        if not self.pending_statements and not isinstance(query, PreparedStatement):
+        texts = [item for item in self.pending if isinstance(item, bytes)]
+        if len(texts) < len(self.pending):
+            self.send_pending()
+        if not self.pending:
             super().execute(query, params, **options)
             return self
-        message = [*self.pending_statements, self.render_statement(query, params)]
-        self.pending_statements.clear()
+        message = [*texts, self.mogrify(query, params).encode()]
+        self.pending.clear()
         super().execute(b";".join(message))
-        for _ in message[1:]:
+        for _ in texts:
             self.nextset()
         return self
 
-    def render_statement(self, query: Any, params: Any) -> bytes:
-        """Return the statement as it is sent, with its parameters. Prepares a PreparedStatement if necessary."""
-        if isinstance(query, PreparedStatement):
-            if query not in self.connection.prepared_statements:
-                super().execute(query.prepare_sql)
-                self.connection.prepared_statements.add(query)
-            query, params = query.execute_sql, query.order_parameters(params)
-        return self.mogrify(query, params).encode()
-
     def executemany(self, query: Any, *arguments: Any, **options: Any) -> None:
-        self.send_pending_statements()
+        self.send_pending()
         super().executemany(query, *arguments, **options)
 
-    def send_pending_statements(self) -> None:
-        """Send the pending statements on their own, before something that cannot be sent together with them."""
-        if self.pending_statements:
-            self.execute("SELECT")
+    def send_pending(self) -> None:
+        """Send the pending items on their own, before something that cannot be sent together with them."""
+        if self.pending:
+            items, self.pending[:] = self.pending[:], []
+            self.connection.send(items)

@@ -45,9 +45,47 @@ MUTANTS = (
         what="statements that were deferred until COMMIT are not sent",
         rule="a transaction happens as a whole or not at all",
         module="shop.db.postgres.base",
-        replace='self.connection.execute(b";".join([*unsent, b"COMMIT"]))',
-        by='self.connection.execute(b"COMMIT")',
+        replace='self.connection.send([*unsent, b"COMMIT"])',
+        by='self.connection.send([b"COMMIT"])',
         caught_by="tests/shop/db/test_postgres.py::test_deferred_statements_are_committed_in_their_order",
+    ),
+    Mutant(
+        name="skipped_preparation_is_remembered",
+        what="a statement whose preparation PostgreSQL skipped after an error is taken for prepared for ever",
+        rule="a statement that failed once works in the next transaction",
+        module="shop.db.postgres.prepared",
+        replace="if results[position].status == ExecStatus.COMMAND_OK:",
+        by="if results:",
+        caught_by="tests/shop/db/test_postgres.py::test_a_prepared_statement_first_used_in_a_failed_transaction_works_in_the_next",
+        fails_with="django.db.utils.ProgrammingError",
+    ),
+    Mutant(
+        name="statement_prepared_twice_in_a_message",
+        what="a statement that a new connection runs twice in one message is prepared twice, which fails",
+        rule="each connection plans a statement once",
+        module="shop.db.postgres.prepared",
+        replace="if name not in self.prepared_names and name not in preparations.values():",
+        by="if name not in self.prepared_names:",
+        caught_by="tests/shop/db/test_postgres.py::test_a_statement_is_prepared_once_in_a_message_that_has_it_twice",
+        fails_with="django.db.utils.ProgrammingError",
+    ),
+    Mutant(
+        name="late_answer_goes_to_next_statement",
+        what="a statement gets the answer of an earlier one that nobody waited for",
+        rule="each statement gets its own answer",
+        module="shop.db.postgres.prepared",
+        replace="            self.pgconn.finish()",
+        by="            self.prepared_names.discard(b'')",
+        caught_by="tests/shop/db/test_postgres.py::test_a_connection_whose_answer_was_not_awaited_is_closed",
+    ),
+    Mutant(
+        name="error_in_a_message_is_overlooked",
+        what="a statement that fails in the middle of a message is not reported",
+        rule="a transaction happens as a whole or not at all",
+        module="shop.db.postgres.prepared",
+        replace="        if result.status == ExecStatus.FATAL_ERROR:",
+        by="        if result is results[-1] and result.status == ExecStatus.FATAL_ERROR:",
+        caught_by="tests/shop/db/test_postgres.py::test_a_prepared_statement_that_fails_prevents_those_after_it",
     ),
     Mutant(
         name="transaction_ignores_failed_condition",
@@ -64,7 +102,7 @@ MUTANTS = (
         rule="a transaction happens as a whole or not at all",
         module="shop.db.postgres.cursor",
         replace="""\
-        self.send_pending_statements()
+        self.send_pending()
         super().executemany(""",
         by="        super().executemany(",
         caught_by="tests/shop/db/test_postgres.py::test_the_first_statement_is_part_of_the_transaction",
@@ -76,7 +114,7 @@ MUTANTS = (
         module="shop.db.postgres.base",
         replace="""\
     def _rollback(self) -> None:
-        self.pending_statements.clear()""",
+        self.pending.clear()""",
         by="    def _rollback(self) -> None:",
         caught_by="tests/shop/db/test_postgres.py::test_deferred_statements_are_discarded_when_the_transaction_fails",
     ),

@@ -1,6 +1,7 @@
 """The database backend: one transaction per thread, deferred and prepared statements, outages."""
 
 import select
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
-from django.db import IntegrityError, InternalError, OperationalError, connections
+from django.db import IntegrityError, InternalError, OperationalError, ProgrammingError, connections
 from django.db import transaction as django_transaction
 from django.db.backends.postgresql import base as stock
 from django.db.transaction import TransactionManagementError
@@ -19,6 +20,7 @@ from shop.db.database import (
     OUTAGE_ERRORS,
     NoRowChanged,
     PreparedStatement,
+    close_broken_connections,
     execute,
     execute_deferred,
     execute_or_abort,
@@ -245,6 +247,73 @@ def test_a_prepared_statement_first_used_in_a_failed_transaction_works_in_the_ne
         fetch_rows("orders", put, ["b"])
         execute_deferred("orders", put, ["c"])
     assert notes() == ["b", "c"]
+
+
+def test_prepared_and_other_statements_are_sent_in_their_order(notes):
+    rename = PreparedStatement("UPDATE test_notes SET note = note || %s")
+    with transaction("orders"):
+        insert_deferred("a")
+        execute_deferred("orders", rename, ["b"])
+        assert fetch_rows("orders", NOTES_SQL) == [("ab",)]
+        execute_deferred("orders", rename, ["c"])
+        insert_deferred("d")
+        assert execute("orders", rename, ["e"]) == 2
+    assert notes() == ["abce", "de"]
+
+
+def test_a_statement_is_prepared_once_in_a_message_that_has_it_twice(notes):
+    put = PreparedStatement("INSERT INTO test_notes SELECT %s WHERE true")
+    with transaction("orders"):
+        execute_deferred("orders", put, ["a"])
+        execute_deferred("orders", put, ["b"])
+    assert notes() == ["a", "b"]
+
+
+def test_a_prepared_statement_that_fails_prevents_those_after_it(notes):
+    put = PreparedStatement("INSERT INTO test_notes VALUES (%s) RETURNING note")
+    with pytest.raises(IntegrityError), transaction("orders"):
+        for note in ["a", "a", "b"]:
+            execute_deferred("orders", put, [note])
+    assert notes() == []
+    assert fetch_rows("orders", put, ["b"]) == [("b",)], "the connection can still be used"
+
+
+def test_values_of_a_prepared_statement_are_not_part_of_its_text():
+    own = PreparedStatement("SELECT query, %s FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+    [(text, value)] = fetch_rows("orders", own, ["ann@example.com"])
+    assert value == "ann@example.com"
+    assert "ann@example.com" not in text
+
+
+@pytest.mark.parametrize("parameters", [[], [1, 2]])
+def test_a_wrong_number_of_parameters_is_refused(parameters):
+    with pytest.raises(ProgrammingError, match="parameters for 1 placeholders"):
+        fetch_rows("orders", PreparedStatement("SELECT %s::int"), parameters)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_a_connection_whose_answer_was_not_awaited_is_closed():
+    """Otherwise the next statement would get the answer of this one."""
+
+    def interrupt(*_):
+        raise Interrupted
+
+    fetch_rows("orders", "SELECT 1")
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Interrupted):
+            fetch_rows("orders", PreparedStatement("SELECT 'late', pg_sleep(%s)"), [0.3])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert connections["orders"].connection.closed
+    with pytest.raises(OUTAGE_ERRORS):
+        fetch_rows("orders", PreparedStatement("SELECT %s::int"), [1])
+    close_broken_connections()
+    assert fetch_rows("orders", PreparedStatement("SELECT %s::int"), [1]) == [(1,)]
 
 
 def executemany_first():
