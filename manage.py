@@ -12,6 +12,10 @@ if __name__ == "__main__":
     from django.core.management import execute_from_command_line
     from django.db import InterfaceError, OperationalError
 
+    from shop.logs import SERVING_COMMANDS, write_logs_to_stderr
+
+    if sys.argv[1:2] and sys.argv[1] not in SERVING_COMMANDS:
+        write_logs_to_stderr()
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

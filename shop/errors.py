@@ -13,7 +13,7 @@ problem details (RFC 9457), with the first line of the docstring as the message.
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, dataclass_transform
 
@@ -25,6 +25,7 @@ from shop.security_events import (
     TOKEN_FAIL,
     SecurityEvent,
 )
+from shop.text import format_count
 
 _by_code: dict[str, type["DomainError"]] = {}
 
@@ -37,6 +38,18 @@ def _build_code(cls: type) -> str:
     package, _, rest = cls.__module__.partition(".")
     context = rest.split(".")[0] if package == "contexts" else "shop"
     return f"{context}.{re.sub(r'(?<!^)(?=[A-Z])', '_', cls.__name__).lower()}"
+
+
+class _Count(int):
+    """A number in a message. Its format may say what it counts: `{number:day}`, `{number:price is|prices are}`."""
+
+    def __format__(self, words: str) -> str:
+        one, _, several = words.partition("|")
+        return format_count(int(self), one, several) if words else str(int(self))
+
+
+def _as_text(fact: object) -> object:
+    return _Count(fact) if isinstance(fact, int) and not isinstance(fact, bool) else fact
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +95,22 @@ class DomainError(Exception):
         return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
 
     @classmethod
+    def get_message(cls) -> str:
+        """Return the message with the names of its facts in braces. `{count:day}` stands for `1 day` or `2 days`."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+    @classmethod
+    def describe_message(cls, show: Callable[[str], str]) -> str:
+        """Return the message with each fact as `show` shows its name."""
+
+        def replace(found: re.Match[str]) -> str:
+            name, _, words = found[1].partition(":")
+            several = words.partition("|")[2] or (words and f"{words}s")
+            return f"{show(name)} {several}".rstrip()
+
+        return re.sub(r"\{([^}]+)\}", replace, cls.get_message())
+
+    @classmethod
     def build_title(cls) -> str:
         """Return the class name as words. It is the same for every error of a code, unlike the message."""
         return re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).capitalize()
@@ -115,8 +144,8 @@ class DomainError(Exception):
         return self.with_field_errors([FieldError(pointer=pointer, code=self.code, detail=str(self))])
 
     def __str__(self) -> str:
-        texts = {name: self.words.get(str(fact), fact) for name, fact in self.facts.items()}
-        return (type(self).__doc__ or "").strip().split("\n")[0].format_map(texts)
+        texts = {name: self.words.get(str(fact), _as_text(fact)) for name, fact in self.facts.items()}
+        return self.get_message().format_map(texts)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self.facts.items())})"
@@ -187,7 +216,7 @@ class Unprocessable(DomainError):
 
 
 class TooManyRequests(DomainError):
-    """Too many attempts; try again in {retry_after} seconds."""
+    """Too many attempts; try again in {retry_after:second}."""
 
     remedy: ClassVar[str] = "Wait for the seconds in `Retry-After`, then try again."
     status: ClassVar[int] = 429
@@ -212,7 +241,7 @@ class Unavailable(DomainError):
 
 
 class Overloaded(DomainError):
-    """Too many requests of this kind are waiting; try again in {retry_after} seconds."""
+    """Too many requests of this kind are waiting; try again in {retry_after:second}."""
 
     remedy: ClassVar[str] = "Wait for the seconds in `Retry-After`, then repeat the request: nothing has happened."
     status: ClassVar[int] = 503

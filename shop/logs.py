@@ -13,6 +13,17 @@ RECONNECT_MESSAGES = ("consumer: Cannot connect to", "beat: Connection error")  
 SECRET_NAME_PARTS = ("password", "token", "secret", "authorization", "cookie", "key_material")
 
 
+SERVING_COMMANDS = ("engine", "worker", "runserver")  # of manage.py: they run until they are stopped
+
+_stream = "ext://sys.stdout"
+
+
+def write_logs_to_stderr() -> None:
+    """Keep the standard output of this process for its result, as a command does. Call it before Django is configured."""
+    global _stream
+    _stream = "ext://sys.stderr"
+
+
 def redact(_: object, __: str, event: EventDict) -> EventDict:
     """Replace values whose names contain one of SECRET_NAME_PARTS. A processor of structlog."""
     for name in event:
@@ -53,7 +64,7 @@ def build_logging_config(level: str, as_json: bool) -> dict[str, Any]:
             }
         },
         "filters": {"unhandled_errors": {"()": UnhandledErrorFilter}},
-        "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stdout"}},
+        "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "lines", "stream": _stream}},
         "root": {"handlers": ["out"], "level": level},
         "loggers": {
             "django.server": {"level": "WARNING"},

@@ -56,6 +56,16 @@ def _is_invisible(text: str, position: int) -> bool:
     return category(character) in _INVISIBLE_CATEGORIES or character == _RESERVED_FORMAT
 
 
+def format_count(number: int, one: str, several: str = "") -> str:
+    """Return a number with what it counts: `1 second`, `2 seconds`. several: the plural, by default with an s."""
+    return f"{number} {pluralize(number, one, several)}"
+
+
+def pluralize(number: int, one: str, several: str = "") -> str:
+    """Return the word for a number of things. several: the plural, by default with an s."""
+    return one if number == 1 else several or f"{one}s"
+
+
 def has_content(text: str) -> bool:
     """Return whether a text has a letter or a digit of any script."""
     return any(map(str.isalnum, text))

@@ -8,11 +8,12 @@ import json
 from django.http import HttpResponse
 from django.urls import Resolver404, resolve
 
+from shop.http.https import HttpsRequired
 from shop.http.openapi_errors import group_by_status, list_access_errors
 from shop.http.problems import InternalError, MethodNotAllowed
 
-# What any operation may answer: a bug, a method that it does not have, and a request that is no valid HTTP.
-ALWAYS_POSSIBLE = {InternalError.code, MethodNotAllowed.code, "shop.invalid"}
+# What any operation may answer: a bug, a method that it does not have, a request that is no valid HTTP, and one over http.
+ALWAYS_POSSIBLE = {InternalError.code, MethodNotAllowed.code, HttpsRequired.code, "shop.invalid"}
 
 
 def find_undeclared(method: str, path: str, response: HttpResponse) -> str:

@@ -28,6 +28,7 @@ MIDDLEWARE = [
     "shop.http.middleware.RequestContextMiddleware",
     "shop.http.security_headers.SecurityHeadersMiddleware",
     "corsheaders.middleware.CorsMiddleware",  # outside of all that answers errors, so that a browser can read them
+    "shop.http.https.RequireHttps",
     "shop.http.middleware.IncompleteBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -41,15 +41,12 @@ SITE_URL: str = read_setting(  # for links; never taken from Host
     "SITE_URL",
     read_site_url,
     "http://127.0.0.1:8000",
-    description="Public address of the site. https:// enables secure cookies, HSTS and redirects.",
+    description="Public address of the site. https:// enables secure cookies and HSTS, and refuses http.",
 )
 SITE_HOST = str(urlsplit(SITE_URL).hostname)
 # Where people report a vulnerability, for /.well-known/security.txt: mailto: and https:// addresses, separated by commas.
 SECURITY_CONTACT = read_setting(
-    "SECURITY_CONTACT",
-    read_contacts,
-    [f"mailto:security@{SITE_HOST}"],
-    shown_default="security@ the host of SITE_URL",
+    "SECURITY_CONTACT", read_contacts, [f"mailto:security@{SITE_HOST}"], shown_default="security@ the host of SITE_URL"
 )
 # The default is the host of the site, and the names that health checks inside a container use.
 DEFAULT_HOSTS = [f"[{SITE_HOST}]" if ":" in SITE_HOST else SITE_HOST, "localhost", "127.0.0.1", "[::1]"]
@@ -95,8 +92,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
 LOGIN_URL = "/admin/login/"
 
-# Cookies, redirects and HSTS are strict behind TLS. Without TLS (development) they are relaxed.
-HTTPS = SITE_URL.startswith("https://")
+HTTPS = SITE_URL.startswith("https://")  # cookies and HSTS are strict behind TLS, and relaxed without it (development)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 # Browsers accept a cookie with this prefix only over https and for this host alone, so that no other host can set it.
 COOKIE_PREFIX = "__Host-" if HTTPS else ""

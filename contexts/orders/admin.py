@@ -23,6 +23,7 @@ from shop.admin.links import build_list_url, build_object_url
 from shop.batch import Task
 from shop.http.tokens import Caller
 from shop.money import Money
+from shop.text import format_count
 
 ADDRESS_FIELDS = ("name", "company", "line1", "line2", "postal_code", "city", "region", "country", "phone")
 
@@ -81,7 +82,7 @@ def _describe_order(order: Order) -> tuple[object, ...]:
 def _sum_up_orders(selected: Sequence[Order]) -> list[str]:
     """Return the number of orders that will be cancelled, their total, and the number of those that cannot be."""
     cancellable = [order for order in selected if order.status in Order.CANCELLABLE_STATUSES]
-    lines = [f"{len(cancellable)} of {len(selected)} orders will be cancelled."]
+    lines = [f"{len(cancellable)} of {format_count(len(selected), 'order')} will be cancelled."]
     for currency in sorted({order.currency for order in cancellable}):
         total = sum(order.total for order in cancellable if order.currency == currency)
         lines.append(f"Their total is {Money(total, currency)}.")

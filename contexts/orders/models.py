@@ -12,6 +12,7 @@ from shop import clock, sizes
 from shop.db.leases import LeasedModel
 from shop.db.retention import DeletedAfter, DeletedWith
 from shop.ids import readable_number, uuid7
+from shop.text import format_count
 
 STATUS_CHOICES = [(status.value, status.name.replace("_", " ").title()) for status in OrderStatus]
 IS_LIVE = ~Q(status__in=[OrderStatus.REJECTED, OrderStatus.CANCELLED])  # an order that closes its cart
@@ -219,7 +220,7 @@ class UnpaidHold(models.Model):
         indexes = [models.Index(fields=["created_at"], name="unpaid_hold_age")]
 
     def __str__(self) -> str:
-        return f"{self.units} units of {self.order_id}"
+        return f"{format_count(self.units, 'unit')} of {self.order_id}"
 
 
 class OrderPayment(models.Model):

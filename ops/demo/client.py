@@ -36,6 +36,10 @@ def parse_site_url(url: str) -> SplitResult:
         is_usable = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:
         is_usable = False
+    if "@" in url:
+        raise ShopUnavailable(
+            "The address of the shop contains a user name or password, which it does not need: leave it out."
+        )
     if not is_usable:
         raise ShopUnavailable(f"{url} is not the address of a shop; an address looks like http://127.0.0.1:8000")
     return parts

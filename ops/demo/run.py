@@ -16,6 +16,7 @@ from ops.demo.client import Client, RateLimited, ShopUnavailable
 from ops.demo.outcomes import CONNECTION_ERRORS, DemoResult, await_outcomes, describe_error, run_action
 from ops.demo.scenarios import SCENARIOS, Customer, PlacedOrder, Scenario
 from ops.launch.data_folder import get_data_folder, read_address
+from shop.text import format_count
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 MAX_CATALOGUE_PAGES = 5  # of 100 products each
@@ -96,7 +97,8 @@ def run_demo(
 def _run_customers(options: DemoOptions, skus: list[str], out: Output) -> DemoResult:
     result = DemoResult()
     try:
-        _write_line(out, f"{options.orders} orders by {options.clients} customers at a time, at {options.url}")
+        customers = format_count(options.clients, "customer")
+        _write_line(out, f"{format_count(options.orders, 'order')} by {customers} at a time, at {options.url}")
         with show_progress(options.orders, out) as step:
             place_orders(result, options, skus, step)
         await_outcomes(result)
@@ -245,7 +247,7 @@ def print_report(result: DemoResult, url: str, out: Output) -> None:
         p50, p95 = (times[min(len(times) - 1, len(times) * percent // 100)] for percent in (50, 95))
         rate = len(times) / result.seconds
         lines.append(
-            f"\n{len(times)} orders in {result.seconds:.1f} s: {rate:.1f} orders/s, "
+            f"\n{format_count(len(times), 'order')} in {result.seconds:.1f} s: {rate:.1f} orders/s, "
             f"placing one took {p50:.0f} ms (p50), {p95:.0f} ms (p95)"
         )
     last = next((placed.body["number"] for placed in reversed(result.placed) if placed.is_accepted), "")

@@ -9,11 +9,11 @@ import sys
 from io import StringIO
 
 import django
-import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
 from shop.db.database import OUTAGE_ERRORS, hosted_contexts
+from shop.logs import write_logs_to_stderr
 
 
 def read_initial_settings() -> tuple[str, bool]:
@@ -51,5 +51,5 @@ def prepare() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    write_logs_to_stderr()
     sys.exit(main())

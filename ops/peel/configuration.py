@@ -43,8 +43,11 @@ class Address(NamedTuple):
 
 
 def build_database_url(location: DatabaseLocation, password: str, server: ServerSettings) -> str:
-    """Build the URL of a database for processes of its context; `server` has further connection options."""
-    options = {name: str(value) for name, value in server.get("OPTIONS", {}).items()}
+    """Build the URL of a database for processes of its context; `server` has further connection options.
+
+    They do not include the administrator's password file.
+    """
+    options = {name: str(value) for name, value in server.get("OPTIONS", {}).items() if name != "passfile"}
     if location.host.startswith("/"):  # a socket
         options, address = {"host": location.host, **options}, ""
     else:

@@ -52,8 +52,13 @@ class Database:
         return bool(self.rows(f"SELECT EXISTS ({statement})", *parameters)[0][0])
 
     def build_conninfo(self) -> str:
-        """Build the connection string with which replication from another server connects to this database."""
-        return psycopg.conninfo.make_conninfo(**build_connection_parameters(self.server, self.location.dbname))
+        """Build the connection string with which replication from another server connects to this database.
+
+        It contains the password that this process has used, since the other server has not its password file.
+        """
+        parameters = build_connection_parameters(self.server, self.location.dbname)
+        parameters.pop("passfile", None)
+        return psycopg.conninfo.make_conninfo(**parameters | {"password": self.connection.info.password or None})
 
     # --- Access
 

@@ -27,6 +27,7 @@ from ops.peel.directory import Directory, ServerSettings, UnfinishedMove, connec
 from ops.peel.replication import Replication
 from shop import chaos
 from shop.db.postgres.locations import DatabaseLocation
+from shop.text import format_count
 
 STEPS = ("begun", "made", "copied", "mirrored", "moved", "verified")
 RETURNING = "returning"
@@ -201,7 +202,7 @@ class Move:
             raise DatabasesDiffer(
                 f"The databases differed at the cut-over, so the move was rolled back: {difference}"
             ) from None
-        self.report(f"  {count} rows in {len(tables)} tables are equal")
+        self.report(f"  {format_count(count, 'row')} in {format_count(len(tables), 'table')} are equal")
 
     def _take_matching_snapshots(self) -> tuple[psycopg.Connection, psycopg.Connection]:
         """Fence once more to take snapshots, since those of an interrupted command are lost."""

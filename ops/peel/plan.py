@@ -14,6 +14,7 @@ from ops.topology import context_map
 from shop.calls import call_metrics
 from shop.db.database import fetch_rows
 from shop.db.postgres.locations import DatabaseLocation
+from shop.text import format_count
 
 MIN_SERVER_VERSION = 160000  # of PostgreSQL, whose subscriptions can exclude replicated rows (origin = none)
 LOOPBACK_CALL_MILLISECONDS = 0.2  # duration of a call over loopback, as measured by `python -m bench.calls`
@@ -31,7 +32,7 @@ SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace A
 AND NOT EXISTS (SELECT 1 FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)"""
 _TABLE_SIZES_SQL = """
 SELECT relname::text, greatest(reltuples, 0)::bigint, pg_total_relation_size(pg_class.oid)
-FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 3 DESC"""
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY(%s) ORDER BY 3 DESC"""
 _PENDING_MESSAGES_SQL = """
 SELECT (SELECT count(*) FROM shop_delivery WHERE acknowledged_at IS NULL AND parked_at IS NULL),
        (SELECT count(*) FROM shop_inboxrow WHERE handled_at IS NULL AND parked_at IS NULL),
@@ -129,16 +130,16 @@ def _find_table_problems(move: Move) -> Iterator[str]:
 
 def describe_plan(move: Move) -> str:
     """Describe the move: what moves, which calls and events cross, how often, and how much longer each call will take."""
-    sizes = move.old.rows(_TABLE_SIZES_SQL)
+    sizes = move.old.rows(_TABLE_SIZES_SQL, move.old.list_tables())
     [(undelivered, unhandled, parked)] = move.old.rows(_PENDING_MESSAGES_SQL)
     old, new = move.old.location, move.new.location
     return "\n".join(
         [
             f"{move.context}: {old.dbname} at {_format_location(old)} -> "
             f"{new.dbname} at {_format_location(new)}, as {new.user}",
-            f"  moves: {len(sizes)} tables, about {sum(rows for _, rows, _ in sizes)} rows, "
+            f"  moves: {format_count(len(sizes), 'table')}, about {format_count(sum(rows for _, rows, _ in sizes), 'row')}, "
             f"{sum(size for *_, size in sizes) / 1e6:.0f} MB; the largest are {', '.join(table for table, *_ in sizes[:3])}",
-            f"  pending now: {undelivered} events to deliver, {unhandled} to handle, {parked} parked",
+            f"  pending now: {format_count(undelivered, 'event')} to deliver, {unhandled} to handle, {parked} parked",
             *_describe_dependencies(move.context, _estimate_hop_milliseconds(move)),
         ]
     )

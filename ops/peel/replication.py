@@ -70,8 +70,10 @@ class Replication:
         while True:
             [(remaining, total)] = self.target.rows(
                 """SELECT count(*) FILTER (WHERE srsubstate <> 'r'), count(*)
-                   FROM pg_subscription_rel JOIN pg_subscription ON oid = srsubid WHERE subname = %s""",
+                   FROM pg_subscription_rel JOIN pg_subscription ON oid = srsubid WHERE subname = %s
+                   AND srrelid <> to_regclass(%s)""",
                 self.name,
+                f"{MARKS_SCHEMA}.mark",
             )
             if remaining != previous:
                 report(f"{total - remaining} of {total} tables")

@@ -15,6 +15,7 @@ from django.db import Error
 from shop.calls import call_metrics, services
 from shop.db.database import hosted_contexts
 from shop.messaging import events
+from shop.text import format_count
 
 ADMIN_CALLER = "admin"  # the admin site, which calls `users` to sign staff in
 PAGE_TEMPLATE = """\
@@ -160,7 +161,7 @@ TRAFFIC_ROW_FORMAT = "{:<58} {:>8} {:>8} {:>8} {:>8} {:>8}"
 
 def render_traffic(edges: list[call_metrics.Edge], unreachable: list[str], minutes: int) -> str:
     """Render the traffic as two tables, one of calls and one of events."""
-    lines = [f"\n## Traffic of the last {minutes} minutes, times in ms"]
+    lines = [f"\n## Traffic of the last {format_count(minutes, 'minute')}, times in ms"]
     for kind, arrow, failed in (("call", "→", "failed"), ("event", "⇢", "pending")):
         lines.append("\n" + TRAFFIC_ROW_FORMAT.format(f"{kind}s", "per min", failed, "mean", "p50", "p95"))
         for edge in (one for one in edges if one.kind == kind):

@@ -10,7 +10,7 @@ from django.db import connections
 
 from shop.calls import methods, services
 from shop.calls.deadline import deadline
-from shop.db.database import hosted_contexts, is_disk_full
+from shop.db.database import fetch_rows, hosted_contexts, is_disk_full
 from shop.errors import Unavailable
 
 HOST_TIMEOUT_SECONDS = 1.5  # for all hosts, which are asked at the same time: a probe of an orchestrator waits for it
@@ -41,6 +41,7 @@ def _check_database(context: str) -> bool:
     try:
         if is_disk_full(context):
             raise Unavailable(what=f"the database of {context}, whose disk is full,")
+        fetch_rows(context, "SELECT 1")  # the disk may have been asked before
         return True
     finally:
         connections[context].close()

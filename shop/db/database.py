@@ -114,12 +114,17 @@ def execute(alias: str, sql: str, parameters: Parameters = ()) -> int:
 
 
 def is_disk_full(alias: str) -> bool:
-    """Return whether the disk of a database is full: a statement was refused lately, or a temporary file is now.
+    """Return whether the disk of a database is full: a statement was refused lately, which may be that of a probe.
 
-    A role whose temporary files have a limit below that of the probe is not asked further.
+    A temporary file is written at most once in `disk_space.PROBE_INTERVAL_SECONDS`, however often this is asked.
     """
-    if disk_space.was_disk_full(alias):
-        return True
+    if disk_space.claim_probe(alias):
+        _probe_disk(alias)
+    return disk_space.was_disk_full(alias)
+
+
+def _probe_disk(alias: str) -> None:
+    """Write a temporary file. A refusal is noted like that of any statement, but for one by a limit of the role."""
     try:
         with transaction(alias):
             execute_deferred(alias, "SET LOCAL work_mem = '64kB'")
@@ -127,8 +132,6 @@ def is_disk_full(alias: str) -> bool:
     except OperationalError as error:
         if not (isinstance(error.__cause__, DiskFull | ConfigurationLimitExceeded)):
             raise
-        return isinstance(error.__cause__, DiskFull)
-    return False
 
 
 def execute_deferred(alias: str, sql: str, parameters: Parameters = ()) -> None:

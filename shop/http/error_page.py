@@ -1,6 +1,5 @@
 """The page of all errors: the `type` of a problem is the address of its entry."""
 
-import re
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -23,12 +22,12 @@ def show_errors(request: HttpRequest) -> HttpResponse:
 
 def describe_error(cls: type[DomainError]) -> dict[str, Any]:
     """Describe one error for the page. A fact in its message is shown by its name."""
-    message, _, explanation = (cls.__doc__ or "").strip().partition("\n")
+    explanation = (cls.__doc__ or "").strip().partition("\n")[2]
     return {
         "code": cls.code,
         "status": cls.status,
         "title": cls.build_title(),
-        "message": re.sub(r"\{(\w+)\}", r"⟨\1⟩", message),
+        "message": cls.describe_message("⟨{}⟩".format),
         "explanation": " ".join(explanation.split()),
         "remedy": cls.remedy,
         "facts": cls.list_facts(),

@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from shop.card_numbers import has_card_number
 from shop.errors import FieldError
-from shop.text import has_invisible_characters
+from shop.text import format_count, has_invisible_characters, pluralize
 
 CARD_NUMBER = "card_number"
 
@@ -64,10 +64,10 @@ def check_length(
     """Check the length of a text, a list or an object, whose parts are named by the words given."""
     least, most = type_.min_length or 0, type_.max_length
     if length < least:
-        yield build_fault(pointer, f"too_{few}", f"Must have at least {least} {one if least == 1 else several}.")
+        yield build_fault(pointer, f"too_{few}", f"Must have at least {format_count(least, one, several)}.")
     elif most is not None and length > most:
         yield build_fault(
-            pointer, f"too_{many}", f"Must have at most {most:,} {one if most == 1 else several}, not {length:,}."
+            pointer, f"too_{many}", f"Must have at most {most:,} {pluralize(most, one, several)}, not {length:,}."
         )
 
 

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from django.apps import apps
 from django.conf import settings
@@ -18,10 +19,20 @@ from shop.http.read_only import read_only
 from shop.http.rest import respond
 from shop.messaging import inbox, relay
 from shop.purging import find_problems
+from shop.shared_outcome import SharedOutcome
 from shop.version import VERSION
 
 MAX_LAG_SECONDS = 30.0  # more is reported, but the process stays ready: a restart would not help
+READINESS_MAX_AGE_SECONDS = 1.0  # of the checks of /ready
 draining = threading.Event()  # set before a stop: the process still serves, but gateways stop sending requests
+
+
+class Readiness(NamedTuple):
+    """The states of the hosted contexts, of the others, and of the disk of this machine, as /ready reports them."""
+
+    contexts: dict[str, dict[str, object]]
+    elsewhere: dict[str, str]
+    disk: dict[str, object]
 
 
 @read_only
@@ -41,16 +52,13 @@ def ready(request: HttpRequest) -> HttpResponse:
     personal data.
 
     With `?scope=shop` the contexts in other processes count like those of this one: a gateway has no part in the shop itself.
+    Anyone may ask, so the checks run at most once in READINESS_MAX_AGE_SECONDS.
     """
     if draining.is_set():
         return respond({"status": "draining", "contexts": {}}, 503)
-    with ThreadPoolExecutor(len(hosted_contexts()) + 1) as pool:  # in parallel: wait for one timeout only
-        finding = pool.submit(find_host_states)
-        contexts = dict(zip(hosted_contexts(), pool.map(_check_context, hosted_contexts()), strict=True))
-        elsewhere = finding.result()
+    contexts, elsewhere, disk = readiness.get()
     states = {context: str(state["database"]) for context, state in contexts.items()}
     is_ready = _can_serve(states | elsewhere if request.GET.get("scope") == "shop" else states)
-    disk = _check_disk()
     is_degraded = (
         not is_ready
         or disk["state"] != "ok"
@@ -65,6 +73,16 @@ def ready(request: HttpRequest) -> HttpResponse:
         "disk": disk,
     }
     return respond(body, 200 if is_ready else 503)
+
+
+def _check_everything() -> Readiness:
+    with ThreadPoolExecutor(len(hosted_contexts()) + 1) as pool:  # in parallel: wait for one timeout only
+        finding = pool.submit(find_host_states)
+        contexts = dict(zip(hosted_contexts(), pool.map(_check_context, hosted_contexts()), strict=True))
+        return Readiness(contexts, finding.result(), _check_disk())
+
+
+readiness = SharedOutcome(_check_everything, READINESS_MAX_AGE_SECONDS)
 
 
 def _can_serve(states: Mapping[str, str]) -> bool:

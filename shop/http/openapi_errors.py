@@ -79,7 +79,7 @@ def _build_response(status: int, classes: Sequence[type[DomainError]]) -> dict[s
 
 def _describe(cls: type[DomainError]) -> str:
     """Return the message of an error, with the names of its facts in it."""
-    return re.sub(r"\{(\w+)\}", r"<\1>", (cls.__doc__ or "").strip().split("\n")[0])
+    return cls.describe_message("<{}>".format)
 
 
 def _build_example(cls: type[DomainError], status: int) -> dict[str, Any]:

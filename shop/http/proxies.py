@@ -1,5 +1,6 @@
 """Determine the client's address behind trusted proxies. No other module reads the X-Forwarded headers."""
 
+import re
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -7,6 +8,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 Address = IPv4Address | IPv6Address
+MAX_PORT = 65_535
+_ADDRESS_WITH_PORT = re.compile(
+    r"(?:(?P<ipv4>[0-9.]+)(?=:)|\[(?P<ipv6>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\])(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 class TrustedProxies:
@@ -46,7 +51,7 @@ def find_client_address(peer: str, forwarded_for: Iterable[str]) -> str:
     If an entry is not an IP address, return the address of the proxy that added it.
     """
     for name in reversed([*forwarded_for]):
-        if not _is_trusted(peer) or (address := _parse_address(name.strip())) is None:
+        if not _is_trusted(peer) or (address := _parse_entry(name.strip())) is None:
             break
         peer = str(address)
     return peer
@@ -55,6 +60,14 @@ def find_client_address(peer: str, forwarded_for: Iterable[str]) -> str:
 def _is_trusted(name: str) -> bool:
     address = _parse_address(name)
     return address is not None and any(address in network for network in settings.TRUSTED_PROXIES)
+
+
+def _parse_entry(entry: str) -> Address | None:
+    """Parse an entry of X-Forwarded-For: an address, or one with a port, as some load balancers write it."""
+    found = _ADDRESS_WITH_PORT.fullmatch(entry)
+    if not found:
+        return _parse_address(entry)
+    return _parse_address(found["ipv4"] or found["ipv6"]) if int(found["port"] or 0) <= MAX_PORT else None
 
 
 def _parse_address(name: str) -> Address | None:

@@ -4,7 +4,7 @@ msgspec decodes, as fast as it can. Only a request that it refuses is read a sec
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -103,10 +103,24 @@ def is_body_empty(request: Request) -> bool:
     return not request._request.body.strip()
 
 
-def refuse_query(request: Request) -> None:
-    """Refuse query parameters where a request takes none, so that none is ignored silently. Raises BadQuery."""
-    if request.META.get("QUERY_STRING"):
+def refuse_query(request: Request, headers: Collection[str] = ()) -> None:
+    """Refuse query parameters where a request takes none, so that none is ignored silently. Raises BadQuery.
+
+    headers: those that the operation reads; the message names one that a parameter was meant to be (`token`: X-Order-Token).
+    """
+    if not request.META.get("QUERY_STRING"):
+        return
+    try:
         read_query(request, NoQuery)
+    except BadQuery as refusal:
+        faults = tuple(_name_header(fault, headers) for fault in refusal.field_errors)
+        raise BadQuery(why=_summarize(faults)).with_field_errors(faults) from None
+
+
+def _name_header(fault: FieldError, headers: Collection[str]) -> FieldError:
+    parameter = str(fault.parameter).lower().replace("_", "-")
+    meant = next((header for header in headers if f"-{header.lower()}".endswith(f"-{parameter}")), "")
+    return msgspec.structs.replace(fault, detail=f"{fault.detail} Send it in the header {meant}.") if meant else fault
 
 
 def _build_bad_body(data: bytes, type_: Any) -> BadBody:

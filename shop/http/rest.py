@@ -222,10 +222,8 @@ def endpoint(
             raise TypeError(f"{method.__qualname__} would ignore unknown members: derive {lenient} from RequestBody")
         warm_up_decoders(body, query)
         mode = idempotency if method.__name__ == "post" else "none"
-        limited = (limits, failure_limits, count_limits)
-        declared = _Endpoint(
-            method, access, next(iter(responses)), body, query, mode, raw_body, *limited, body_is_optional
-        )
+        options = (raw_body, limits, failure_limits, count_limits, body_is_optional, tuple(headers or ()))
+        declared = _Endpoint(method, access, next(iter(responses)), body, query, mode, *options)
 
         @extend_schema(**declared.describe(responses, headers or {}))
         @wraps(method)
@@ -255,6 +253,7 @@ class _Endpoint:
     failure_limits: tuple[str, ...] = ()
     count_limits: CountLimits = "before_the_method"
     body_is_optional: bool = False
+    headers: tuple[str, ...] = ()
 
     def run(self, view: View, request: Request, arguments: dict[str, object]) -> HttpResponse:
         self.access.check(request)
@@ -298,7 +297,7 @@ class _Endpoint:
         if self.query is not None:
             arguments["query"] = read_query(request, self.query)
         elif not self.raw_body:
-            refuse_query(request)
+            refuse_query(request, self.headers)
         if self.body is not None:
             arguments["body"] = self._read_body(request)
         elif not self.raw_body and request.method not in ("GET", "HEAD"):

@@ -48,7 +48,7 @@ def read_range(sku):
 def test_prices_in_another_currency_stop_the_start():
     price_in("GBP", create_sku(1))
     for command in (("check", "--database", "inventory"), ("currency", "--check")):
-        with pytest.raises(CommandError, match="1 prices are in GBP, but CURRENCY is EUR") as refused:
+        with pytest.raises(CommandError, match="1 price is in GBP, but CURRENCY is EUR") as refused:
             call_command(*command)
         assert "manage.py currency --convert RATE" in str(refused.value)
     execute("inventory", IN_EUR)
@@ -86,8 +86,8 @@ def test_a_dry_run_changes_nothing():
     sku = create_sku(1, price=1999)
     price_in("GBP", sku)
     assert run("--convert", "1.2", "--dry-run") == f"{sku}: 19.99 GBP → 23.99 EUR\nNothing was changed.\n"
-    assert run("--empty", "--dry-run") == "1 prices are in GBP.\nNothing was changed.\n"
-    assert run() == "1 prices are in GBP.\n"
+    assert run("--empty", "--dry-run") == "1 price is in GBP.\nNothing was changed.\n"
+    assert run() == "1 price is in GBP.\n"
     assert read_price(sku) == (1999, "GBP", True)
 
 
@@ -107,7 +107,7 @@ def test_an_interrupted_conversion_is_continued():
     price_in("GBP", *(product.slug for product in products))
     assert next(currency.convert("GBP", currency.Decimal(2), actor="clerk")) == currency.PRODUCTS_PER_TRANSACTION
     assert currency.count_other_currencies() == {"GBP": 1}
-    assert "1 prices converted" in run("--convert", "2")
+    assert "1 price converted" in run("--convert", "2")
     assert {read_price(product.slug) for product in products} == {(2000, "EUR", True)}
 
 
@@ -142,7 +142,7 @@ def test_emptying_deletes_what_was_never_sold_and_keeps_the_rest_off_sale():
     price_in("GBP", unsold, sold)
     [(slug,)] = fetch_rows("inventory", "SELECT slug FROM inventory_product WHERE id = "
                            "(SELECT product_id FROM inventory_variant WHERE sku = %s)", [unsold])  # fmt: skip
-    assert "1 prices removed; 1 variants with a history kept, off sale, at 0.00 EUR" in run("--empty")
+    assert "1 price removed; 1 variant with a history kept, off sale, at 0.00 EUR" in run("--empty")
     assert read_price(unsold) is None
     assert fetch_rows("inventory", "SELECT 1 FROM inventory_product WHERE slug = %s", [slug]) == []
     assert read_price(sold) == (0, "EUR", False)
@@ -174,7 +174,7 @@ def test_a_catalogue_in_another_currency_is_refused_unless_it_is_converted(tmp_p
 
 def test_nothing_is_seeded_beside_prices_in_another_currency():
     price_in("GBP", create_sku(1))
-    with pytest.raises(CommandError, match="1 prices are in GBP, but CURRENCY is EUR"):
+    with pytest.raises(CommandError, match="1 price is in GBP, but CURRENCY is EUR"):
         call_command("seed_catalogue")
 
 

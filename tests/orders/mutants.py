@@ -4,6 +4,18 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="orders_read_again_count_as_updated",
+        what="refresh_order_payments reports updates at every run",
+        rule="a command reports what it has changed",
+        module="contexts.orders.service.order_payments",
+        replace="""\
+        if model_to_dict(row) == before:
+            return False
+""",
+        by="",
+        caught_by="tests/orders/test_payment_news.py::test_reading_payments_again_reports_what_was_read_and_what_has_changed",
+    ),
+    Mutant(
         name="linked_object_is_shown_twice",
         what="a page of the admin shows an id as a link, and again as a field of the form",
         rule="a page shows each value once",

@@ -52,7 +52,7 @@ def test_staff_with_change_permission_see_a_save_button():
 def test_staff_cancel_an_order_and_the_audit_records_who(order):
     staff = sign_in_to_admin("orders.change", "payments.refund")
     page = run_action(staff, LIST, "request_cancel", order["id"])
-    assert "1 of 1 orders will be cancelled." in page.content.decode() and "19.99 EUR" in page.content.decode()
+    assert "1 of 1 order will be cancelled." in page.content.decode() and "19.99 EUR" in page.content.decode()
     assert InProcessShopper().get_order(order)["status"] == "confirmed"
     assert "cancel requested" in confirm(staff, page)
     assert InProcessShopper().get_order(order)["status"] == "cancelled"

@@ -47,6 +47,23 @@ def test_the_token_of_a_guest_is_in_the_response_and_in_no_table(shopper):
     assert "shop_idempotencykey" in find_in_database(order["id"]), "the search works"
 
 
+@pytest.mark.parametrize("action", ["cancel", "payment"])
+def test_a_token_in_the_query_of_an_action_is_refused_with_the_header_to_use(shopper, action):
+    order = shopper.order(create_sku(1)).body
+    refused = shopper.post(f"orders/{order['id']}/{action}?token={order['token']}", {})
+    assert (refused.status, refused.body["code"]) == (400, "shop.bad_query")
+    [fault] = refused.body["errors"]
+    assert fault["parameter"] == "token" and "Send it in the header X-Order-Token." in fault["detail"]
+    assert order["token"] not in refused.content.decode()
+
+
+def test_another_unknown_parameter_is_no_header(shopper):
+    order = shopper.order(create_sku(1)).body
+    for name in ("order", "x", "tokens", ""):
+        refused = shopper.post(f"orders/{order['id']}/cancel?{name}=1", {})
+        assert refused.status == 400 and "header" not in refused.content.decode()
+
+
 def test_a_repeat_returns_the_same_bytes_with_the_token(shopper):
     sku, key = create_sku(5), uuid.uuid4().hex
     first, again = (shopper.order(sku, key=key) for _ in range(2))

@@ -1,8 +1,10 @@
 """Changes of a payment reach its order: refunds, disputes, late captures, tasks for staff, and expiry asks first."""
 
 import uuid
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
 from contexts.payments.interface import payments
 from contexts.payments.providers import sandbox
@@ -25,6 +27,12 @@ def shopper():
     shopper = InProcessShopper()
     shopper.register()
     return shopper
+
+
+def run_refresh(after):
+    out = StringIO()
+    call_command("refresh_order_payments", after=after, stdout=out)
+    return out.getvalue()
 
 
 def payment_id_of(order):
@@ -109,6 +117,20 @@ def test_each_refund_is_mailed_once_and_the_last_one_makes_the_order_refunded(sh
     assert emails_of(order) == ["order_confirmed", "order_refunded", "order_refunded"]
     [listed] = [each for each in shopper.get("orders").body["results"] if each["id"] == order["id"]]
     assert listed["payment_status"] == "refunded"
+
+
+def test_reading_payments_again_reports_what_was_read_and_what_has_changed(shopper):
+    order = shopper.order(create_sku(1)).body
+    run_until_idle()
+    before = str(uuid.UUID(int=uuid.UUID(order["id"]).int - 1))
+    refunds.refund(
+        payment_id=payment_id_of(order), amount=Money(500, "EUR"), reason="A scratch", actor="clerk", key=None
+    )
+    assert run_refresh(before) == f"{order['id']}  1 order read, 1 updated\n"
+    assert run_refresh(before) == f"{order['id']}  1 order read, 0 updated\n"
+    run_until_idle()
+    assert money_of(shopper.get_order(order)) == {"paid": 1999, "refunded": 500, "due": 0}
+    assert emails_of(order) == ["order_confirmed", "order_refunded"]
 
 
 def test_the_refund_of_a_cancelled_order_is_shown_but_not_mailed_again(shopper):

@@ -4,6 +4,24 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="commands_log_to_stdout",
+        what="the result of a command has lines of the log in it",
+        rule="docs/security-log.md: commands log to the standard error",
+        module="shop.logs",
+        replace='    _stream = "ext://sys.stderr"',
+        by='    _stream = "ext://sys.stdout"',
+        caught_by="tests/users/test_security_log.py::test_a_command_writes_its_result_to_stdout_and_its_log_to_stderr",
+    ),
+    Mutant(
+        name="one_second_is_seconds",
+        what="a client is told to try again in 1 seconds",
+        rule="messages: one thing in the singular",
+        module="shop.text",
+        replace="return one if number == 1 else several",
+        by="return one if number is None else several",
+        caught_by="tests/shop/test_errors.py::test_a_message_counts_in_the_singular_and_the_plural",
+    ),
+    Mutant(
         name="reconnects_are_logged_as_errors",
         what="each attempt of a worker to reach its broker raises an alarm",
         rule="docs/deploy.md: act on each log entry with the level error",

@@ -1,5 +1,8 @@
 """Domain errors: a class, a message and typed facts."""
 
+import re
+from typing import get_type_hints
+
 import pytest
 
 from shop import errors
@@ -22,6 +25,39 @@ def test_an_error_message_contains_its_facts():
     assert error.facts == {"sku": "MUG-1", "available": 2}
     assert repr(error) == "SoldAlready(sku='MUG-1', available=2)"
     assert error.title == "Sold already"
+
+
+class WaitFor(Conflict):
+    """{orders:order is|orders are} ahead; wait for {retry_after:second}."""
+
+    orders: int
+    retry_after: int
+
+
+@pytest.mark.parametrize(
+    ("orders", "seconds", "message"),
+    [(1, 1, "1 order is ahead; wait for 1 second."), (2, 60, "2 orders are ahead; wait for 60 seconds.")],
+)
+def test_a_message_counts_in_the_singular_and_the_plural(orders, seconds, message):
+    assert str(WaitFor(orders=orders, retry_after=seconds)) == message
+
+
+def test_the_documented_message_has_the_names_of_the_facts():
+    message = "<orders> orders are ahead; wait for <retry_after> seconds."
+    assert WaitFor.describe_message("<{}>".format) == message
+    assert SoldAlready.describe_message("<{}>".format) == "Only <available> of <sku> left."
+
+
+def test_every_number_of_a_message_is_counted_by_its_format():
+    """`{days} days` would be wrong for 1."""
+    counted = re.compile(r"\{(\w+)\} (?:\w+ )?[a-z]+s\b")
+    found = {cls.code: counted.findall(cls.get_message()) for cls in errors.list_error_classes()}
+    wrong = [
+        code
+        for code, names in found.items()
+        if {get_type_hints(get_error_class(code)).get(name) for name in names} & {int}
+    ]
+    assert wrong == []
 
 
 def test_facts_are_keyword_arguments_and_may_have_defaults():

@@ -6,13 +6,13 @@ from io import StringIO
 import pytest
 import structlog
 from django.core.management import CommandError, call_command
-from django.test import Client
 
 from ops.verify import check
 from shop import purging
 from shop.db.database import execute, fetch_rows
 from shop.db.retention import list_model_rules, list_rules
 from shop.models import CallCount, IdempotencyKey, OutboxEvent
+from tests.readiness import read_readiness
 
 ALIAS = "payments"
 BATCH_ROWS = 1_000
@@ -102,7 +102,7 @@ def test_a_purge_that_fails_does_not_stop_the_others_and_is_an_error(counts):
         assert purging.find_problems(ALIAS) == (["shop_callcount"], [])
         ran = fetch_rows(ALIAS, "SELECT rule FROM shop_purge WHERE failures = 0 AND finished_at >= started_at")
         assert {rule for [rule] in ran} == set(names) - {"shop_callcount"}
-        state = Client().get("/ready").json()["contexts"][ALIAS]
+        state = read_readiness()[1]["contexts"][ALIAS]
         assert state["failing_purges"] == ["shop_callcount"] and state["degraded"]
         listed = list_entries(expected_code=1)
         assert "payments shop_callcount: kept 1 day, 0:00:00 after minute (CALL_COUNT_RETENTION_HOURS)" in listed
@@ -118,7 +118,7 @@ def test_a_backlog_that_lasts_for_a_day_is_reported(counts):
     assert purging.find_problems(ALIAS) == ([], [])
     execute(ALIAS, "UPDATE shop_purge SET behind_since = now() - interval '25 hours' WHERE rule = 'shop_outboxevent'")
     assert purging.find_problems(ALIAS) == ([], ["shop_outboxevent"])
-    assert Client().get("/ready").json()["contexts"][ALIAS]["late_purges"] == ["shop_outboxevent"]
+    assert read_readiness()[1]["contexts"][ALIAS]["late_purges"] == ["shop_outboxevent"]
     assert "BEHIND since" in list_entries(expected_code=1)
     purging.purge_now(ALIAS, list_model_rules(OutboxEvent))
     assert purging.find_problems(ALIAS) == ([], [])

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shop.text import INVISIBLE_CHARACTERS, clean_code, clean_text, has_content, has_invisible_characters
+from shop.text import (
+    INVISIBLE_CHARACTERS,
+    clean_code,
+    clean_text,
+    format_count,
+    has_content,
+    has_invisible_characters,
+)
 
 INVISIBLE = ["\t", "\n", "\x00", "\x7f", "\x85", "\xad", "\u200b", "\u200e", "\u2028", "\u202e", "\u2066", "\ufeff",
              "\U000e0041", "\ue000", "\u3164", "\u2800"]  # fmt: skip
@@ -46,3 +53,12 @@ def test_a_text_in_one_form_stays_as_it_is(text):
 )
 def test_a_code_is_written_in_capital_letters_and_plain_digits(typed, code):
     assert clean_code(typed) == code
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "expected"),
+    [(1, ("second",), "1 second"), (0, ("second",), "0 seconds"), (2, ("second",), "2 seconds"),
+     (1, ("entry", "entries"), "1 entry"), (1000, ("entry", "entries"), "1000 entries")],
+)  # fmt: skip
+def test_a_count_has_the_plural_unless_it_is_one(number, words, expected):
+    assert format_count(number, *words) == expected

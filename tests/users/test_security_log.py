@@ -1,6 +1,8 @@
 """The security log: sign-ins, sessions, passwords, refusals and changes of accounts, with who, from where and why."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from django.conf import settings
@@ -191,3 +193,13 @@ def test_a_hostile_user_agent_is_bounded_and_stays_on_its_line(in_one_process, e
     assert len(agent) == 200
     assert agent.isascii()
     assert agent.isprintable()
+
+
+def test_a_command_writes_its_result_to_stdout_and_its_log_to_stderr():
+    email = unique_email()
+    command = [sys.executable, "manage.py", "create_staff", "--email", email]
+    done = subprocess.run(command, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True)
+    [result] = done.stdout.splitlines()
+    assert result.startswith(f"{email} can sign in at /admin/, password: ")
+    logged = [json.loads(line) for line in done.stderr.splitlines()]
+    assert "privilege_permissions_changed" in [entry["event"] for entry in logged]

@@ -274,7 +274,7 @@ def test_wrong_sign_ins_to_the_admin_delay_neither_other_clients_nor_the_public_
         client = Client(REMOTE_ADDR=attacker)
         client.post("/admin/login/", {"username": manager.email, "password": WRONG})
     page = client.post("/admin/login/", {"username": manager.email, "password": PASSWORD})
-    assert "try again in 1 seconds" in page.content.decode()
+    assert "try again in 1 second." in page.content.decode()
     assert can_open_admin(sign_in_to_admin(manager))
     assert sign_in(manager, REMOTE_ADDR=attacker).status_code == 200
 

@@ -38,7 +38,7 @@ FROM unnest(%(skus)s::text[], %(details)s::jsonb[]) AS entry (sku, detail)"""
 
 
 class OtherCurrency(Conflict):
-    """{count} prices are in {found}, but CURRENCY is {currency}."""
+    """{count:price is|prices are} in {found}, but CURRENCY is {currency}."""
 
     count: int
     found: str

@@ -17,7 +17,7 @@ MovementKind = StockMovement.Kind
 
 
 class BelowReserved(Conflict):
-    """{reserved} of the {on_hand} units of {sku} are reserved for orders and cannot be removed."""
+    """{reserved} of the {on_hand:unit} of {sku} cannot be removed, because of orders that have reserved stock."""
 
     sku: str
     on_hand: int

@@ -40,6 +40,7 @@ from shop.db.database import (
 )
 from shop.db.leases import LeaseLost, backoff
 from shop.messaging.outbox import Revision, publish
+from shop.text import format_count
 
 MESSAGES_PER_CONNECTION = 25  # claimed at once for a connection; another one is opened if more are due
 RUN_SECONDS = 5.0  # then no further messages are claimed, so that other timers run
@@ -225,7 +226,7 @@ def _mark_failed(message: Message, reason: str) -> None:
 def _park(message: Message, reason: str) -> None:
     """Stop sending a message that may have arrived several times. Staff decide about it."""
     log.error("message_parked", message=str(message.id), template=message.template, times=message.unknown_outcomes)
-    why = f"{message.unknown_outcomes} attempts ended without a reply, so it may have arrived. {reason}".strip()
+    why = f"{format_count(message.unknown_outcomes, 'attempt')} ended without a reply, so it may have arrived. {reason}".strip()
     sql = f"""UPDATE notifications_message SET status = 'parked', due_at = NULL, lease_until = NULL, reason = %s
               {_IF_HELD_SQL}"""
     _raise_if_fenced(execute(ALIAS, sql, [why[:MAX_REASON_LENGTH], message.id, message.attempt]))

@@ -6,7 +6,10 @@ written is not the order's own.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
 from uuid import UUID
+
+from django.forms import model_to_dict
 
 from contexts.orders.events import OrderRefunded
 from contexts.orders.models import Order, OrderPayment
@@ -34,19 +37,27 @@ def refresh(order_id: UUID) -> None:
     _refresh_batch((order_id,))
 
 
-def refresh_all(after: UUID | None = None) -> Iterator[tuple[UUID, int]]:
-    """Read the payments of all orders in batches. Yield the last order id of each batch, and how many had news."""
+class Progress(NamedTuple):
+    """A batch of orders: the last id, how many orders there were, and how many of them were updated."""
+
+    last_id: UUID
+    read: int
+    updated: int
+
+
+def refresh_all(after: UUID | None = None) -> Iterator[Progress]:
+    """Read the payments of all orders in batches, and report each."""
     while True:
         orders = Order.objects.filter(payment_id__isnull=False).order_by("id")
         order_ids = tuple((orders.filter(id__gt=after) if after else orders).values_list("id", flat=True)[:BATCH_SIZE])
         if not order_ids:
             return
-        yield order_ids[-1], _refresh_batch(order_ids)
+        yield Progress(order_ids[-1], len(order_ids), _refresh_batch(order_ids))
         after = order_ids[-1]
 
 
 def _refresh_batch(order_ids: tuple[UUID, ...]) -> int:
-    """Record the payments with refunds, disputes or tasks, and return their number."""
+    """Record the payments with refunds, disputes or tasks, and return how many of them have changed."""
     found = payments.of_orders(order_ids=order_ids)
     refunds: dict[UUID, list[Refund]] = defaultdict(list)
     for refund in payments.refunds_of_orders(
@@ -54,9 +65,7 @@ def _refresh_batch(order_ids: tuple[UUID, ...]) -> int:
     ):  # after the payments, so that none of theirs is missed
         refunds[refund.order_id].append(refund)
     news = [payment for payment in found if refunds[payment.order_id] or _has_news(payment)]
-    for payment in news:
-        _record(payment, refunds[payment.order_id])
-    return len(news)
+    return sum(_record(payment, refunds[payment.order_id]) for payment in news)
 
 
 def _has_news(payment: Payment) -> bool:
@@ -64,12 +73,14 @@ def _has_news(payment: Payment) -> bool:
     return was_recorded or payment.attention is not None or payment.dispute != DisputeState.NONE
 
 
-def _record(payment: Payment, made: list[Refund]) -> None:
+def _record(payment: Payment, made: list[Refund]) -> bool:
+    """Record a payment, and return whether it has changed since it was recorded last."""
     with transaction("orders"):
         execute("orders", _INSERT_SQL, [payment.order_id])
         row = OrderPayment.objects.select_for_update().filter(pk=payment.order_id).first()
         if row is None or payment.version < row.version:
-            return
+            return False
+        before = model_to_dict(row)
         order = Order.objects.only("number", "user_id").get(pk=payment.order_id)
         refunds = _add_refunds(row, made)
         _mark_failed_refunds(row, made)
@@ -77,8 +88,11 @@ def _record(payment: Payment, made: list[Refund]) -> None:
         _copy_state(row, payment)
         events = [_build_event(order, refund) for refund in refunds if refund.cause != RefundCause.CANCELLATION]
         row.sequence += len(events)
+        if model_to_dict(row) == before:
+            return False
         row.save()
         publish(*events, row=row)
+        return True
 
 
 def _build_event(order: Order, refund: Refund) -> OrderRefunded:

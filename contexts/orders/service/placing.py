@@ -101,7 +101,7 @@ class CartEmpty(Invalid):
 
 
 class TooManyLines(Invalid):
-    """An order has up to {most} lines."""
+    """An order has up to {most:line}."""
 
     most: int = MAX_LINES
 
@@ -130,7 +130,7 @@ class PriceChanged(Conflict):
 
 
 class CartOrderBeingUndone(Conflict):
-    """The last order of this cart still holds its stock; try again in {retry_after} seconds."""
+    """The last order of this cart still holds its stock; try again in {retry_after:second}."""
 
     order_id: UUID
     retry_after: int = 1

@@ -28,7 +28,7 @@ class CaptureTooLarge(Conflict):
 
 
 class PaymentIsBusy(Conflict):
-    """The payment is being compared with its provider; try again in {retry_after} seconds."""
+    """The payment is being compared with its provider; try again in {retry_after:second}."""
 
     retry_after: int = 1
 

@@ -24,7 +24,7 @@ class NotRefundable(Conflict):
 
 
 class AnotherRefundRuns(Conflict):
-    """Another refund of this payment is in progress; try again in {retry_after} seconds."""
+    """Another refund of this payment is in progress; try again in {retry_after:second}."""
 
     retry_after: int = 1
 

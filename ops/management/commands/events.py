@@ -8,6 +8,7 @@ from shop.db.database import hosted_contexts
 from shop.errors import DomainError
 from shop.messaging import parking
 from shop.messaging.parking import ParkedId
+from shop.text import format_count
 
 ACTOR = "command line"
 
@@ -52,7 +53,7 @@ class Command(BaseCommand):
     def _replay(self, context: str, ids: list[ParkedId]) -> None:
         chosen = ids or _list_all(context)
         replayed = parking.replay_for_staff(context, chosen, actor=ACTOR)
-        self.stdout.write(f"{replayed} of {len(chosen)} events will be processed again")
+        self.stdout.write(f"{replayed} of {format_count(len(chosen), 'event')} will be processed again")
 
     def _discard(self, context: str, parked: ParkedId, reason: str) -> None:
         if not reason.strip():

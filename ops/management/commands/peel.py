@@ -10,13 +10,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.peel import configuration
+from ops.peel.addresses import read_server
 from ops.peel.comparison import DatabasesDiffer
 from ops.peel.configuration import Address
 from ops.peel.database import SessionsStillOpen
 from ops.peel.move import Move, MoveRefused
 from ops.peel.plan import describe_plan, find_problems, find_source_problems
 from ops.peel.replication import ReplicationStalled
-from shop.db.postgres.urls import parse_postgres_url
 
 MOVE_ERRORS = (
     MoveRefused, DatabasesDiffer, ReplicationStalled, SessionsStillOpen, ImproperlyConfigured, ValueError, psycopg.Error,
@@ -46,12 +46,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("context", choices=settings.CONTEXTS)
         parser.add_argument(
-            "--to", required=True, help="new database, with a superuser: postgres://user:password@host/name"
+            "--to",
+            required=True,
+            help="new database, with a superuser: postgres://user@host/name. Its password comes from PEEL_TO_PASSWORD, "
+            "PEEL_TO_PASSWORD_FILE or PGPASSFILE",
         )
         parser.add_argument(
             "--from",
             dest="source",
-            help="current server, with a superuser and a host that the new server can reach (default: DATABASE_URL)",
+            help="current server, with a superuser and a host that the new server can reach (default: DATABASE_URL). "
+            "Its password comes from PEEL_FROM_PASSWORD, PEEL_FROM_PASSWORD_FILE or PGPASSFILE",
         )
         parser.add_argument(
             "--at", metavar="HOST:PORT", help="address of the context's own process (default: <context>:8000)"
@@ -93,8 +97,8 @@ class Command(BaseCommand):
                 write=write and configuration.create_folder(write), plan=plan, rollback=rollback, finish=finish,
                 password=password,
             )  # fmt: skip
-            target = parse_postgres_url("--to", to)
-            server = parse_postgres_url("--from", source) if source else settings.DATABASE_SERVER
+            target = read_server("--to", to)
+            server = read_server("--from", source) if source else settings.DATABASE_SERVER
             move = Move(context, server, target, self._print)
             self._dispatch(move, options)
         except MOVE_ERRORS as error:

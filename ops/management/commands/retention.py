@@ -1,6 +1,7 @@
 """manage.py retention: list how long the rows of each table are kept, and what is left to delete; delete it now."""
 
 import json
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
@@ -17,6 +18,7 @@ from shop.db.retention import (
     list_models,
     list_rules,
 )
+from shop.text import format_count
 
 
 class Command(BaseCommand):
@@ -37,7 +39,7 @@ class Command(BaseCommand):
         if run:
             for name in chosen:
                 deleted = purging.purge_now(name)
-                self.stderr.write(f"{name}: {deleted} rows deleted")
+                self.stderr.write(f"{name}: {format_count(deleted, 'row')} deleted")
         entries = [entry for name in chosen for entry in _list_entries(name)]
         self.stdout.write(_render_json(entries) if as_json else "\n".join(map(_render_entry, entries)))
         if late := [f"{entry['context']} {entry['rule']}" for entry in entries if entry.get("problem")]:
@@ -92,13 +94,13 @@ def _list_purged(context: str) -> list[dict[str, object]]:
     return entries
 
 
-def _render_entry(entry: dict[str, object]) -> str:
+def _render_entry(entry: dict[str, Any]) -> str:
     text = f"{entry['context']} {entry['rule']}: kept {entry['kept']}"
     if "waiting" not in entry:
         return text
     setting = f" ({entry['setting']})" if entry["setting"] else ""
     last = entry["finished_at"] or "never"
-    text += f"{setting}; {entry['waiting']} rows to delete, {entry['deleted']} deleted, last run {last}"
+    text += f"{setting}; {format_count(entry['waiting'], 'row')} to delete, {entry['deleted']} deleted, last run {last}"
     if entry["failures"]:
         text += f"; FAILED {entry['failures']} times: {entry['error']}"
     return text + (f"; BEHIND since {entry['behind_since']}" if entry["behind_since"] else "")

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.verify import ALL_CONTEXTS, GRACE_SECONDS, INVARIANTS, DatabaseUnreadable, Invariant, Report, verify
 from shop.calls.hosts import find_host_states
+from shop.text import format_count
 
 
 class Command(BaseCommand):
@@ -49,7 +50,7 @@ class Command(BaseCommand):
             raise CommandError(str(outage), returncode=2) from None
         self.stdout.write(_render_json(report) if options["json"] else _render_text(report))
         if report.violations:
-            raise CommandError(f"{len(report.violations) + report.unlisted_count} violations", returncode=1)
+            raise CommandError(_count_violations(report), returncode=1)
         _refuse_contexts_without_host()
 
 
@@ -88,6 +89,10 @@ def _describe_contexts(one: Invariant) -> str:
     return ", ".join(one.contexts)
 
 
+def _count_violations(report: Report) -> str:
+    return format_count(len(report.violations) + report.unlisted_count, "violation")
+
+
 def _render_text(report: Report) -> str:
     lines = []
     for one in INVARIANTS:
@@ -95,15 +100,15 @@ def _render_text(report: Report) -> str:
             lines.append(f"{one.number} {one.name}: {one.description}")
             lines += [f"  {violation.subject}: {violation.detail}" for violation in found]
     if report.unlisted_count:
-        lines.append(f"{report.unlisted_count} more violations are not listed")
+        lines.append(f"{format_count(report.unlisted_count, 'more violation is', 'more violations are')} not listed")
     unused = [one.name for one in INVARIANTS if report.checked_counts.get(one.name) == 0]
     if unused:
         lines.append(f"no rows to check: {', '.join(unused)}")
     if report.unchecked:
         lines.append(f"not checked because their contexts were not read: {', '.join(report.unchecked)}")
     lines.append(
-        f"{len(report.violations) + report.unlisted_count} violations of {len(report.checked_counts)} invariants, "
-        f"{sum(report.checked_counts.values())} rows checked in {report.seconds:.1f} s"
+        f"{_count_violations(report)} of {format_count(len(report.checked_counts), 'invariant')}, "
+        f"{format_count(sum(report.checked_counts.values()), 'row')} checked in {report.seconds:.1f} s"
     )
     return "\n".join(lines)
 

@@ -95,6 +95,7 @@ def test_the_same_seed_is_the_same_customers(shop):
         (("--url", "http://127.0.0.1:1"), 1, "No shop answers at http://127.0.0.1:1 (Connection refused). Start one"),
         (("--url", "127.0.0.1:8000"), 1, "127.0.0.1:8000 is not the address of a shop"),
         (("--url", "http://127.0.0.1:99999"), 1, "is not the address of a shop"),
+        (("--url", "http://me:secret@127.0.0.1:1"), 1, "contains a user name or password, which it does not need"),
         (("--orders", "0"), 2, "0 is not a number from 1 to 1000000"),
         (("--clients", "many"), 2, "many is not a number from 1 to 256"),
     ],

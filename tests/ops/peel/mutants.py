@@ -4,6 +4,33 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="move_takes_passwords_of_the_command_line",
+        what="The password of a superuser is in the process list.",
+        rule="Secrets are not passed on a command line.",
+        module="ops.peel.addresses",
+        replace="""    if server["PASSWORD"] or SECRET_OPTIONS & set(server["OPTIONS"]):""",
+        by="""    if SECRET_OPTIONS & set(server["OPTIONS"]):""",
+        caught_by="tests/ops/peel/test_passwords.py::test_a_password_on_the_command_line_is_refused",
+    ),
+    Mutant(
+        name="replication_has_no_password",
+        what="A move with a password file cannot be completed, since the old server has no such file.",
+        rule="The password comes from a file, the environment or libpq.",
+        module="ops.peel.database",
+        replace="""parameters | {"password": self.connection.info.password or None}""",
+        by="""parameters""",
+        caught_by="tests/ops/peel/test_passwords.py::test_a_move_replicates_with_a_password_that_only_this_machine_has",
+    ),
+    Mutant(
+        name="plan_counts_other_tables",
+        what="The plan announces a table that is not moved.",
+        rule="peel has one count of tables",
+        module="ops.peel.plan",
+        replace="""relname = ANY(%s) ORDER BY 3""",
+        by="""(relname = ANY(%s) OR relkind = 'r') ORDER BY 3""",
+        caught_by="tests/ops/peel/test_passwords.py::test_plan_copy_and_comparison_count_the_same_tables",
+    ),
+    Mutant(
         name="move_runs_twice_at_once",
         what="Two commands can move a context at the same time.",
         rule="protocol 6: the steps of a cut-over, in order",

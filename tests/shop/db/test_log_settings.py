@@ -9,7 +9,6 @@ import structlog
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, connections
-from django.test import Client
 
 from shop.db.checks import check_database_logs
 from shop.db.database import fetch_rows
@@ -20,6 +19,7 @@ from shop.db.postgres.log_settings import (
     find_exposing_settings,
 )
 from tests.concurrency import run_in_thread
+from tests.readiness import read_readiness
 from tests.shop.db.superuser_session import database_name, execute_as_superuser, open_superuser_session
 
 ALIAS = "users"
@@ -48,7 +48,7 @@ def forget_sessions():
 
 
 def read_state():
-    body = Client().get("/ready").json()
+    _, body = read_readiness()
     return body["contexts"][ALIAS]["exposing_log_settings"], body["degraded"]
 
 

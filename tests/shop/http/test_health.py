@@ -19,8 +19,9 @@ from shop.db.postgres import disk_space
 from shop.errors import Unavailable
 from shop.http import health
 from shop.messaging.engine import run_until_idle
-from tests.concurrency import run_in_thread
+from tests.concurrency import eventually, repeat_concurrently, run_in_thread
 from tests.ports import reserve_port
+from tests.readiness import forget_readiness, read_readiness
 from tests.shop.db.superuser_session import (
     database_name,
     execute_as_superuser,
@@ -32,9 +33,7 @@ from tests.shop.messaging.letters import LetterSent, publish_letters, register_h
 pytestmark = pytest.mark.urls("tests.shop.http.urls")
 
 
-def ready():
-    response = Client().get("/ready")
-    return response.status_code, response.json()
+ready = read_readiness
 
 
 def test_a_process_that_responds_is_healthy_and_reports_its_version_and_time():
@@ -116,7 +115,7 @@ def test_a_context_without_a_host_is_reported(settings, context, status_of_shop)
         status, body = ready()
         assert (status, body["status"], body["degraded"]) == (200, "ready", True), "this process serves its contexts"
         assert body["elsewhere"] == {context: "unavailable"}
-        assert Client().get("/ready?scope=shop").status_code == status_of_shop
+        assert ready("/ready?scope=shop")[0] == status_of_shop
 
 
 @contextmanager
@@ -175,7 +174,9 @@ def test_a_write_that_postgresql_refuses_for_lack_of_space_is_reported():
 
 def test_a_host_whose_disk_is_full_does_not_serve_its_context():
     with refused_temporary_files("orders"), pytest.raises(Unavailable, match="whose disk is full"):
-        run_in_thread(lambda: (connections["orders"].close_pool(), hosts._check_database("orders")))
+        run_in_thread(
+            lambda: (connections["orders"].close_pool(), disk_space.forget_probes(), hosts._check_database("orders"))
+        )
 
 
 def test_the_probe_of_the_disk_writes_a_megabyte():
@@ -185,6 +186,37 @@ def test_the_probe_of_the_disk_writes_a_megabyte():
             session.execute(disk_space.PROBE_SQL)
         session.execute("SET temp_file_limit = '1500kB'")
         assert session.execute(disk_space.PROBE_SQL).fetchone() == (128,)
+
+
+def count_temporary_files(alias):
+    """Count the temporary files that sessions of a database have written, after all of them have ended."""
+    connections.close_all()
+    connections[alias].close_pool()
+    sessions = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'satsuma%%'"
+    counter = "SELECT temp_files FROM pg_stat_database WHERE datname = %s"
+    with open_superuser_session("postgres", autocommit=True) as session:
+        eventually(lambda: not session.execute(sessions, [database_name(alias)]).fetchone())
+        [(count,)] = session.execute(counter, [database_name(alias)]).fetchall()
+        return count
+
+
+def test_a_flood_of_requests_writes_one_temporary_file():
+    forget_readiness()
+    before = count_temporary_files("orders")
+    assert set(repeat_concurrently(20, lambda _: Client().get("/ready").status_code)) == {200}
+    assert count_temporary_files("orders") == before + 1
+    health.readiness.forget()
+    assert Client().get("/ready").status_code == 200
+    assert count_temporary_files("orders") == before + 1, "the outcome of the probe is used for longer"
+
+
+def test_the_checks_run_once_for_all_who_ask_meanwhile_and_shortly_after():
+    forget_readiness()
+    assert Client().get("/ready").status_code == 200
+    with without_database("orders"):
+        assert run_in_thread(lambda: Client().get("/ready").status_code) == 200, "of a moment ago"
+        eventually(lambda: run_in_thread(lambda: Client().get("/ready").status_code) == 503, timeout=10)
+    eventually(lambda: run_in_thread(lambda: Client().get("/ready").status_code) == 200, timeout=10)
 
 
 def test_a_limit_of_temporary_files_does_not_make_a_disk_full():

@@ -26,10 +26,24 @@ CHAINS = {
     "the proxy sent garbage": (PROXY, "6.6.6.6, unknown", PROXY),
     "IPv6": (PROXY, "2001:db8::7", "2001:db8::7"),
     "IPv4 in IPv6": (f"::ffff:{PROXY}", "198.51.100.7", "198.51.100.7"),
+    "IPv4 with a port": (PROXY, "203.0.113.7:4711", "203.0.113.7"),
+    "IPv6 with a port": (PROXY, "[2001:db8::1]:4711", "2001:db8::1"),
+    "IPv6 in brackets": (PROXY, "[2001:db8::1]", "2001:db8::1"),
+    "IPv4 in IPv6 with a port": (PROXY, "[::ffff:203.0.113.7]:4711", "203.0.113.7"),
+    "IPv6 whose last group looks like a port": (PROXY, "2001:db8::1:4711", "2001:db8::1:4711"),
+    "a proxy with a port": (PROXY, f"203.0.113.7:4711, {INNER}:80", "203.0.113.7"),
+    "only the port of a client differs from that of a proxy": (PROXY, f"6.6.6.6, {STRANGER}:4711", STRANGER),
     "only proxies": (PROXY, INNER, INNER),
     "the peer is not a trusted proxy": (STRANGER, "6.6.6.6", STRANGER),
     "a socket without an address": ("", "6.6.6.6", ""),
 }
+
+
+MALFORMED = [
+    "203.0.113.7:", "203.0.113.7:65536", "203.0.113.7:-1", "203.0.113.7:4711:4711", "203.0.113.7:http", "203.0.113:4711",
+    "[203.0.113.7]:4711", "[2001:db8::1", "2001:db8::1]:4711", "[2001:db8::1]4711", "[2001:db8::1]:", "[2001:db8::1]:99999",
+    "[]:4711", ":4711", "203.0.113.7 :4711", "[fe80::1%eth0]:4711", "unknown:4711", "203.0.113.7:٤٧١١",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -41,6 +55,19 @@ def behind_a_proxy(settings):
 def test_the_client_is_the_nearest_address_that_is_not_a_trusted_proxy(behind_a_proxy, case):
     peer, forwarded_for, expected = CHAINS[case]
     assert meta_after_middleware(REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded_for)["REMOTE_ADDR"] == expected
+
+
+@pytest.mark.parametrize("entry", MALFORMED)
+def test_a_malformed_entry_counts_as_the_proxy_that_added_it(behind_a_proxy, entry):
+    assert find_client_address(PROXY, ["6.6.6.6", entry]) == PROXY
+    assert find_client_address(PROXY, [entry, f" {INNER}:80 "]) == INNER
+
+
+def test_clients_with_ports_are_counted_by_their_addresses(behind_a_proxy):
+    one, other = unique_ip_address(), unique_ip_address()
+    for number, address in enumerate((one, one, other)):
+        try_to_sign_in(REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR=f"{address}:{4711 + number}")
+    assert (count_failures(one), count_failures(other)) == (2, 1)
 
 
 def test_without_a_trusted_proxy_forwarded_headers_are_ignored():
@@ -107,7 +134,7 @@ def https(settings):
 
 @pytest.mark.parametrize(
     ("peer", "scheme", "status"),
-    [(PROXY, "https", 200), (PROXY, "http", 301), (PROXY, "", 301), (STRANGER, "https", 301)],
+    [(PROXY, "https", 200), (PROXY, "http", 403), (PROXY, "", 403), (STRANGER, "https", 403)],
 )
 def test_https_is_accepted_from_a_trusted_proxy_only(behind_a_proxy, https, peer, scheme, status):
     headers = {"HTTP_X_FORWARDED_PROTO": scheme} if scheme else {}

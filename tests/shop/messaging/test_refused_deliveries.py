@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError
-from django.test import Client
 
 from ops.verify import check
 from shop.audit import list_object_history
@@ -16,6 +15,7 @@ from shop.messaging.parking import NotParked, ParkedId
 from shop.models import OutboxEvent
 from shop.purging import purge_now
 from tests.ops.test_commands import run
+from tests.readiness import read_readiness
 from tests.shop.messaging.letters import (
     PUBLISHER,
     SUBSCRIBER,
@@ -204,10 +204,10 @@ def test_the_command_lists_replays_and_discards_refused_deliveries(parked):
     first = deliveries(parked)[0]
     listed = f"payments delivery-{first.id} payments.test_letter_sent version 2 {stream(parked)}#1 to orders"
     assert any(line.startswith(listed) for line in run("events", "parked").splitlines())
-    assert run("events", "replay", PUBLISHER, f"delivery-{first.id}") == "1 of 1 events will be processed again\n"
-    assert run("events", "replay", PUBLISHER, f"delivery-{first.id}") == "0 of 1 events will be processed again\n"
+    assert run("events", "replay", PUBLISHER, f"delivery-{first.id}") == "1 of 1 event will be processed again\n"
+    assert run("events", "replay", PUBLISHER, f"delivery-{first.id}") == "0 of 1 event will be processed again\n"
     deliver(parked)
-    assert run("events", "replay", PUBLISHER).endswith("events will be processed again\n")
+    assert run("events", "replay", PUBLISHER).endswith("event will be processed again\n")
     assert deliveries(parked)[0].parked_at is None
     deliver(parked)
     with pytest.raises(CommandError, match="--reason is empty"):
@@ -252,9 +252,9 @@ def test_staff_discard_a_refused_delivery_for_a_reason(parked, in_one_process):
 
 
 def ready():
-    response = Client().get("/ready")
-    assert response.status_code == 200
-    return response.json()["contexts"][PUBLISHER]
+    status, body = read_readiness()
+    assert status == 200
+    return body["contexts"][PUBLISHER]
 
 
 def test_ready_shows_refused_and_parked_deliveries_and_stays_ready(refused):

@@ -12,6 +12,7 @@ from contexts.inventory.service import currency
 from shop.db.database import hosted_contexts
 from shop.errors import DomainError
 from shop.money import Money
+from shop.text import format_count
 
 ACTOR = "manage.py currency"
 MAX_LISTED_CONVERSIONS = 10
@@ -56,7 +57,7 @@ class Command(BaseCommand):
         if not counts:
             self.stdout.write(f"All prices are in {settings.CURRENCY}.")
         elif rate is None and not empty:
-            self.stdout.write("\n".join(f"{count} prices are in {code}." for code, count in counts.items()))
+            self.stdout.write("\n".join(_describe_prices(count, code) for code, count in counts.items()))
         else:
             self._bring_into_currency(_choose_source(counts, source), counts, rate, dry_run)
 
@@ -72,7 +73,7 @@ class Command(BaseCommand):
                 self._list_conversions(source, rate)
                 steps = self._convert(source, rate)
             else:
-                self.stdout.write(f"{counts[source]} prices are in {source}.")
+                self.stdout.write(_describe_prices(counts[source], source))
                 steps = self._empty(source)
             if dry_run:
                 self.stdout.write("Nothing was changed.")
@@ -92,11 +93,18 @@ class Command(BaseCommand):
 
     def _convert(self, source: str, rate: Decimal) -> Iterator[str]:
         for converted in currency.convert(source, rate, actor=ACTOR):
-            yield f"{converted} prices converted to {settings.CURRENCY}"
+            yield f"{format_count(converted, 'price')} converted to {settings.CURRENCY}"
 
     def _empty(self, source: str) -> Iterator[str]:
         for removed, kept in currency.remove(source, actor=ACTOR):
-            yield f"{removed} prices removed; {kept} variants with a history kept, off sale, at {Money(0, settings.CURRENCY)}"
+            yield (
+                f"{format_count(removed, 'price')} removed; {format_count(kept, 'variant')} with a history kept, off sale, "
+                f"at {Money(0, settings.CURRENCY)}"
+            )
+
+
+def _describe_prices(count: int, code: str) -> str:
+    return f"{format_count(count, 'price is', 'prices are')} in {code}."
 
 
 def _choose_source(counts: dict[str, int], source: str | None) -> str:

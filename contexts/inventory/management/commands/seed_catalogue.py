@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from contexts.inventory.management.rates import parse_rate
 from contexts.inventory.service import seeding
 from shop.errors import DomainError
+from shop.text import format_count
 
 DEFAULT_CATALOGUE_PATH = Path(__file__).resolve().parents[2] / "seed" / "catalogue.json"
 
@@ -47,4 +48,9 @@ class Command(BaseCommand):
             raise CommandError(f"{file}: {refusal} Convert its prices with --rate.") from None
         except DomainError as refusal:
             raise CommandError(str(refusal)) from None
-        self.stdout.write(f"Added {added.categories} categories, {added.products} products, {added.variants} variants.")
+        counts = (
+            format_count(added.categories, "category", "categories"),
+            format_count(added.products, "product"),
+            format_count(added.variants, "variant"),
+        )
+        self.stdout.write(f"Added {', '.join(counts)}.")

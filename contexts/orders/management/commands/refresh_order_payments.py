@@ -7,6 +7,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand
 
 from contexts.orders.service import order_payments
+from shop.text import format_count
 
 
 class Command(BaseCommand):
@@ -21,5 +22,5 @@ class Command(BaseCommand):
         parser.add_argument("--after", type=UUID, help="continue after this order id")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for last_id, count in order_payments.refresh_all(after=options["after"]):
-            self.stdout.write(f"{last_id}  {count} orders updated")
+        for last_id, read, updated in order_payments.refresh_all(after=options["after"]):
+            self.stdout.write(f"{last_id}  {format_count(read, 'order')} read, {updated} updated")
