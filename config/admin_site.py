@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from config.password_form import PasswordForm
 from contexts.users.interface import SignInFailed, users
 from shop import audit
-from shop.admin.inputs import find_unacceptable_input
+from shop.admin.inputs import CheckedForm, find_unacceptable_input, refuses_texts
 from shop.admin.lookups import assert_autocomplete_allowed
 from shop.admin.parked_events import show_parked_events
 from shop.clients import set_account
@@ -43,7 +43,7 @@ def get_caller(request: HttpRequest) -> Caller | AnonymousCaller:
     return cast(Caller | AnonymousCaller, request.user)
 
 
-class SignInForm(AdminAuthenticationForm):
+class SignInForm(CheckedForm, AdminAuthenticationForm):
     """E-mail address and password, which users checks."""
 
     refusal: DomainError | None = None
@@ -75,7 +75,7 @@ class Site(admin.AdminSite):
 
     def get_urls(self) -> list[Any]:  # as Django declares it
         return [
-            path("events/", self.admin_view(partial(show_parked_events, self)), name="parked_events"),
+            path("events/", self.admin_view(refuses_texts(partial(show_parked_events, self))), name="parked_events"),
             *(
                 one for one in super().get_urls() if getattr(one, "name", "") != "view_on_site"
             ),  # no page of the shop shows a row
@@ -89,6 +89,7 @@ class Site(admin.AdminSite):
         assert_autocomplete_allowed(self, request)
         return super().autocomplete_view(request)
 
+    @refuses_texts
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Ask for the e-mail address and password, and store the staff token in the signed session."""
@@ -167,9 +168,9 @@ class StaffMiddleware:
             return _build_unavailable_response()
         return self.get_response(request)
 
-    def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
+    def process_view(self, request: HttpRequest, view: Callable[..., object], *_: Any) -> HttpResponse | None:
         """Refuse values that no page of the admin can read, and texts that no table may have."""
-        refusal = find_unacceptable_input(request) if is_admin_path(request.path) else None
+        refusal = find_unacceptable_input(request, view) if is_admin_path(request.path) else None
         return render_error_page(refusal) if refusal else None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

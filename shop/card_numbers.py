@@ -36,6 +36,12 @@ def has_card_number(text: str, *, is_phone: bool = False, may_have_barcodes: boo
     )
 
 
+def remove_card_numbers(text: str) -> str:
+    """Return a text without its numbers of payment cards, and without anything if they cannot be separated from the rest."""
+    kept = _RUN.sub(lambda run: "" if has_card_number(run.group()) else run.group(), text)
+    return "" if has_card_number(kept) else kept
+
+
 def _list_numbers(run: str, follows_plus: bool) -> list[tuple[str, bool]]:
     """Return the sequences of groups of digits that may be one number, and whether a + before them makes it a phone number."""
     groups = ["".join(str(int(digit)) for digit in group) for group in re.findall(r"\d+", run)]

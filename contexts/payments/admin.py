@@ -11,7 +11,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 from contexts.payments.interface import PaymentStatus
-from contexts.payments.models import LedgerEntry, Payment, Refund, StaffTask
+from contexts.payments.models import LedgerEntry, Payment, Refund, RefundStatus, StaffTask
 from contexts.payments.service import captures, refunds, tasks
 from shop.admin.bulk_actions import Confirmation, bulk_action
 from shop.admin.context_admin import ContextAdmin
@@ -21,6 +21,7 @@ from shop.db.text_search import filter_by_words, normalize_term, parse_id
 from shop.http.idempotency import Key
 from shop.http.tokens import Caller
 from shop.money import Money
+from shop.text import format_count
 
 MAX_REASON_LENGTH = 200
 NUMBER_EXPRESSION = "lower(order_number)"  # of the trigram index in the migrations
@@ -51,6 +52,12 @@ class ReadOnlyMoneyAdmin(ContextAdmin):
             return queryset.filter(Q(payment_id=found_id) | Q(payment__order_id=found_id)), False
         found = filter_by_words(Payment.objects.all(), NUMBER_EXPRESSION, term)
         return (queryset.filter(payment__in=found) if term else queryset), False
+
+
+WAYS_ON = (
+    "Under Actions, retry it once the provider allows it, mark it as refunded if the money was paid back by other means, or "
+    "accept it as it is."
+)
 
 
 class PaymentActionForm(ActionForm):
@@ -97,7 +104,7 @@ def _describe_payment(row: Payment) -> tuple[object, ...]:
 def _sum_up_refunds(selected: Sequence[Payment]) -> list[str]:
     """Return the number of payments that will be refunded, the sum by currency, and the number of those that cannot be."""
     refundable = [row for row in selected if row.status == PaymentStatus.CAPTURED and _get_refundable(row)]
-    lines = [f"{len(refundable)} of {len(selected)} payments will be refunded."]
+    lines = [f"{len(refundable)} of {format_count(len(selected), 'payment')} will be refunded."]
     for currency in sorted({row.currency for row in refundable}):
         total = sum(_get_refundable(row) for row in refundable if row.currency == currency)
         lines.append(f"{Money(total, currency)} will be refunded.")
@@ -215,8 +222,23 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
     actions = (refund_in_full, capture, sync_with_provider, retry, mark_refunded, accept)
     action_form = PaymentActionForm
     exclude = ("token", "next_token")
+    readonly_fields = ("refused_refund",)
     fieldsets = (
-        (None, {"fields": ("order_number", "order_id", "customer_id", "status", "attention", "reason", "created_at")}),
+        (
+            None,
+            {
+                "fields": (
+                    "order_number",
+                    "order_id",
+                    "customer_id",
+                    "status",
+                    "attention",
+                    "refused_refund",
+                    "reason",
+                    "created_at",
+                )
+            },
+        ),
         ("Amounts", {"fields": amounts}),
         ("Provider", {"fields": ("provider", "reference", "action_url", "dispute", "next_provider", "refunds_failed")}),
         (
@@ -236,6 +258,16 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
             },
         ),
     )
+
+    @admin.display(description="Last refund", empty_value="-")
+    def refused_refund(self, row: Payment) -> str | None:
+        """Say why the provider refused the last refund, and what staff can do."""
+        last = row.refunds.order_by("-id").first()
+        if last is None or last.status != RefundStatus.REFUSED:
+            return None
+        amount = Money(last.amount, row.currency)
+        way_on = WAYS_ON if row.attention == StaffTask.REFUND_REFUSED else "Actions can refund it again."
+        return f"The provider refused {amount} at {last.at:%Y-%m-%d %H:%M} UTC: {last.refusal}. {way_on}"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Payment], search_term: str

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID, uuid5
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -27,7 +28,7 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 
 from shop import batch
-from shop.admin.inputs import assert_keys_valid
+from shop.admin.inputs import assert_keys_valid, check_texts, find_refusals, refuses_texts
 from shop.admin.links import build_object_url
 from shop.admin.submissions import TOKEN_FIELD, create_token, read_token
 from shop.batch import BatchObject, Task
@@ -128,10 +129,25 @@ class BulkActionsAdmin(ModelAdmin):
         own = [path("bulk/<uuid:job_id>/", view, name=name), path("bulk/", list_view, name=f"{name}_list")]
         return [*own, *super().get_urls()]
 
+    @refuses_texts
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the list with a token, so that a double click starts one job."""
-        shown = {"title": capfirst(self.opts.verbose_name_plural), "submission": {TOKEN_FIELD: create_token()}}
+        """Show the list with a token, so that a double click starts one job; and a refused text at the field of its action."""
+        shown: dict[str, Any] = {
+            "title": capfirst(self.opts.verbose_name_plural),
+            "submission": {TOKEN_FIELD: create_token()},
+        }
+        if request.method == "POST" and any(find_refusals(request.POST)):
+            shown |= {"action_form": self._show_refusals(request)}
+            request.method = "GET"
         return super().changelist_view(request, shown | (extra_context or {}))
+
+    def _show_refusals(self, request: HttpRequest) -> forms.Form:
+        """Return the form of an action with its errors. What is not at one of its fields is a message."""
+        form: forms.Form = check_texts(self.action_form)(request.POST, auto_id=None)
+        cast(forms.ChoiceField, form.fields["action"]).choices = self.get_action_choices(request)
+        for text in form.non_field_errors():
+            self.message_user(request, str(text), messages.ERROR)
+        return form
 
     def response_action(  # type: ignore[override]  # its types have an argument that Django 5.2 does not have
         self, request: HttpRequest, queryset: QuerySet[Any]

@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 from shop import audit
 from shop.admin.bulk_actions import BulkActionsAdmin
 from shop.admin.history import describe_detail
-from shop.admin.inputs import KeySelect
+from shop.admin.inputs import KeySelect, check_texts, find_refusals, refuses_texts
 from shop.admin.links import build_list_url, build_object_url, link_to_object
 from shop.admin.lookups import DeclaredLookupsAdmin
 from shop.admin.money import AmountColumn
@@ -167,6 +167,20 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
             return text_search.filter_by_words(queryset, self.search_expression, search_term), False
         return super().get_search_results(request, queryset, " ".join(text_search.split_words(search_term)))
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form class, which refuses a text that no table may have."""
+        return super().get_form(request, obj, change, **{"form": check_texts(self.form), **kwargs})
+
+    @refuses_texts
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return super().add_view(request, form_url, extra_context)
+
+    @refuses_texts
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, extra_context)
+
     def changeform_view(
         self,
         request: HttpRequest,
@@ -195,6 +209,8 @@ class ContextAdmin(DeclaredLookupsAdmin, BulkActionsAdmin):
         """Raise AlreadySaved, IncompleteForm, or PermissionDenied where there is nothing to save."""
         if not self.can_save(request):
             raise PermissionDenied
+        for _, refusal in find_refusals(request.POST, (TOKEN_FIELD, VERSION_FIELD)):
+            raise refusal
         assert_not_saved(self.context, self._form_scope, read_token(request))
         if not is_new:
             read_version(request)

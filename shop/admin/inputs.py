@@ -1,17 +1,20 @@
 """Input of staff to the admin, checked before Django's views read it: some values would make them fail."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from types import new_class
+from typing import Any, TypeVar, cast
 
+from django import forms
 from django.apps import apps
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db.models import Field, JSONField, TextField
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
-from shop.card_numbers import has_card_number
+from shop.card_numbers import has_card_number, remove_card_numbers
 from shop.errors import DomainError, Invalid
 from shop.http.problems import CardNumberRefused
 from shop.text import has_invisible_characters
@@ -20,6 +23,8 @@ NOT_A_VALUE = (ValidationError, ValueError, TypeError, OverflowError)
 MAX_YEAR = 9998  # the end of a year, in any time zone, is a date that Python and PostgreSQL know
 CODE_FIELDS = ("sku",)  # of the catalogue: many shops use the number of the article
 Parse = Callable[[str], object]
+View = TypeVar("View", bound=Callable[..., object])
+AnyForm = TypeVar("AnyForm", bound=forms.BaseForm)
 
 
 class NullCharacter(Invalid):
@@ -36,16 +41,35 @@ class UnknownSelection(Invalid):
     """A selected row has no valid key. Open the list again, and select the rows there."""
 
 
-def find_unacceptable_input(request: HttpRequest) -> DomainError | None:
+def refuses_texts(view: View) -> View:
+    """Mark a page of the admin that shows itself, at the field, which entered text it refuses. Others get an error page."""
+    view.refuses_texts = True  # type: ignore[attr-defined]  # read by find_unacceptable_input, through Django's wrappers
+    return view
+
+
+def find_unacceptable_input(request: HttpRequest, view: Callable[..., object]) -> DomainError | None:
     """Return why a request of staff is refused before any page reads it: nothing of it is stored, searched or repeated."""
-    if has_null_character(request):
+    refuses_itself = getattr(view, "refuses_texts", False)
+    read = [
+        request.path,
+        *_list_texts(lists for lists in request.GET.lists() if not refuses_itself or lists[0] != SEARCH_VAR),
+    ]
+    if any("\0" in text for text in read):
         return NullCharacter()
-    entered = request.POST.lists() if request.method == "POST" else ()
-    refusals = (_find_refusal(name, str(value)) for name, values in entered for value in values)
-    return next(filter(None, refusals), None)
+    return next((refusal for _, refusal in find_refusals(request.POST)), None) if not refuses_itself else None
+
+
+def find_refusals(entered: Mapping[str, Any], names: Collection[str] = ()) -> Iterator[tuple[str, DomainError]]:
+    """Yield the fields of a form with a text that no table may have, and why. names: only of these fields, if there are any."""
+    for name, values in cast(QueryDict, entered).lists():
+        refusals = (_find_refusal(name, str(value)) for value in (name, *values) if not names or name in names)
+        if refusal := next(filter(None, refusals), None):
+            yield name, refusal
 
 
 def _find_refusal(field: str, text: str) -> DomainError | None:
+    if "\0" in text:
+        return NullCharacter()
     if "password" in field or field in CODE_FIELDS:
         return None
     has_lines = field in _list_fields_with_lines()
@@ -61,16 +85,26 @@ def _list_fields_with_lines() -> frozenset[str]:
     return frozenset(field.name for field in columns if isinstance(field, TextField | JSONField | ArrayField))
 
 
-def has_null_character(request: HttpRequest) -> bool:
-    """Return whether the path, the query or a field has U+0000: PostgreSQL neither stores nor compares such a text."""
-    texts = [request.path, *_list_texts(request.GET.lists())]
-    if request.method == "POST":
-        texts += _list_texts(request.POST.lists())
-    return any("\0" in text for text in texts)
-
-
 def _list_texts(lists: Iterable[tuple[str, list[Any]]]) -> list[str]:
     return [text for name, values in lists for text in (name, *map(str, values))]
+
+
+class CheckedForm(forms.BaseForm):
+    """A form that refuses a text which no table may have, at its field. It does not show a card number again."""
+
+    def _clean_fields(self) -> None:
+        super()._clean_fields()  # type: ignore[misc]  # private in Django
+        for name, refusal in tuple(find_refusals(self.data)):
+            if name not in self.errors:
+                self.add_error(name if name in self.fields else None, str(refusal))
+            if isinstance(refusal, CardNumberRefused):
+                self.data = cast(QueryDict, self.data).copy()
+                self.data.setlist(name, [remove_card_numbers(text) for text in self.data.getlist(name)])
+
+
+def check_texts(form: type[AnyForm]) -> type[AnyForm]:
+    """Return a form class that also is a CheckedForm."""
+    return cast(type[AnyForm], new_class(form.__name__, (CheckedForm, form)))
 
 
 def assert_keys_valid(field: "Field[Any, Any]", keys: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
+from shop.admin.inputs import find_refusals
 from shop.db.database import hosted_contexts
 from shop.http.rest import AnonymousCaller
 from shop.http.tokens import Caller
@@ -47,6 +48,9 @@ def _list_oldest(name: str, contexts: list[str], list_events: Callable[[str, int
 def _replay_or_discard(request: HttpRequest, caller: Caller | AnonymousCaller) -> None:
     context, row, what = (request.POST.get(name, "") for name in ("context", "row", "what"))
     reason = request.POST.get("reason", "").strip()
+    if refused := next(find_refusals(request.POST), None):
+        messages.error(request, str(refused[1]))
+        return
     try:
         parked = parking.parse_id(row)
     except ValueError:

@@ -4,6 +4,15 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="refused_refund_is_not_explained",
+        what="staff see that a refund was refused, but neither why nor what they can do",
+        rule="Admin: the page of a payment has the provider's reason for a refused refund, and the ways on",
+        module="contexts.payments.admin",
+        replace="if last is None or last.status != RefundStatus.REFUSED:",
+        by="if last is None or last.status == RefundStatus.REFUSED:",
+        caught_by="tests/payments/test_admin.py::test_a_refund_that_the_provider_refuses_shows_why_and_how_to_go_on",
+    ),
+    Mutant(
         name="payment_cancel_keeps_captured_money",
         what="the captured money of a cancelled order is not refunded",
         rule="protocol 3.6: cancel voids, refunds or leaves a tombstone, according to the row of payments",

@@ -64,11 +64,32 @@ def test_payment_is_found_by_its_order_and_shows_no_token(admin_client):
 def test_staff_refund_in_full_and_the_audit_records_who(admin_client):
     payment = authorize_and_capture()
     page = run_action(admin_client, payment, "refund_in_full")
-    assert "1 of 1 payments will be refunded." in page.content.decode() and "20.00" in page.content.decode()
+    assert "1 of 1 payment will be refunded." in page.content.decode() and "20.00" in page.content.decode()
     assert get_payment(payment.order_id).status == "captured"
     assert "refund started" in confirm(admin_client, page)
     assert get_payment(payment.order_id).status == "refunded"
     assert STAFF in admin_client.get(f"/admin/payments/payment/{payment.id}/history/").content.decode()
+
+
+def test_a_refund_that_the_provider_refuses_shows_why_and_how_to_go_on(admin_client):
+    payment = payments.capture(order_id=authorize("tok_refund_refused").order_id)
+    page = confirm(admin_client, run_action(admin_client, payment, "refund_in_full"))
+    assert "The provider refused the refund: nothing_to_refund" in page
+    shown = show_payment(admin_client, payment)
+    assert "The provider refused 20.00 EUR at" in shown and ": nothing_to_refund. Actions can refund it again." in shown
+    payments.cancel(order_id=payment.order_id)
+    listed = admin_client.get("/admin/payments/payment/", {"task": "open", "q": str(payment.order_id)}).content.decode()
+    assert str(payment.id) in listed and "refund refused" in listed
+    shown = show_payment(admin_client, payment)
+    assert ": nothing_to_refund. Under Actions, retry it once the provider allows it, mark it as refunded" in shown
+    move_money(payment, "allow")
+    run_action(admin_client, payment, "retry")
+    assert "The provider refused" not in show_payment(admin_client, payment)
+    assert get_payment(payment.order_id).status == "refunded"
+
+
+def show_payment(client, payment):
+    return client.get(f"/admin/payments/payment/{payment.id}/change/").content.decode()
 
 
 def test_an_impossible_refund_is_reported_and_not_made(admin_client):
