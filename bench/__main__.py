@@ -15,12 +15,13 @@ from pathlib import Path
 import psycopg
 
 from bench import chart, measure, order_history, profile, report
+from bench.asyncpg_control.system import AsyncpgControl, list_missing_packages
 from bench.operations import OPERATIONS, READS
-from bench.plan import COMPARED, SCALED_AT, Plan, make_plan
+from bench.plan import COMPARED, READ_BY_ASYNCPG, SCALED_AT, Plan, make_plan
 from bench.postgres import Postgres
 from bench.processes import Failed
 from bench.report import Row
-from bench.systems import ROOT, Control, Satsuma, Split, System, extract_revision
+from bench.systems import ROOT, Control, Layout, Satsuma, Split, System, extract_revision
 from ops.launch.postgres import PostgresUnavailable
 from ops.launch.valkey import ValkeyUnavailable
 
@@ -102,11 +103,13 @@ def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool
     postgres.start()
     port = stack.enter_context(sink())
     shared = (postgres, plan.layout, folder)
-    systems: list[System] = [Satsuma("satsuma", *shared, plan.products, mail_port=port)]
+    satsuma = Satsuma("satsuma", *shared, plan.products, mail_port=port)
+    systems: list[System] = [satsuma]
     if plan.before:
         root = extract_revision(plan.before, folder / "before")
         systems.append(Satsuma("before", *shared, plan.products, mail_port=port, root=root))
     systems += [Control("control", *shared, plan.products)] if plan.compares else []
+    systems += _build_second_control(plan, satsuma, *shared)
     systems += [Satsuma("small", *shared, plan.small, mail_port=port)] if plan.scale else []
     systems += [Split("split", *shared, plan.products, mail_port=port)] if plan.split else []
     if plan.celery:
@@ -117,12 +120,27 @@ def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool
     for system in systems:
         stack.callback(system.stop)
         system.start()
-        order_history.create_past_orders(system, plan.small if system.name == "small" else plan.orders)
+        if not isinstance(system, AsyncpgControl):  # the orders of Satsuma are in the tables that it reads
+            order_history.create_past_orders(system, plan.small if system.name == "small" else plan.orders)
         for operation in (one for one in plan.operations if _is_measured(system, one, SCALED_AT)):
             measure.load(system, operation, WARMUP_CLIENTS, WARMUP_SECONDS, seed=99)
         system.settle()
         system.freeze()
     return systems
+
+
+def _build_second_control(
+    plan: Plan, satsuma: Satsuma, postgres: Postgres, layout: Layout, folder: Path
+) -> list[System]:
+    """Return the control that reads with FastAPI and asyncpg, or none if it is not needed or not installed."""
+    if not plan.compares_reads:
+        return []
+    if missing := list_missing_packages():
+        report.print_now(f"FastAPI + asyncpg: not installed ({', '.join(missing)}: pip install --group bench)")
+        return []
+    control = AsyncpgControl("asyncpg", postgres, layout, folder, plan.products)
+    control.read_tables_of(satsuma)
+    return [control]
 
 
 def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
@@ -147,7 +165,9 @@ def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
 
 
 def _supports(system: System, operation: str) -> bool:
-    supported: dict[str, tuple[str, ...]] = {"control": COMPARED, "split": ("orders",)}
+    supported: dict[str, tuple[str, ...]] = {
+        "control": COMPARED, "split": ("orders",), "asyncpg": READ_BY_ASYNCPG,
+    }  # fmt: skip
     return operation in supported.get(system.name, tuple(OPERATIONS))
 
 

@@ -4,10 +4,11 @@ from html import escape
 from typing import Any
 
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-COLOURS = {"satsuma": "#f2711c", "control": "#9aa5b1"}
+COLOURS = {"satsuma": "#f2711c", "control": "#9aa5b1", "asyncpg": "#4c8bf5"}
 NAMES = {
     "satsuma": "Satsuma: five contexts, five databases, saga, outbox, idempotency",
     "control": "one plain Django view, one database",
+    "asyncpg": "FastAPI + asyncpg on Satsuma's tables",
 }
 PANEL_WIDTH, PANEL_HEIGHT, BAR, COLUMNS, MARGIN = 300, 190, 30, 3, 40
 TITLES = {
@@ -65,7 +66,7 @@ def _heading(results: Results) -> str:
     x = MARGIN
     for system, name in NAMES.items():
         parts += [_box(x, 69, 12, 12, COLOURS[system]), _text(x + 18, 79, name)]
-        x += 440
+        x += 420 if system == "satsuma" else 250
     return "\n".join(parts)
 
 

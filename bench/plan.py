@@ -10,6 +10,7 @@ from bench.processes import Failed
 from bench.systems import ROOT, Layout
 
 COMPARED = ("list", "detail", "orders")  # operations that the control has too
+READ_BY_ASYNCPG = ("list", "detail")  # operations that the second control has too
 SCALED_AT = 8  # number of clients at which the small shop is compared with the large one
 EXTRA = ("calls", "scale", "split", "celery")
 MAX_ORDERS = 1_000_000
@@ -47,6 +48,11 @@ class Plan:
     @property
     def compares(self) -> bool:
         return bool(self.compared) and not self.profile
+
+    @property
+    def compares_reads(self) -> bool:
+        """Return whether the second control is measured, if it is installed."""
+        return self.compares and any(name in READ_BY_ASYNCPG for name in self.operations)
 
     def title(self) -> str:
         """Describe the run in one line."""

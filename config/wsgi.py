@@ -20,9 +20,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 gc.disable()  # what is loaded now stays until the process ends: without collections this takes a fifth less time
 
-from django.core.wsgi import get_wsgi_application
+from shop.http.repeated_requests import build_application
 
-application = get_wsgi_application()
+application = build_application()
 
 from django.conf import settings
 

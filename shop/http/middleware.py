@@ -20,6 +20,17 @@ _ID = re.compile(rf"[A-Za-z0-9._-]{{1,{sizes.REQUEST_ID_LENGTH}}}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+def choose_request_id(requested_id: str) -> str:
+    """Return the id of a request: the X-Request-ID that the caller sent if it is valid, otherwise a new one."""
+    return requested_id if _ID.fullmatch(requested_id) else str(uuid7())
+
+
+def log_request(method: str | None, path: str, status: int, started: float) -> None:
+    """Write the log entry of a request. started: `time.perf_counter()` at its beginning."""
+    milliseconds = round((time.perf_counter() - started) * 1000, 1)
+    log.info("request", method=method, path=path, status=status, ms=milliseconds)
+
+
 class RequestContextMiddleware:
     """Give each request an id and a trace, return the id as X-Request-ID, and log the request.
 
@@ -31,8 +42,7 @@ class RequestContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
-        requested_id = request.headers.get("X-Request-ID", "")
-        request_id = requested_id if _ID.fullmatch(requested_id) else str(uuid7())
+        request_id = choose_request_id(request.headers.get("X-Request-ID", ""))
         parent = request.headers.get("traceparent", "")
         trace = tracing.Trace(
             correlation_id=request_id,
@@ -47,14 +57,7 @@ class RequestContextMiddleware:
             response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id
             security_log.log_refused_response(request, response)
-            milliseconds = round((time.perf_counter() - started) * 1000, 1)
-            log.info(
-                "request",
-                method=request.method,
-                path=request.path,
-                status=response.status_code,
-                ms=milliseconds,
-            )
+            log_request(request.method, request.path, response.status_code, started)
             return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

@@ -27,7 +27,7 @@ class TrustedProxies:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         forwarded_for = request.META.pop("HTTP_X_FORWARDED_FOR", "")
         peer = request.META.get("REMOTE_ADDR", "")
-        if _is_trusted(peer):
+        if is_trusted(peer):
             request.META["REMOTE_ADDR"] = find_client_address(peer, forwarded_for.split(","))
         else:
             request.META.pop("HTTP_X_FORWARDED_PROTO", None)
@@ -51,13 +51,14 @@ def find_client_address(peer: str, forwarded_for: Iterable[str]) -> str:
     If an entry is not an IP address, return the address of the proxy that added it.
     """
     for name in reversed([*forwarded_for]):
-        if not _is_trusted(peer) or (address := _parse_entry(name.strip())) is None:
+        if not is_trusted(peer) or (address := _parse_entry(name.strip())) is None:
             break
         peer = str(address)
     return peer
 
 
-def _is_trusted(name: str) -> bool:
+def is_trusted(name: str) -> bool:
+    """Return whether an address is that of a proxy of `TRUSTED_PROXIES`."""
     address = _parse_address(name)
     return address is not None and any(address in network for network in settings.TRUSTED_PROXIES)
 

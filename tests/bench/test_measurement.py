@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from bench import chart, report
+from bench.asyncpg_control.system import list_missing_packages
 from bench.measure import Figures, median_round
 from bench.processes import Process, cpu
 from bench.report import Row
@@ -92,6 +93,19 @@ def test_the_median_round_counts():
 def test_a_target_is_compared_with_the_control_of_the_same_run(satsuma, reached):
     [verdict] = report.verdicts(rows(orders=(satsuma, 100)), {})
     assert (verdict.value, verdict.reached) == (satsuma / 100, reached)
+
+
+@pytest.mark.parametrize(
+    ("operation", "speed", "reached"), [("list", 180, True), ("list", 179, False), ("detail", 150, True)]
+)
+def test_reads_are_compared_with_fastapi_and_asyncpg_in_the_same_run(operation, speed, reached):
+    fast = Row(operation, 8, "asyncpg", figures(per_second=100))
+    [verdict] = report.verdicts([Row(operation, 8, "satsuma", figures(per_second=speed)), fast], {})
+    assert (verdict.name, verdict.reached) == (f"{operation}: throughput, of FastAPI + asyncpg's", reached)
+
+
+def test_the_packages_that_the_second_control_lacks_are_named():
+    assert list_missing_packages(("django", "no_such_package")) == ["no_such_package"]
 
 
 @pytest.mark.parametrize(("latency", "reached"), [(2.5, True), (2.6, False)])

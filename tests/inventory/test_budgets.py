@@ -58,7 +58,8 @@ def test_a_page_of_products_is_two_statements_for_any_page_size(seeded_category,
     get(f"products?category={seeded_category}{query}", 1)
 
 
-def test_a_product_is_one_statement(seeded_category):
+def test_a_product_is_two_statements_and_then_one(seeded_category):
+    get(f"products/{seeded_category}-0", 2)
     get(f"products/{seeded_category}-0", 1)
 
 

@@ -1,10 +1,12 @@
 """REST endpoints for the public catalogue: categories and products."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.http import HttpResponse
 from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
@@ -12,10 +14,11 @@ from rest_framework.request import Request
 from contexts.inventory.rest.base import Amount, InventoryView, Slug
 from contexts.inventory.service import catalogue
 from contexts.inventory.service.catalogue import CategoryRow, ProductRow
-from contexts.inventory.service.catalogue_cache import RenderedResponse, get_or_render
+from contexts.inventory.service.catalogue_cache import RenderedResponse, find_current, get_or_render
 from shop.errors import NotFound
 from shop.http.pagination import Page, PageQuery, paginate
 from shop.http.rate_limits import Limiter
+from shop.http.repeated_requests import mark_repeatable
 from shop.http.rest import ANYONE, endpoint
 from shop.money import Money
 
@@ -93,14 +96,26 @@ def _to_product_view(row: ProductRow) -> ProductView:
     )
 
 
-def respond_cached(request: Request, query: PageQuery, build_view: Callable[[], msgspec.Struct]) -> HttpResponse:
+def respond_cached(
+    request: Request, key: str, build_view: Callable[[], msgspec.Struct], *, is_repeatable: bool = True
+) -> HttpResponse:
     """Respond from the cache with current availability; build the view only after the catalogue has changed.
 
-    The key has the query as it was read, so that other spellings of it, and parameters that are ignored, add no page to the
-    cache. It has the address of the list, because the links in a page do.
+    is_repeatable: whether the response to the same request may be repeated before the framework runs.
     """
-    key = f"{request.build_absolute_uri(request.path)} {msgspec.json.encode(query).decode()}"
-    return respond_with_etag(request, get_or_render(key, lambda: msgspec.json.encode(build_view())))
+    response = respond_with_etag(request, get_or_render(key, lambda: msgspec.json.encode(build_view())))
+    if is_repeatable and settings.CATALOGUE_FAST_PATH:
+        mark_repeatable(response, "inventory", partial(find_current, key))
+    return response
+
+
+def build_list_key(request: Request, query: PageQuery) -> str:
+    """Return the key of a page of a list.
+
+    It has the query as it was read, so that other spellings of it, and parameters that are ignored, add no page to the cache.
+    It has the address of the list, because the links in a page do.
+    """
+    return f"{request.build_absolute_uri(request.path)} {msgspec.json.encode(query).decode()}"
 
 
 def respond_uncached(request: Request, view: msgspec.Struct) -> HttpResponse:
@@ -122,7 +137,7 @@ class CategoryList(InventoryView):
         ordering = ("position", "slug")
         return respond_cached(
             request,
-            query,
+            build_list_key(request, query),
             lambda: paginate(
                 request, query, catalogue.list_categories(), ordering=ordering, to_view=_to_category_views
             ),
@@ -145,7 +160,8 @@ class ProductList(InventoryView):
         if query.search:
             limiter.count()
         if query.in_stock is None:
-            return respond_cached(request, query, lambda: self._search(request, query))
+            key, is_counted = build_list_key(request, query), bool(query.search)
+            return respond_cached(request, key, lambda: self._search(request, query), is_repeatable=not is_counted)
         return respond_uncached(request, self._search(request, query))
 
     def _search(self, request: Request, query: ProductQuery) -> Page[ProductView]:
@@ -165,4 +181,4 @@ class ProductDetail(InventoryView):
     @endpoint(access=ANYONE, responses={200: ProductView, 304: None}, errors=(NotFound,))
     def get(self, request: Request, slug: str) -> HttpResponse:
         """Get a product with its variants, their prices and available units."""
-        return respond_uncached(request, _to_product_view(catalogue.get_product(slug)))
+        return respond_cached(request, request.path, lambda: _to_product_view(catalogue.get_product(slug)))

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from shop.db.database import PreparedStatement, fetch_rows
 
-MAX_CACHE_BYTES = 16_000_000  # per process
+MAX_CACHE_BYTES = 32_000_000  # per process
+PAGE_OVERHEAD_BYTES = 1_000  # of the objects of one page
 
 # These patterns match members of JSON objects only: inside a JSON string each quotation mark follows a backslash.
 _AVAILABLE_PATTERN = re.compile(rb'(?<="available":)\d+')
@@ -66,7 +67,8 @@ class _PageCache:
 
     def add(self, key: str, page: _CachedPage) -> None:
         self.pages[key] = page
-        self.free_bytes -= 2 * (len(key) + sum(map(len, page.pieces)))  # a page keeps its pieces and its last response
+        size = len(key) + sum(map(len, page.pieces))
+        self.free_bytes -= 2 * size + PAGE_OVERHEAD_BYTES  # a page keeps its pieces and its last response
 
 
 _cache = _PageCache(0)
@@ -81,7 +83,7 @@ def get_or_render(key: str, render: Callable[[], bytes]) -> RenderedResponse:
     """
     global _cache
     page = _cache.pages.get(key)
-    [(version, available)] = fetch_rows("inventory", _VERSION_AND_AVAILABLE_SQL, [page.skus if page else []])
+    version, available = _read_version_and_available(page)
     cache = _cache
     if cache.version != version:
         _cache = cache = _PageCache(version)
@@ -92,3 +94,19 @@ def get_or_render(key: str, render: Callable[[], bytes]) -> RenderedResponse:
     if cache.free_bytes < 0:
         _cache = _PageCache(version)
     return page.last[1]
+
+
+def find_current(key: str) -> RenderedResponse | None:
+    """Return the cached response for this key with current availability. None if it has to be rendered."""
+    page = _cache.pages.get(key)
+    if page is None:
+        return None
+    version, available = _read_version_and_available(page)
+    cache = _cache
+    is_current = cache.version == version and cache.pages.get(key) is page
+    return page.render(available) if is_current else None
+
+
+def _read_version_and_available(page: _CachedPage | None) -> tuple[int, list[int]]:
+    [(version, available)] = fetch_rows("inventory", _VERSION_AND_AVAILABLE_SQL, [page.skus if page else []])
+    return version, available

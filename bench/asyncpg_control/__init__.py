@@ -1,0 +1,1 @@
+"""A second control for reads: FastAPI with asyncpg, on the tables of Satsuma."""
