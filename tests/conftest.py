@@ -4,7 +4,8 @@ Nothing is rolled back between tests, which five processes could not do either. 
 earlier tests of its folder. Each folder begins with empty tables, so that the check of all invariants stays cheap.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.core.management import call_command
 
 from shop.db.database import fetch_rows
 from tests import environment
+from tests.preloaded_python import PreloadedPython
 from tests.topologies import five_processes, reporting
 from tests.topologies.repeated_calls import repeat_calls_at_end
 from tests.topologies.reporting import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
@@ -101,6 +103,13 @@ def repeat_idempotent_calls(request):
         request.getfixturevalue("verified")  # so that it checks the invariants after these calls
     with repeat_calls_at_end():
         yield
+
+
+@pytest.fixture(scope="session")
+def preloaded_python() -> Iterator[PreloadedPython]:
+    """Return a Python with the libraries: it starts commands in a moment, and each reads the settings anew."""
+    with closing(PreloadedPython()) as python:
+        yield python
 
 
 @pytest.fixture

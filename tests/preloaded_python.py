@@ -7,6 +7,7 @@ what comes after it, with the environment that the test chooses.
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,21 @@ import traceback
 from typing import Any
 
 OURS = ("config", "contexts", "ops", "shop", "tests")
-MAIN = (
-    "from django.core import management; from config import settings; from tests.preloaded_python import serve; serve()"
+# What a start imports of them, as far as it can be imported before the settings are read.
+LIBRARIES = (
+    "corsheaders, inflection, psycopg_pool, pygments, pytest, requests, sqlparse, unittest.mock, uritemplate, yaml",
+    "django.core.mail, django.core.management, django.core.servers.basehttp, django.db.migrations.executor, django.db.models",
+    "django.forms, django.template.loader, django.test, django.views.generic",
 )
+MAIN = (
+    "\n".join([f"import {names}" for names in LIBRARIES])
+    + """
+from config import settings
+from tests.preloaded_python import serve
+serve()
+"""
+)
+COMMAND_TIMEOUT_SECONDS = 120  # a server that starts although it should not would run forever
 
 
 class PreloadedPython:
@@ -55,6 +68,7 @@ def _run(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(stdout.fileno(), 1)
             os.dup2(stderr.fileno(), 2)
+            signal.alarm(COMMAND_TIMEOUT_SECONDS)
             os._exit(_execute(arguments, environment))
         _, status = os.waitpid(child, 0)
         stdout.seek(0)

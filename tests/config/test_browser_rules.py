@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.config.test_security_headers import list_admin_pages
-from tests.config.test_settings import HTTPS, python, read_settings  # noqa: F401  fixtures
+from tests.config.test_settings import HTTPS, read_settings  # noqa: F401  fixtures
 from tests.http_client import Client
 from tests.inventory.staff_clients import authorization_header
 from tests.staff_accounts import sign_in_to_admin

@@ -5,7 +5,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from shop.request_buffer import BODY_PROBLEM
-from tests.config.test_settings import check, python  # noqa: F401  fixtures
+from tests.config.test_settings import check  # noqa: F401  fixtures
 
 SHOP, OTHER = "https://front.example", "https://evil.example"
 EXPOSED = "ETag, Location, Retry-After, X-Request-ID, RateLimit, RateLimit-Policy"

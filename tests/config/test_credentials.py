@@ -8,7 +8,7 @@ from django.conf import settings
 
 from ops.launch import keys, split
 from shop.credentials import derive_credential, name_calls, name_calls_to, name_role
-from tests.config.test_settings import ELSEWHERE, build_environment, check, python, read_settings  # noqa: F401  fixtures
+from tests.config.test_settings import ELSEWHERE, build_environment, check, read_settings  # noqa: F401  fixtures
 
 KEY, NEXT = "k" * 40, "n" * 40
 CALL_KEYS = "{name: found for name, found in s.CALL_KEYS.items() if found}"

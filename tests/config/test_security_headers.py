@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from shop.db.database import hosted_contexts
 from shop.http import security_headers
-from tests.config.test_settings import HTTPS, python, read_settings  # noqa: F401  fixtures
+from tests.config.test_settings import HTTPS, read_settings  # noqa: F401  fixtures
 from tests.factories import create_sku
 from tests.http_client import Client
 from tests.inventory.staff_clients import authorization_header

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import closing
 from functools import partial
 
 import pytest
@@ -17,7 +16,6 @@ from ops.launch.keys import generate_signing_key
 from shop.setting_types import parse_url
 from shop.settings import env, read_number, read_setting, read_whole_number, registry
 from shop.token_keys import build_jwk
-from tests.preloaded_python import PreloadedPython
 from tests.public_keys import public_pem
 
 P384 = "-----BEGIN PRIVATE KEY-----\\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAi\\n-----END PRIVATE KEY-----\\n"
@@ -201,26 +199,19 @@ def build_environment(**changes):
     return {name: value for name, value in (dict(os.environ) | changes).items() if value is not None}
 
 
-@pytest.fixture(scope="module")
-def python():
-    """A Python with the libraries, which reads the settings anew for each command."""
-    with closing(PreloadedPython()) as python:
-        yield python
-
-
 @pytest.fixture
-def check(python):
+def check(preloaded_python):
     """Return a function that runs `manage.py check` with a changed environment."""
-    return lambda **changes: python.run("manage.py", "check", environment=build_environment(**changes))
+    return lambda **changes: preloaded_python.run("manage.py", "check", environment=build_environment(**changes))
 
 
 @pytest.fixture
-def read_settings(python):
+def read_settings(preloaded_python):
     """Return a function that evaluates an expression on the settings `s`, read from a changed environment."""
 
     def read(expression, **changes):
         script = f"import json; from config import settings as s; print(json.dumps({expression}))"
-        done = python.run("-c", script, environment=build_environment(**changes))
+        done = preloaded_python.run("-c", script, environment=build_environment(**changes))
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -406,14 +397,16 @@ def test_a_process_without_users_needs_the_public_key_only(read_settings):
     assert read == ["", [FORMER_JWKS[0]["kid"]], False]
 
 
-def test_a_process_without_users_forgets_a_private_key_and_warns(read_settings, python):
+def test_a_process_without_users_forgets_a_private_key_and_warns(read_settings, preloaded_python):
     read = read_settings(KEYS, JWT_SIGNING_KEY=FORMER[0], **NOTIFICATIONS)
     assert read == ["", [FORMER_JWKS[0]["kid"]], True]
-    done = python.run("manage.py", "check", environment=build_environment(JWT_SIGNING_KEY=FORMER[0], **NOTIFICATIONS))
+    done = preloaded_python.run(
+        "manage.py", "check", environment=build_environment(JWT_SIGNING_KEY=FORMER[0], **NOTIFICATIONS)
+    )
     assert (done.returncode, "config.W003" in done.stderr) == (0, True)
 
 
-def test_a_process_without_users_cannot_sign_a_token(python):
+def test_a_process_without_users_cannot_sign_a_token(preloaded_python):
     script = """
 import django; django.setup()
 from contexts.users.service import signing
@@ -424,7 +417,7 @@ boss = SimpleNamespace(id=uuid4(), email="boss@example.com", full_name="", permi
 signing.sign_token(boss, kind="access", lifetime=timedelta(minutes=5), session_id=uuid4())
 """
     environment = build_environment(DJANGO_SETTINGS_MODULE="config.settings", **NOTIFICATIONS)
-    done = python.run("-c", script, environment=environment)
+    done = preloaded_python.run("-c", script, environment=environment)
     assert done.returncode != 0
     assert "Unable to load PEM file" in done.stderr.splitlines()[-1]
 
@@ -486,25 +479,22 @@ SANDBOX = [
 ]
 
 
-@pytest.fixture
-def other_provider(tmp_path):
-    """A second payment provider, so that sandbox can be one of several."""
-    folder = settings.BASE_DIR / "contexts" / "payments" / "providers"
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys, types\n"
-        "module = types.ModuleType('contexts.payments.providers.other')\n"
-        "module.provider = object()\n"
-        "sys.modules['contexts.payments.providers.other'] = module\n"
-    )
-    assert not (folder / "other.py").exists()
-    return {"PYTHONPATH": str(tmp_path)}
+# With a second payment provider, so that sandbox can be one of several.
+CHECK_WITH_OTHER_PROVIDER = """
+import runpy, sys, types
+module = types.ModuleType("contexts.payments.providers.other")
+module.provider = object()
+sys.modules["contexts.payments.providers.other"] = module
+sys.argv = ["manage.py", "check"]
+runpy.run_path("manage.py", run_name="__main__")
+"""
 
 
 @pytest.mark.parametrize("environment", SANDBOX)
-def test_the_sandbox_is_refused_in_production(other_provider, environment):
-    environment = build_environment(TRUSTED_PROXIES="10.0.0.7", **other_provider, **environment)
-    command = [sys.executable, "manage.py", "check"]
-    done = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
+def test_the_sandbox_is_refused_in_production(preloaded_python, environment):
+    assert not (settings.BASE_DIR / "contexts" / "payments" / "providers" / "other.py").exists()
+    environment = build_environment(TRUSTED_PROXIES="10.0.0.7", **environment)
+    done = preloaded_python.run("-c", CHECK_WITH_OTHER_PROVIDER, environment=environment)
     assert done.returncode == 1
     assert "config.E009" in done.stderr
     assert "ALLOW_SANDBOX_PAYMENTS=true" in done.stderr
@@ -522,12 +512,9 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_no_process_starts_with_the_sandbox_in_production(start):
-    environment = os.environ | {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "PORT": "1"}
-    command = [sys.executable, *STARTS[start]]
-    done = subprocess.run(
-        command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+def test_no_process_starts_with_the_sandbox_in_production(preloaded_python, start):
+    environment = {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "PORT": "1"}
+    done = preloaded_python.run(*STARTS[start], environment=os.environ | environment)
     assert done.returncode != 0
     assert "PAYMENT_PROVIDERS contains sandbox" in done.stderr
 

@@ -2,11 +2,10 @@
 
 import itertools
 import os
-import subprocess
-import sys
 import threading
 import uuid
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
@@ -18,6 +17,7 @@ from shop.db.postgres.log_settings import ROLE_LOG_SETTINGS
 from tests.concurrency import eventually
 from tests.journeys.running_shop import RunningShop
 from tests.ops.launch.test_up import find_available_sku
+from tests.preloaded_python import PreloadedPython
 from tests.shopper import ADDRESS, PASSWORD, Shopper
 
 # A server that is set up to log as much as it can, in all of its formats.
@@ -33,7 +33,8 @@ MARK = "canary"
 class Server:
     """A database server with a log, and the shop's databases on it."""
 
-    def __init__(self, folder) -> None:
+    def __init__(self, folder: Path, python: PreloadedPython) -> None:
+        self.python = python
         self.postgres = PostgresServer(folder, durable=False, options=TALKATIVE)
         self.postgres.start()
         self.environment = {"DATABASE_URL": self.postgres.url}
@@ -42,7 +43,8 @@ class Server:
             self.manage(*command)
 
     def manage(self, *command: str) -> None:
-        subprocess.run([sys.executable, "manage.py", *command], env=os.environ | self.environment, check=True)
+        done = self.python.run("manage.py", *command, environment=os.environ | self.environment)
+        assert done.returncode == 0, done.stderr
 
     def connect(self, context: str) -> psycopg.Connection:
         """Open a session of a context's role."""
@@ -69,8 +71,8 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("talkative"))
+def server(tmp_path_factory, preloaded_python):
+    server = Server(tmp_path_factory.mktemp("talkative"), preloaded_python)
     yield server
     server.postgres.stop()
 
@@ -204,15 +206,20 @@ def test_a_statement_that_fails_leaves_no_value_in_the_log(server, name, canary)
     assert canary not in server.read_log().lower()
 
 
-@pytest.mark.parametrize("name", FAILURES)
-def test_control_without_the_settings_the_value_is_in_the_log(server, name, canary):
+@pytest.fixture(scope="class")
+def bare_server(server):
+    """Reset the settings once for all tests of a class, since `databases` takes a second to set them again."""
     for context, owner in itertools.product(("orders", "users"), ("ROLE", "DATABASE")):
         server.administrate(f'ALTER {owner} "{settings.DATABASES[context]["NAME"]}" RESET ALL')
-    try:
-        fail(server, name, canary)
-        assert canary in server.read_log().lower()
-    finally:
-        server.manage("databases")
+    yield server
+    server.manage("databases")
+
+
+class TestControlWithoutTheSettings:
+    @pytest.mark.parametrize("name", FAILURES)
+    def test_the_value_is_in_the_log(self, bare_server, name, canary):
+        fail(bare_server, name, canary)
+        assert canary in bare_server.read_log().lower()
 
 
 def test_a_journey_with_refusals_leaves_no_personal_data_and_no_hash_in_any_log(server, canary, tmp_path):

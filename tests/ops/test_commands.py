@@ -1,8 +1,6 @@
 """Commands: databases, migrations, parked events, and the soak test."""
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
@@ -133,12 +131,9 @@ def test_a_migration_that_does_not_get_its_lock_gives_up_in_plain_words():
         ["-m", "ops.launch.prepare"],
     ],
 )
-def test_a_database_that_is_unavailable_is_reported_without_a_traceback(arguments):
+def test_a_database_that_is_unavailable_is_reported_without_a_traceback(preloaded_python, arguments):
     nowhere = f"postgres://nobody:secret@127.0.0.1:{reserve_port()}/postgres"
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=settings.BASE_DIR, env=os.environ | {"DATABASE_URL": nowhere},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = preloaded_python.run(*arguments, environment=os.environ | {"DATABASE_URL": nowhere})
     assert done.returncode == 1
     assert "onnection" in done.stderr
     assert "Traceback" not in done.stderr

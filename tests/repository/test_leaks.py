@@ -3,12 +3,10 @@
 import os
 import re
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from django.conf import settings
 
 from tests import leaks
 from tests.concurrency import eventually
@@ -79,16 +77,15 @@ def test_after():
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, preloaded_python):
     """Return a function that runs a file of tests with the plugin and returns exit status and output."""
 
     def run(text: str, **environment: str) -> tuple[int, str]:
         (tmp_path / "test_it.py").write_text(text)
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.leaks",
-             "-c", "/dev/null", "--rootdir", tmp_path, tmp_path / "test_it.py"],
-            cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=300, check=False,
-            env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment,  # a faster start
+        done = preloaded_python.run(
+            "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.leaks",
+            "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path / "test_it.py"),
+            environment=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment,  # a faster start
         )  # fmt: skip
         return done.returncode, done.stdout
 

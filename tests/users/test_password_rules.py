@@ -5,7 +5,7 @@ from django.contrib.auth.hashers import get_hasher
 from django.test import override_settings
 
 from shop.db.database import execute, fetch_rows
-from tests.config.test_settings import python, read_settings  # noqa: F401  fixtures
+from tests.config.test_settings import read_settings  # noqa: F401  fixtures
 from tests.users.accounts import problem_of, register, register_person, sign_in
 
 # Of one kind of characters each, so that no rule about their composition would accept all of them.

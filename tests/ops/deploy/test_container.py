@@ -219,15 +219,17 @@ def test_a_missing_and_an_unused_setting_are_found():
     assert all_settings_read() ^ names_in_example(planted) == {"CURRENCY", "CURENCY", "WEB_WORKERS", "WORKERS"}
 
 
-def check_deploy(**environment):
+@pytest.fixture
+def check_deploy(preloaded_python):
+    """Return a function that runs `manage.py check --deploy`, for which warnings are failures."""
     secret = "".join(chr(33 + n) for n in range(60)).replace("$", "_")
-    return subprocess.run(
-        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"], cwd=ROOT,
-        env=os.environ | {"SECRET_KEY": secret} | environment, capture_output=True, text=True, check=False,
+    return lambda **environment: preloaded_python.run(
+        "manage.py", "check", "--deploy", "--fail-level", "WARNING",
+        environment=os.environ | {"SECRET_KEY": secret} | environment,
     )  # fmt: skip
 
 
-def test_a_shop_behind_https_is_deployed_without_a_warning():
+def test_a_shop_behind_https_is_deployed_without_a_warning(check_deploy):
     done = check_deploy(SITE_URL="https://shop.example", TRUSTED_PROXIES="172.18.0.0/16", ALLOW_SANDBOX_PAYMENTS="true")
     assert (done.returncode, done.stderr) == (0, "")
     assert "no issues" in done.stdout
@@ -242,7 +244,7 @@ def test_a_shop_behind_https_is_deployed_without_a_warning():
         ("security.W009", {"SITE_URL": "https://shop.example", "TRUSTED_PROXIES": "10.0.0.7", "SECRET_KEY": "x" * 60}),
     ],
 )
-def test_settings_unfit_for_production_are_reported(ids, environment):
+def test_settings_unfit_for_production_are_reported(check_deploy, ids, environment):
     done = check_deploy(**environment)
     assert done.returncode == 1
     assert [check_id for check_id in ids.split() if check_id not in done.stderr] == []

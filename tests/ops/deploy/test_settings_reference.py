@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from ops.deploy import settings_reference
 from shop.settings import registry
-from tests.config.test_settings import check, python  # noqa: F401  fixtures
+from tests.config.test_settings import check  # noqa: F401  fixtures
 
 
 def test_the_committed_files_are_up_to_date_and_every_setting_is_described():

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from io import StringIO
 
 import pytest
@@ -83,21 +81,22 @@ def test_an_invalid_argument_is_reported(arguments, message):
         call_command("verify", *arguments)
 
 
-def run_in_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        env=os.environ | environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+@pytest.fixture
+def run_in_process(preloaded_python):
+    """Return a function that runs a command of manage.py in a process of its own."""
+    return lambda *arguments, **environment: preloaded_python.run(
+        "manage.py", *arguments, environment=os.environ | environment
+    )
 
 
-def test_an_unreachable_database_is_reported_with_exit_status_2():
+def test_an_unreachable_database_is_reported_with_exit_status_2(run_in_process):
     done = run_in_process("verify", PAYMENTS_DATABASE_URL="postgres://user@127.0.0.1:1/database")
     assert done.returncode == 2
     assert "the database of payments cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_new_shop_has_no_violation_and_exit_status_0():
+def test_a_new_shop_has_no_violation_and_exit_status_0(run_in_process):
     prefix = f"{settings.DATABASE_PREFIX}_new"
     for command in ("databases", "migrate"):
         assert run_in_process(command, DATABASE_PREFIX=prefix).returncode == 0
