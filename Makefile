@@ -22,8 +22,8 @@ SYSTEM_LOOPBACK := $(SYSTEM) tests/bench tests/ops/peel tests/releases tests/sho
 	$(addprefix tests/journeys/test_,shop_process.py split.py)
 
 # What `make test` runs with one of the two bindings only, unless it is called with BINDINGS=both or ALL=1.
-ONLY_LOCAL := $(addprefix tests/,journeys ops users)
-ONLY_LOOPBACK := $(addprefix tests/,fuzz inventory notifications orders payments)
+ONLY_LOCAL := $(addprefix tests/,fuzz journeys ops users)
+ONLY_LOOPBACK := $(addprefix tests/,inventory notifications orders payments)
 ifneq ($(ALL)$(ARGS),)
 BINDINGS := both
 else
