@@ -3,8 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -52,6 +53,24 @@ def run_in_thread(action: Callable[[], Any]) -> Any:
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+@contextmanager
+def run_before_statement(alias: str, part: str, action: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Run an action in another thread before the first statement of this one that contains a text. Yield a list for its result.
+
+    Raises AssertionError at the end if there was no such statement.
+    """
+    results: list[Any] = []
+
+    def run_first(execute: Any, sql: str, *arguments: Any) -> Any:
+        if part in sql and not results:
+            results.append(run_in_thread(action))
+        return execute(sql, *arguments)
+
+    with connections[alias].execute_wrapper(run_first):
+        yield results
+    assert results, f"no statement contains {part}"
 
 
 def _run(action: Callable[[], Any], barrier: threading.Barrier) -> Any:

@@ -275,6 +275,36 @@ MUTANTS = (
         caught_by="tests/orders/test_closed_carts.py::test_a_tab_that_read_the_cart_before_it_was_ordered_makes_no_rejected_order",
     ),
     Mutant(
+        name="double_click_meets_its_own_order",
+        what="the second click on an order of a cart is refused because the first one has ordered the cart",
+        rule="protocol 5: the same key gets the same response",
+        module="contexts.orders.service.orders",
+        replace="        except (CartClosed, CartOrderBeingUndone):",
+        by="        except ZeroDivisionError:",
+        caught_by="tests/orders/test_closed_carts.py::"
+        "test_a_double_click_of_which_the_first_orders_the_cart_gets_its_response_twice",
+    ),
+    Mutant(
+        name="double_click_pays_what_is_paid",
+        what="the second click on a payment is refused because the first one has paid the order",
+        rule="protocol 5: while the first request is in progress, a repeat is asked to wait",
+        module="contexts.orders.service.paying",
+        replace="""\
+        idempotency.record("orders", key, resource=attempt_id)  # first: a repeat is no attempt to pay a paid order
+        payable = Order.objects.filter(pk=order_id, status__in=PAYABLE_STATUSES, cancel_requested_at=None)
+        if not payable.update(payment_provider=request.payment_method.provider):
+            raise NotPayable(present=orders.get(order_id).status)
+""",
+        by="""\
+        payable = Order.objects.filter(pk=order_id, status__in=PAYABLE_STATUSES, cancel_requested_at=None)
+        if not payable.update(payment_provider=request.payment_method.provider):
+            raise NotPayable(present=orders.get(order_id).status)
+        idempotency.record("orders", key, resource=attempt_id)
+""",
+        caught_by="tests/orders/test_pay_again.py::"
+        "test_a_double_click_of_which_the_first_pays_the_order_is_no_second_payment",
+    ),
+    Mutant(
         name="cart_reveals_order_number",
         what="a caller with the id of a cart gets the number of its order",
         rule="API: the number of an order is for its customer",

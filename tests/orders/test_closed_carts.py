@@ -1,6 +1,7 @@
 """A cart and its order: a live order closes the cart, and however many tabs order it, there is one order."""
 
 import threading
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from contexts.inventory.service import LocalInventory
 from shop.calls import services
 from shop.db.database import execute, fetch_rows, transaction
-from tests.concurrency import eventually, repeat_concurrently, run_concurrently
+from tests.concurrency import eventually, repeat_concurrently, run_before_statement, run_concurrently
 from tests.engine_driver import run_checkout_timers, run_payment_timers, run_until_idle
 from tests.factories import create_sku
 from tests.orders.queries import status_and_step_of, stock_of
@@ -124,6 +125,23 @@ def test_many_tabs_make_one_order_and_no_rejected_ones(shopper, units):
     run_until_idle()
     assert orders_of_cart(cart) == [(order_id, "confirmed")]
     assert kinds_of_mail(order_id) == ["order_confirmed"]
+
+
+@pytest.mark.usefixtures("in_one_process")
+@pytest.mark.parametrize(("token", "status"), [("tok_ok", 201), ("tok_requires_action", 202)])
+def test_a_double_click_of_which_the_first_orders_the_cart_gets_its_response_twice(shopper, token, status):
+    """The second request has looked up its key before the first one stores it, and reads the cart after that."""
+    cart, key = fill_cart(shopper, create_sku(5)), uuid.uuid4().hex
+
+    def click():
+        return shopper.order(items=None, cart_id=cart, key=key, token=token)
+
+    with run_before_statement("orders", 'FROM "orders_cart"', click) as first:
+        second = click()
+    assert (first[0].status, second.status) == (status, status)
+    assert second.body["id"] == first[0].body["id"]
+    assert status == 202 or second.content == first[0].content
+    assert len(orders_of_cart(cart)) == 1
 
 
 class OrderingInventory(LocalInventory):

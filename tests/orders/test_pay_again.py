@@ -9,7 +9,7 @@ from contexts.payments.interface import PaymentMethod, PaymentProcessing, Paymen
 from contexts.payments.providers import sandbox
 from shop.db.database import execute, fetch_rows
 from shop.errors import list_error_classes
-from tests.concurrency import repeat_concurrently
+from tests.concurrency import repeat_concurrently, run_before_statement
 from tests.engine_driver import run_until_idle
 from tests.factories import create_sku
 from tests.orders.queries import status_and_step_of, stock_of
@@ -58,6 +58,19 @@ def test_a_repeat_with_the_same_key_starts_no_other_attempt(shopper):
     assert [answer.status for answer in answers] == [200, 200, 200]
     assert len(intents_of(order)) == 2
     assert pay(shopper, order, "tok_other", key=key).status == 422
+
+
+@pytest.mark.usefixtures("in_one_process")
+def test_a_double_click_of_which_the_first_pays_the_order_is_no_second_payment(shopper, settings):
+    """The second request has looked up its key before the first one stores it."""
+    settings.RATE_LIMITS, settings.RATE_LIMIT_DECLINED_PAYMENTS = True, "account:1000/hour"
+    order, key = shopper.order(create_sku(1), token="tok_capture_refused").body, uuid.uuid4().hex
+    with run_before_statement("orders", "shop_ratelimit", lambda: pay(shopper, order, key=key)) as first:
+        second = pay(shopper, order, key=key)
+    assert (first[0].status, first[0].body["status"]) == (200, "confirmed")
+    assert (second.status, second.body["code"]) == (409, "shop.idempotency_key_in_flight")
+    assert second.headers["retry-after"] == "1"
+    assert pay(shopper, order, key=key).body == first[0].body
 
 
 def test_a_declined_card_leaves_an_order_on_hold_which_can_be_paid_again(shopper):

@@ -17,7 +17,15 @@ from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Cart, Order, Step
 from contexts.orders.service import carts
 from contexts.orders.service.cancellation import NotCancellable, RefundNotAllowed, build_cancellable_condition
-from contexts.orders.service.placing import LARGE_ORDER_LINES, NewOrder, OrderRequest, build_order, insert_order
+from contexts.orders.service.carts import CartClosed
+from contexts.orders.service.placing import (
+    LARGE_ORDER_LINES,
+    CartOrderBeingUndone,
+    NewOrder,
+    OrderRequest,
+    build_order,
+    insert_order,
+)
 from contexts.orders.service.views import OrderView, add_guest_token, build_outcome, is_guest_token, to_view
 from contexts.payments.interface import Declined, PaymentStatus
 from shop.audit import audit
@@ -58,13 +66,21 @@ def place(request: OrderRequest, *, user_id: UUID | None, key: Key, limiter: Lim
     """
     known = idempotency.find("orders", key)
     if known is None:
-        progress = _place_limited(request, user_id, key, limiter)
-    elif known.outcome:
+        try:
+            return _respond(_place_limited(request, user_id, key, limiter), user_id)
+        except (CartClosed, CartOrderBeingUndone):
+            known = idempotency.find("orders", key)
+            if known is None:  # the order of this cart is not that of a parallel request with this key
+                raise
+    if known.outcome:
         return _complete(known.outcome, known.resource, user_id)
-    elif known.resource is None or is_busy(known.resource):
+    if known.resource is None or is_busy(known.resource):
         raise idempotency.IdempotencyKeyInFlight
-    else:
-        progress = _resume(known.resource, key)
+    return _respond(_resume(known.resource, key), user_id)
+
+
+def _respond(progress: Progress, user_id: UUID | None) -> Outcome | OrderView:
+    """Return the stored outcome of a request, or the order while it is pending."""
     return _complete(progress.outcome, progress.order.id, user_id) if progress.outcome else to_view(progress.order)
 
 

@@ -42,7 +42,8 @@ def pay(order_id: UUID, request: PaymentRequest, *, key: Key, limiter: Limiter) 
 
     The last attempt is cancelled at its provider first. A decline ends a pending order; an order on hold stays so, and can
     be paid again until it expires. Declines count for the rate limit of declined payments.
-    Raises OrderNotFound, NotPayable, UnknownProvider, PaymentProcessing, Declined, TooManyRequests, IdempotencyKeyReused.
+    Raises OrderNotFound, NotPayable, UnknownProvider, PaymentProcessing, Declined, TooManyRequests, IdempotencyKeyReused,
+    IdempotencyKeyInFlight.
     """
     if request.payment_method.provider not in settings.PAYMENT_PROVIDERS:
         raise UnknownProvider(provider=request.payment_method.provider).at("/payment_method/provider")
@@ -84,10 +85,10 @@ def _record(order_id: UUID, request: PaymentRequest, key: Key) -> UUID:
     """
     attempt_id = uuid7()
     with transaction("orders"):
+        idempotency.record("orders", key, resource=attempt_id)  # first: a repeat is no attempt to pay a paid order
         payable = Order.objects.filter(pk=order_id, status__in=PAYABLE_STATUSES, cancel_requested_at=None)
         if not payable.update(payment_provider=request.payment_method.provider):
             raise NotPayable(present=orders.get(order_id).status)
-        idempotency.record("orders", key, resource=attempt_id)
     return attempt_id
 
 
