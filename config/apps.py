@@ -25,7 +25,6 @@ class SatsumaConfig(AppConfig):
         from config import checks
         from contexts.users.interface import users
         from shop.chaos import faults
-        from shop.db import checks as database_checks
         from shop.http import present_permissions
 
         present_permissions.set_reader(

@@ -1,5 +1,6 @@
 """Variables of the launchers (ops/launch), which the settings do not read. Standard library only, like the launchers."""
 
+import os
 from typing import NamedTuple
 
 
@@ -29,3 +30,10 @@ PROCESS_VARIABLES: dict[str, ProcessVariable] = {
     ),
     "MAIL_PORT": ProcessVariable("8025", "Port on which docker-compose.yml shows the e-mails."),
 }
+
+
+def count_server_processes() -> int:
+    """Count the server processes of this container. A wrong WEB_WORKERS counts as the default; the launcher refuses it."""
+    workers = os.environ.get("WEB_WORKERS") or ""
+    count = int(workers if workers.isdecimal() else PROCESS_VARIABLES["WEB_WORKERS"].default)
+    return max(1, count) + bool(os.environ.get("INTERNAL_PORT"))

@@ -25,7 +25,7 @@ SINGLE_BINDING_TESTS = {
         "architecture", "config", "models", "mutants", "repository", "soak/test_supervisor.py",
         *(f"ops/{name}" for name in ("console", "demo", "deploy", "launch", "topology")),
         *(f"ops/test_{name}.py" for name in ("commands", "engine_command", "startcontext")),
-        *(f"journeys/test_{name}.py" for name in ("concurrent_buyers", "outages", "serving", "slow_clients")),
+        *(f"journeys/test_{name}.py" for name in ("concurrent_buyers", "connections", "outages", "serving", "slow_clients")),
         "journeys/test_database_log.py", "journeys/test_secret_rotation.py",
     ),
     "loopback": ("bench", "chaos/test_split_sweep.py", "journeys/test_split.py", "ops/peel", "releases", "shop"),

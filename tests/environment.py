@@ -35,6 +35,7 @@ def _start() -> None:
     os.environ["JWT_SIGNING_KEY"] = signing_key()
     os.environ["PASSWORD_HASHERS"] = "django.contrib.auth.hashers.MD5PasswordHasher"
     os.environ["DATABASE_POOL_SIZE"] = "60"  # races with 50 buyers, each with a thread
+    os.environ["DATABASE_CONNECTIONS"] = "80"
     os.environ["LOG_FORMAT"] = "json"
     os.environ["LOG_LEVEL"] = "ERROR"
     os.environ["ENGINE"] = "none"  # tests run the engine step by step

@@ -6,6 +6,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.settings.contexts import CONTEXTS
 from config.settings.credentials import CREDENTIALS
+from config.settings.server import INTERNAL_THREADS, WEB_THREADS
+from shop.connection_settings import read_connection_settings
 from shop.credentials import DIRECTORY as DIRECTORY_ROLE
 from shop.credentials import name_role
 from shop.db.postgres.session_settings import build_session_settings
@@ -15,8 +17,7 @@ from shop.settings import env, read_number, read_setting, read_whole_number
 
 # Databases and roles are called `<prefix>_<context>`.
 DATABASE_PREFIX = read_setting("DATABASE_PREFIX", read_database_prefix, "satsuma")
-# Connections per database and process; at least the number of threads.
-POOL_SIZE = read_whole_number("DATABASE_POOL_SIZE", 16, most=1_000)
+CONNECTIONS = read_connection_settings(threads=max(WEB_THREADS, INTERNAL_THREADS), contexts=len(CONTEXTS))
 
 # How long a statement may wait for the answer of a server, in seconds. After 15 s a server that works ends it itself.
 ANSWER_TIMEOUT = read_number("DATABASE_ANSWER_TIMEOUT_SECONDS", 17, most=3600)
@@ -48,14 +49,13 @@ def build_database(context: str) -> dict[str, Any]:
     return {
         **parsed,
         "ENGINE": "shop.db.postgres",
-        "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **parsed["OPTIONS"],
             "connect_timeout": 3,
             "tcp_user_timeout": 5000,  # milliseconds, after which a server that disappeared silently counts as down
             "application_name": f"satsuma {context}",
-            "pool": {"min_size": 0, "max_size": POOL_SIZE, "timeout": 5, "num_workers": 1, "max_idle": 60},
+            "pool": CONNECTIONS.build_pool_options(),
         },
         "ANSWER_TIMEOUT": ANSWER_TIMEOUT,
         "SESSION": build_session_settings(IDLE_TRANSACTION_TIMEOUT),  # set by shop.db.postgres on each new connection

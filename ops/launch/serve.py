@@ -94,13 +94,14 @@ def _build_preparation_commands() -> list[list[str]]:
     migrate_on_start = os.environ.get("MIGRATE_ON_START") or "false"
     if migrate_on_start not in ("true", "false"):
         raise LaunchError(f"MIGRATE_ON_START is {migrate_on_start!r}; it must be true or false")
+    migrate = [sys.executable, str(MANAGE_PATH), "migrate", "--verbosity", "0"]
+    return [build_check_command(), *([migrate] if migrate_on_start == "true" else [])]
+
+
+def build_check_command() -> list[str]:
+    """Build the command that checks settings and databases. Databases that cannot be reached are skipped."""
     contexts = [name.strip() for name in (os.environ.get("CONTEXTS") or ",".join(ALL_CONTEXTS)).split(",")]
-    check = [
-        "check",
-        *(f"--database={context}" for context in contexts),
-    ]  # databases that are not reachable are skipped
-    commands = [check, ["migrate", "--verbosity", "0"]] if migrate_on_start == "true" else [check]
-    return [[sys.executable, str(MANAGE_PATH), *arguments] for arguments in commands]
+    return [sys.executable, str(MANAGE_PATH), "check", *(f"--database={context}" for context in contexts)]
 
 
 if __name__ == "__main__":

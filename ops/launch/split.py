@@ -53,6 +53,8 @@ def main() -> int:
 
 def _serve(environment: dict[str, str], port: int, prepared: dict[str, str], server: PostgresServer | None) -> NoReturn:
     shared = environment | {"WEB_HOST": up.HOST, "WEB_WORKERS": "1", "TRUSTED_PROXIES": up.HOST}
+    # Each context has a process for clients and one for calls.
+    shared.setdefault("DATABASE_PROCESSES", str(2 * len(ALL_CONTEXTS)))
     for index, context in enumerate(ALL_CONTEXTS):
         shared[f"{context.upper()}_URL"] = f"http://{up.HOST}:{port + INTERNAL_PORT_OFFSET + index}"
     supervisor = Supervisor(server)

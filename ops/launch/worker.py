@@ -10,7 +10,7 @@ import sys
 import time
 
 from ops.launch.process_tree import ProcessTree
-from ops.launch.serve import MANAGE_PATH
+from ops.launch.serve import MANAGE_PATH, build_check_command
 
 USAGE_ERROR_STATUS = 2  # exit status of a worker that cannot start with these arguments; it is not restarted
 CONSUMER_STOPPED_STATUS = 75  # exit status (EX_TEMPFAIL) of a worker that asks for a restart
@@ -20,7 +20,7 @@ MIN_LIFETIME_SECONDS = 2.0  # a worker that exits sooner is restarted only after
 
 def main() -> int:
     tree = ProcessTree()
-    status = tree.run([sys.executable, str(MANAGE_PATH), "check"], output=subprocess.DEVNULL)
+    status = tree.run(build_check_command(), output=subprocess.DEVNULL)
     if status or tree.is_stopping:
         return _normalize_exit_status(status) if tree.is_stopping else status
     while True:

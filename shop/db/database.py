@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from shop.db.postgres import disk_space
 from shop.db.postgres.errors import NoRowChanged as NoRowChanged
+from shop.db.postgres.pools import are_connections_scarce as are_connections_scarce
 from shop.db.postgres.prepared import Parameters
 from shop.db.postgres.prepared import PreparedStatement as PreparedStatement  # for modules that write statements
 from shop.db.transactions import assert_no_open_transaction, transaction_state

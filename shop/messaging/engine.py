@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 
 from shop.calls import tracing
-from shop.db.database import OUTAGE_ERRORS, close_all_connections, hosted_contexts
+from shop.db.database import OUTAGE_ERRORS, are_connections_scarce, close_all_connections, hosted_contexts
 from shop.messaging import events, handling, inbox, outbox, relay
 
 POLL_INTERVAL_SECONDS = 0.25  # between two claims that find nothing, unless a wake-up comes before
@@ -147,12 +147,14 @@ class Engine:
     def _loop(
         self, work: Work, context: str, wake_events: dict[str, threading.Event], batch_size: int, batch_interval: float
     ) -> None:
-        wake_event = wake_events[context]
+        wake_event, is_idle = wake_events[context], False
         while not self.stopping.is_set():
             wake_event.clear()
             claimed = self._run_safely(work, context)
             if not claimed:
-                wake_event.wait(self.poll_interval)
+                if is_idle or are_connections_scarce():
+                    close_all_connections()  # to its pool, which closes what no thread needs
+                is_idle = not wake_event.wait(self.poll_interval)
             elif claimed < batch_size:
                 self.stopping.wait(batch_interval)
         close_all_connections()
@@ -165,6 +167,7 @@ class Engine:
             else:
                 with tracing.use_trace(tracing.start_trace()):
                     self._run_timer(timer)
+                close_all_connections()
                 self._schedule_next_run(timer)
         close_all_connections()
 

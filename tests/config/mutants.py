@@ -4,6 +4,34 @@ from tests.mutants.planted import Mutant
 
 MUTANTS = (
     Mutant(
+        name="budget_is_not_compared_with_the_server",
+        what="a shop starts whose processes may open more connections than its server accepts, and fails under load",
+        rule="docs/deploy.md: the start is refused if the server accepts fewer connections",
+        module="ops.connection_checks",
+        replace="    if accepted < limits.count_needed():",
+        by="    if accepted < limits.connections:",
+        caught_by="tests/config/test_checks.py::test_a_server_that_accepts_fewer_connections_than_all_processes_may_open_is_refused",
+        fails_with="ValueError",
+    ),
+    Mutant(
+        name="connection_limit_of_a_role_is_not_read",
+        what="a shop starts whose role is refused connections under load",
+        rule="docs/deploy.md: CONNECTION LIMIT of a role or a database is compared",
+        module="ops.connection_checks",
+        replace="        if not 0 <= limit < needed:",
+        by='        if kind == "ROLE" or not 0 <= limit < needed:',
+        caught_by="tests/config/test_checks.py::test_a_role_or_a_database_that_accepts_fewer_connections_is_refused",
+    ),
+    Mutant(
+        name="ready_does_not_report_missing_connections",
+        what="a shop that started while its server was down never says that the server accepts too few connections",
+        rule="docs/deploy.md: /ready has missing_connections",
+        module="shop.http.health",
+        replace="            or missing_connections > 0\n",
+        by="",
+        caught_by="tests/config/test_checks.py::test_a_running_process_reports_a_server_that_accepts_fewer_connections",
+    ),
+    Mutant(
         name="browser_keeps_what_staff_saw",
         what="after a sign-out the browser keeps what it stored of the admin",
         rule="ASVS V14.3.1: nothing is left in the browser after a sign-out",

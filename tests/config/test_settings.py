@@ -97,6 +97,9 @@ WRONG = {
         "SECURE_HSTS_SECONDS": "3600",
     },
     "DATABASE_POOL_SIZE is 0; it has to be from 1 to 1000": {"DATABASE_POOL_SIZE": "0"},
+    "DATABASE_CONNECTIONS is 3; it has to be from 4 to 10000": {"DATABASE_CONNECTIONS": "3"},
+    "DATABASE_PROCESSES is 0; it has to be from 1 to 10000": {"DATABASE_PROCESSES": "0"},
+    "DATABASE_IDLE_CONNECTION_SECONDS is 0.0; it has to be from 0.1 to 3600": {"DATABASE_IDLE_CONNECTION_SECONDS": "0"},
     "DATABASE_IDLE_TRANSACTION_SECONDS is 3; it has to be from 4 to 3600": {"DATABASE_IDLE_TRANSACTION_SECONDS": "3"},
     "RESERVATION_HOLD_SECONDS is -1.0; it has to be above 0": {"RESERVATION_HOLD_SECONDS": "-1"},
     "UNPAID_HOLD_SECONDS is 0.0; it has to be above 0": {"UNPAID_HOLD_SECONDS": "0"},
@@ -550,3 +553,15 @@ def test_only_unknown_variables_that_are_named_like_settings_cause_a_warning(che
     done = check(SATSUMA_FEATURE="1", **dict.fromkeys(foreign, "1"))
     assert "SATSUMA_FEATURE is set, but there is no such setting; docs/settings.md lists all" in done.stderr
     assert [name for name in foreign if name in done.stderr] == []
+
+
+def test_the_default_budget_is_a_connection_for_each_thread(read_settings):
+    unset = {"DATABASE_CONNECTIONS": None}
+    assert read_settings("s.CONNECTIONS.connections", **unset) == 20
+    assert read_settings("s.CONNECTIONS.connections", WEB_THREADS="8", **unset) == 24
+    assert read_settings("s.CONNECTIONS.connections", DATABASE_CONNECTIONS="7") == 7
+
+
+def test_idle_connections_are_kept_for_the_time_that_is_set(read_settings):
+    pools = "{d['OPTIONS']['pool']['max_idle'] for d in s.DATABASES.values() if d}"
+    assert read_settings(f"list({pools})", DATABASE_IDLE_CONNECTION_SECONDS="2.5") == [2.5]

@@ -2,9 +2,11 @@
 
 import signal
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from shop.calls.call_metrics import CallRecorder
+from shop.db.database import hosted_contexts
 from shop.messaging.engine import Engine
 
 
@@ -14,6 +16,7 @@ class Command(BaseCommand):
     def handle(self, **_: object) -> None:
         stop = {signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # awaited below, so that a second signal changes nothing
+        self.check(tags=[Tags.database], databases=hosted_contexts())
         engine, recorder = Engine(), CallRecorder()
         engine.start()
         recorder.start()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from django.db.transaction import Atomic, TransactionManagementError
@@ -20,18 +20,17 @@ from shop import chaos
 from shop.db.postgres.circuits import get_circuit
 from shop.db.postgres.cursor import Connection, Cursor
 from shop.db.postgres.errors import ErrorWrapper
+from shop.db.postgres.pools import SharedPool, get_budget
 from shop.db.postgres.prepared import Item, Parameters, PreparedStatement
 from shop.db.postgres.sessions import configure_session
 from shop.db.transactions import assert_no_other_transaction, transaction_state
-
-RECONNECT_TIMEOUT_SECONDS = 1.0  # max. background reconnect time of a pool; after it, each request tries
 
 if TYPE_CHECKING:
 
     class DjangoWrapper(base.DatabaseWrapper):
         """Declare the members of Django's class that django-stubs leaves out."""
 
-        _connection_pools: dict[str, ConnectionPool[Connection]]
+        _connection_pools: dict[str, SharedPool]
 
         def _configure_connection(self, connection: psycopg.Connection[Any]) -> bool: ...
         def _commit(self) -> None: ...
@@ -183,10 +182,20 @@ class DatabaseWrapper(DjangoWrapper):
         super()._close()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
-        """Return a connection of the pool. Raises DatabaseSilent at once while the circuit of the database is open."""
+        """Return a connection of the pool. Raises DatabaseSilent at once while the circuit of the database is open.
+
+        A thread that has to wait for it gives its other connections back first, so that no two wait for each other.
+        """
         get_circuit(self.alias).assert_closed()
+        if self.pool and self.pool.is_exhausted():
+            self._give_other_connections_back()
         connection: Connection = super().get_new_connection(conn_params)
         return connection
+
+    def _give_other_connections_back(self) -> None:
+        for other in connections.all(initialized_only=True):
+            if other is not self and other.connection is not None and not other.in_atomic_block:
+                other.close()
 
     def get_connection_params(self) -> dict[str, Any]:
         return super().get_connection_params() | {"cursor_factory": Cursor}
@@ -199,19 +208,22 @@ class DatabaseWrapper(DjangoWrapper):
         return cursor
 
     @property
-    def pool(self) -> ConnectionPool[Connection] | None:
+    def pool(self) -> SharedPool | None:
         """Return the alias's pool, like Django's. It opens our connections, and recovers at once after an outage."""
         if self.alias not in self._connection_pools and self.settings_dict["OPTIONS"].get("pool"):
-            pool = ConnectionPool(
-                connection_class=Connection,
+            server = self.settings_dict
+            budget = get_budget(str(server["HOST"]), str(server["PORT"]))
+            pool = SharedPool(
+                budget,
+                name=self.alias,
                 kwargs=self.get_connection_params() | {"autocommit": True, "alias": self.alias},
                 configure=self._configure_pooled_connection,
                 check=self._check_connection,
-                reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
-                open=False,
-                **self.settings_dict["OPTIONS"]["pool"],
+                **server["OPTIONS"]["pool"],
             )
-            get_circuit(self.alias).discard_idle = self._connection_pools.setdefault(self.alias, pool).drain
+            with budget.lock:
+                pool = self._connection_pools[self.alias] = budget.pools.setdefault(self.alias, pool)
+            get_circuit(self.alias).discard_idle = pool.drain
         return self._connection_pools.get(self.alias)
 
     def _configure_connection(self, connection: psycopg.Connection[Any]) -> bool:

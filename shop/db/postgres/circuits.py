@@ -6,10 +6,13 @@ on it. If the server does not answer either, the circuit of the database opens: 
 ones are refused at once, until a probe has succeeded.
 """
 
+import os
 import select
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 import psycopg
@@ -21,6 +24,9 @@ from psycopg.errors import _WaitTimeout as WaitTimeout
 SILENCE_SECONDS = 1.0  # after which a statement without an answer probes the server; each time twice as long
 CHECK_INTERVAL_SECONDS = 0.2  # how often a waiting statement looks whether the circuit has opened
 PROBE_TIMEOUT_SECONDS = 2  # psycopg waits no less for a new connection
+PROBE_WAIT_SECONDS = 8.0  # for another probe of the same server: longer than one takes
+DEFAULT_PORT = 5432
+END_TIMEOUT_SECONDS = 1.0  # a server that works ends a session within milliseconds
 COOLDOWN_SECONDS = 1.0  # after which one thread probes a database whose circuit is open
 
 R = TypeVar("R")
@@ -51,11 +57,69 @@ class LimitedConnection(psycopg.Connection[Any]):
         raise DatabaseSilent(reason)
 
 
-def open_limited_connection(*, seconds: int = PROBE_TIMEOUT_SECONDS, **parameters: Any) -> LimitedConnection:
-    """Open a connection whose attempt and whose answers may take `seconds` each. Raises psycopg.OperationalError."""
-    connection = LimitedConnection.connect(**parameters | {"connect_timeout": seconds, "autocommit": True})
-    connection.answer_timeout = seconds
-    return connection
+class EndingSessions:
+    """Sessions whose connections this process has closed, and that the server may not have ended yet."""
+
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []  # second handles, which show that the server has closed its side
+        self.lock = threading.Lock()
+
+    def close(self, connection: psycopg.Connection[Any]) -> None:
+        """Close a connection. Does not wait for the server."""
+        if not connection.closed:
+            self.sockets.append(socket.socket(fileno=os.dup(connection.fileno())))
+            connection.close()
+
+    def wait(self) -> None:
+        """Wait until the server has ended all of them: a new session then takes the place of one of them."""
+        with self.lock:
+            deadline = time.monotonic() + END_TIMEOUT_SECONDS
+            while self.sockets:
+                with self.sockets.pop() as one, suppress(OSError):
+                    one.settimeout(max(0.01, deadline - time.monotonic()))
+                    while one.recv(4096):
+                        pass
+
+
+class ProbeBusy(psycopg.OperationalError):
+    """Other probes of the same server took too long to begin one more."""
+
+
+class _ProbeSlot:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.silent_at = 0.0  # when a probe found that the server does not answer
+
+
+_probe_slots: dict[tuple[str, str], _ProbeSlot] = {}  # by host and port
+
+
+@contextmanager
+def open_limited_connection(*, seconds: int = PROBE_TIMEOUT_SECONDS, **parameters: Any) -> Iterator[LimitedConnection]:
+    """Open a connection for the block, whose attempt and whose answers may take `seconds` each.
+
+    The pools leave room for one to each server. So it waits until no other thread has one. Raises psycopg.OperationalError:
+    DatabaseSilent if that one finds that the server does not answer, ProbeBusy if it takes too long.
+    """
+    address = str(parameters.get("host") or ""), str(parameters.get("port") or DEFAULT_PORT)
+    slot, began, ending = _probe_slots.setdefault(address, _ProbeSlot()), time.monotonic(), EndingSessions()
+    if not slot.lock.acquire(timeout=PROBE_WAIT_SECONDS):
+        raise ProbeBusy(f"no probe of the server could begin within {PROBE_WAIT_SECONDS} s")
+    try:
+        if slot.silent_at > began:
+            raise DatabaseSilent("the server does not answer another probe")
+        connection = LimitedConnection.connect(**parameters | {"connect_timeout": seconds, "autocommit": True})
+        connection.answer_timeout = seconds
+        try:
+            yield connection
+        finally:
+            ending.close(connection)
+            ending.wait()
+    except (ConnectionTimeout, DatabaseSilent):
+        slot.silent_at = time.monotonic()
+        raise
+    finally:
+        slot.lock.release()
 
 
 class Circuit:
@@ -94,6 +158,8 @@ class Circuit:
         except (ConnectionTimeout, DatabaseSilent):
             self.open(address)
             return False
+        except ProbeBusy:
+            return not self.is_open  # unknown: as before
         except psycopg.OperationalError:
             row = None  # refused: the server answers
         self._close()

@@ -11,7 +11,7 @@ A connection that is refused with the new password is tried with the former ones
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -105,7 +105,12 @@ def find_location(context: str) -> DatabaseLocation | None:
     directory = settings.DIRECTORY
     parameters = build_connection_parameters(directory, directory["NAME"])
     try:
-        with try_passwords(open_limited_connection, parameters, directory["FORMER_PASSWORDS"]) as connection:
+        with ExitStack() as stack:
+            connection = try_passwords(
+                lambda **login: stack.enter_context(open_limited_connection(**login)),
+                parameters,
+                directory["FORMER_PASSWORDS"],
+            )
             row = connection.execute(
                 'SELECT epoch, host, port, dbname, "user", moving FROM binding WHERE context = %s', [context]
             ).fetchone()

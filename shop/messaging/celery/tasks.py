@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 import msgspec
 import structlog
 
-from shop.db.database import OUTAGE_ERRORS, close_broken_connections
+from shop.db.database import OUTAGE_ERRORS, close_all_connections
 from shop.messaging import inbox, relay
 from shop.messaging.celery import broker
 from shop.messaging.celery.app import app
@@ -110,4 +110,5 @@ def _run_database_work(task: str, context: str, work: Callable[[], None]) -> Non
             work()
         except OUTAGE_ERRORS as error:
             log.warning("engine_outage", subject=f"{task} {context}", error=str(error))
-            close_broken_connections()
+        finally:
+            close_all_connections()  # back to their pools: an idle thread needs none

@@ -17,6 +17,7 @@ from django.urls import resolve
 from ops.deploy import manifests
 from ops.launch.process_tree import ORPHAN_STOP_TIMEOUT_SECONDS
 from ops.launch.serve import WORKER_STOP_TIMEOUT_SECONDS
+from shop.connection_settings import COMMAND_CONNECTIONS
 from tests.ops.deploy.test_container import all_settings_read
 
 FOLDER = manifests.KUBERNETES_FOLDER
@@ -227,6 +228,7 @@ def test_the_example_patches_apply():
 
 def test_every_setting_in_the_manifests_is_read(shop):
     given = re.findall("^([A-Z_]+)=", (FOLDER / "base" / "settings.env").read_text(), re.MULTILINE)
+    given += [*merged_settings("monolith"), *merged_settings("split", "split/celery")]
     given += [
         entry["name"] for _, spec in pods(shop).values() for one in containers(spec) for entry in one.get("env", [])
     ]
@@ -373,6 +375,22 @@ def test_without_the_component_no_pod_reaches_a_broker():
         shop = resources(topology)
         assert not any(egress_ports(shop, labels) & {6379, 5672} for labels, _ in pods(shop).values())
         assert "ENGINE" not in merged_settings(topology)
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in TOPOLOGIES), *CELERY.values()], ids=" ".join)
+def test_the_budget_of_the_manifests_counts_every_pod_of_a_rolling_update(names):
+    shop, values = resources(*names), merged_settings(*names)
+    processes = 0
+    for name, scaler in kinds(shop, "HorizontalPodAutoscaler").items():
+        if name not in ("gateway",):
+            [container] = kinds(shop, "Deployment")[name]["spec"]["template"]["spec"]["containers"]
+            has_internal = any(one["name"] == "INTERNAL_PORT" for one in container["env"])
+            processes += (scaler["spec"]["maxReplicas"] + 1) * (int(values["WEB_WORKERS"]) + has_internal)
+    for name, one in kinds(shop, "Deployment").items():
+        processes += one["spec"]["replicas"] + 1 if name.endswith("-worker") else 0
+    assert int(values["DATABASE_PROCESSES"]) == processes
+    needed = processes * int(values["DATABASE_CONNECTIONS"]) + COMMAND_CONNECTIONS
+    assert f"| `{names[-1]}` | {needed} |" in (settings.BASE_DIR / "docs" / "deploy.md").read_text()
 
 
 def test_network_policies_deny_everything_else(shop):

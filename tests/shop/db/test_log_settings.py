@@ -10,7 +10,7 @@ from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, connections
 
-from shop.db.checks import check_database_logs
+from ops.database_checks import check_database_logs
 from shop.db.database import fetch_rows
 from shop.db.postgres.log_settings import (
     DATABASE_LOG_SETTINGS,

@@ -25,7 +25,7 @@ def identify_database(alias: str) -> DatabaseIdentity | SessionRefused | None:
     """Return which database an alias is on, or why its connections cannot be used; None if it cannot be reached."""
     with suppress(psycopg.OperationalError):
         try:
-            with closing(_open_session(alias)) as session:
+            with closing(open_session(alias)) as session:
                 sql = "SELECT system_identifier::text, current_database() FROM pg_control_system()"
                 identities: list[DatabaseIdentity] = psycopg.ClientCursor(session).execute(sql).fetchall()
                 return identities[0]
@@ -36,12 +36,12 @@ def identify_database(alias: str) -> DatabaseIdentity | SessionRefused | None:
 
 def find_log_exposure(alias: str) -> LogExposure | None:
     """Return which settings let personal data into the log of the server; None if none does, or it cannot be reached."""
-    with suppress(psycopg.OperationalError), closing(_open_session(alias)) as session:
+    with suppress(psycopg.OperationalError), closing(open_session(alias)) as session:
         cursor = psycopg.ClientCursor(session).execute(READ_LOG_SETTINGS_SQL, [list(ROLE_LOG_SETTINGS)])
         if wanted := find_exposing_settings(cursor.fetchall()):
             return LogExposure(f'ROLE "{session.info.user}"', wanted)
     return None
 
 
-def _open_session(alias: str) -> Connection:
+def open_session(alias: str) -> Connection:
     return cast(DatabaseWrapper, connections.create_connection(alias)).open_session()

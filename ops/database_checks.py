@@ -1,16 +1,25 @@
 """Checks of the databases, which Django runs with `manage.py check --database` and before `migrate`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from ops.database_sessions import DatabaseIdentity, find_log_exposure, identify_database
 from shop.db.database import hosted_contexts
-from shop.db.postgres.identities import DatabaseIdentity, find_log_exposure, identify_database
 from shop.db.postgres.log_settings import build_log_statements
 from shop.db.postgres.sessions import SessionRefused
+
+Found = TypeVar("Found")
+
+
+def look_at_each(databases: Sequence[str] | None, look: Callable[[str], Found | None]) -> list[tuple[str, Found]]:
+    """Return what is found at the hosted ones of these databases, within the connections that a process may open."""
+    aliases = [alias for alias in databases or () if alias in hosted_contexts()]
+    with ThreadPoolExecutor(min(len(aliases), settings.CONNECTIONS.connections) or 1) as pool:
+        return [(alias, one) for alias, one in zip(aliases, pool.map(look, aliases), strict=True) if one]
 
 
 @register(Tags.database)
@@ -20,9 +29,7 @@ def check_separate_databases(databases: Sequence[str] | None = None, **_: Any) -
     Contexts on one database could join their tables, and could not move. A database that cannot be reached is left out:
     /ready reports it.
     """
-    aliases = [alias for alias in databases or () if alias in hosted_contexts()]
-    with ThreadPoolExecutor(len(aliases) or 1) as pool:
-        found = [(alias, one) for alias, one in zip(aliases, pool.map(identify_database, aliases), strict=True) if one]
+    found: list[tuple[str, DatabaseIdentity | SessionRefused]] = look_at_each(databases, identify_database)
     refusals = [
         Error(f"The database of {alias} cannot be used: {one}", id="config.E010")
         for alias, one in found
@@ -47,9 +54,7 @@ def check_database_logs(databases: Sequence[str] | None = None, **_: Any) -> lis
 
     A database that cannot be reached is left out: /ready reports its settings.
     """
-    aliases = [alias for alias in databases or () if alias in hosted_contexts()]
-    with ThreadPoolExecutor(len(aliases) or 1) as pool:
-        found = [(alias, one) for alias, one in zip(aliases, pool.map(find_log_exposure, aliases), strict=True) if one]
+    found = look_at_each(databases, find_log_exposure)
     kind, number = (Warning, "W005") if settings.ALLOW_PERSONAL_DATA_IN_DATABASE_LOG else (Error, "E012")
     return [
         kind(
