@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 
 from django import forms
 from django.apps import apps
-from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
@@ -49,14 +48,11 @@ def refuses_texts(view: View) -> View:
 
 def find_unacceptable_input(request: HttpRequest, view: Callable[..., object]) -> DomainError | None:
     """Return why a request of staff is refused before any page reads it: nothing of it is stored, searched or repeated."""
-    refuses_itself = getattr(view, "refuses_texts", False)
-    read = [
-        request.path,
-        *_list_texts(lists for lists in request.GET.lists() if not refuses_itself or lists[0] != SEARCH_VAR),
-    ]
-    if any("\0" in text for text in read):
+    if has_null_character(request):
         return NullCharacter()
-    return next((refusal for _, refusal in find_refusals(request.POST)), None) if not refuses_itself else None
+    if getattr(view, "refuses_texts", False):
+        return None
+    return next((refusal for _, refusal in find_refusals(request.POST)), None)
 
 
 def find_refusals(entered: Mapping[str, Any], names: Collection[str] = ()) -> Iterator[tuple[str, DomainError]]:
@@ -68,8 +64,6 @@ def find_refusals(entered: Mapping[str, Any], names: Collection[str] = ()) -> It
 
 
 def _find_refusal(field: str, text: str) -> DomainError | None:
-    if "\0" in text:
-        return NullCharacter()
     if "password" in field or field in CODE_FIELDS:
         return None
     has_lines = field in _list_fields_with_lines()
@@ -83,6 +77,14 @@ def _list_fields_with_lines() -> frozenset[str]:
     """Return the names of the columns for long texts and lists, whose fields in forms have several lines."""
     columns = (field for model in apps.get_models() for field in model._meta.get_fields())
     return frozenset(field.name for field in columns if isinstance(field, TextField | JSONField | ArrayField))
+
+
+def has_null_character(request: HttpRequest) -> bool:
+    """Return whether the path, the query or a field has U+0000: PostgreSQL neither stores nor compares such a text."""
+    texts = [request.path, *_list_texts(request.GET.lists())]
+    if request.method == "POST":
+        texts += _list_texts(request.POST.lists())
+    return any("\0" in text for text in texts)
 
 
 def _list_texts(lists: Iterable[tuple[str, list[Any]]]) -> list[str]:

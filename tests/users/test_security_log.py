@@ -199,7 +199,6 @@ def test_a_command_writes_its_result_to_stdout_and_its_log_to_stderr():
     email = unique_email()
     command = [sys.executable, "manage.py", "create_staff", "--email", email]
     done = subprocess.run(command, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True)
-    [result] = done.stdout.splitlines()
-    assert result.startswith(f"{email} can sign in at /admin/, password: ")
+    assert done.stdout.startswith(f"{email} can sign in at /admin/, password: ") and done.stdout.count("\n") == 1
     logged = [json.loads(line) for line in done.stderr.splitlines()]
     assert "privilege_permissions_changed" in [entry["event"] for entry in logged]
