@@ -66,7 +66,7 @@ def test_a_new_shop_keeps_its_data_after_a_stop_and_a_kill(tmp_path):
     assert order["status"] == "confirmed"
     storefront = "http://localhost:5173"  # of a developer, on another port
     assert shopper.get("categories", Origin=storefront).headers["access-control-allow-origin"] == storefront
-    assert run_demo(tmp_path, f"1 orders by 1 customers at a time, at http://127.0.0.1:{first.port}\n")
+    assert run_demo(tmp_path, f"1 order by 1 customer at a time, at http://127.0.0.1:{first.port}\n")
     assert first.stop() == 0
     assert not (tmp_path / ADDRESS_FILE_NAME).exists()
     assert not PostgresServer(tmp_path).is_running()
