@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from ops.database_sessions import DatabaseIdentity, find_log_exposure, identify_database
+from ops.database_sessions import DatabaseIdentity, find_audit_privileges, find_log_exposure, identify_database
 from shop.db.database import hosted_contexts
 from shop.db.postgres.log_settings import build_log_statements
 from shop.db.postgres.sessions import SessionRefused
@@ -65,4 +65,21 @@ def check_database_logs(databases: Sequence[str] | None = None, **_: Any) -> lis
             id=f"config.{number}",
         )
         for alias, exposure in found
+    ]
+
+
+@register(Tags.database)
+def check_audit_privileges(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Check that the role of no context can change or remove audit rows.
+
+    It is a warning, since a server may not let its operator take these privileges away. A database that cannot be reached is
+    left out: /ready reports its privileges.
+    """
+    return [
+        Warning(
+            f"The role of {alias} can change or remove audit rows: {', '.join(privileges)}. Run `manage.py databases` with an "
+            "administrator of the server in DATABASE_URL, also after the first `manage.py migrate` (docs/deploy.md)",
+            id="config.W007",
+        )
+        for alias, privileges in look_at_each(databases, find_audit_privileges)
     ]

@@ -1,4 +1,4 @@
-"""Look at the database of an alias on a session of its own: which one it is, and what its server logs."""
+"""Look at the database of an alias on a session of its own: which one it is, what its server logs, what its role may do."""
 
 from contextlib import closing, suppress
 from typing import NamedTuple, cast
@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 import psycopg
 from django.db import connections
 
+from shop.db.postgres.audit_privileges import READ_AUDIT_PRIVILEGES_SQL
 from shop.db.postgres.base import DatabaseWrapper
 from shop.db.postgres.cursor import Connection
 from shop.db.postgres.log_settings import READ_LOG_SETTINGS_SQL, ROLE_LOG_SETTINGS, find_exposing_settings
@@ -41,6 +42,13 @@ def find_log_exposure(alias: str) -> LogExposure | None:
         if wanted := find_exposing_settings(cursor.fetchall()):
             return LogExposure(f'ROLE "{session.info.user}"', wanted)
     return None
+
+
+def find_audit_privileges(alias: str) -> list[str]:
+    """Return what lets the role of an alias change or remove audit rows; nothing if the database cannot be reached."""
+    with suppress(psycopg.OperationalError), closing(open_session(alias)) as session:
+        return [privilege for (privilege,) in psycopg.ClientCursor(session).execute(READ_AUDIT_PRIVILEGES_SQL)]
+    return []
 
 
 def open_session(alias: str) -> Connection:

@@ -14,6 +14,7 @@ from django.core.management import call_command
 from shop.db.database import fetch_rows
 from tests import environment
 from tests.preloaded_python import PreloadedPython
+from tests.shop.db.superuser_session import database_name, execute_as_superuser
 from tests.topologies import five_processes, reporting
 from tests.topologies.repeated_calls import repeat_calls_at_end
 from tests.topologies.reporting import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
@@ -23,7 +24,7 @@ from tests.topologies.reporting import pytest_runtest_makereport, pytest_termina
 SINGLE_BINDING_TESTS = {
     "local": (
         "architecture", "config", "models", "mutants", "repository", "soak/test_supervisor.py",
-        *(f"ops/{name}" for name in ("console", "demo", "deploy", "launch", "topology")),
+        *(f"ops/{name}" for name in ("audit_rows", "console", "demo", "deploy", "launch", "topology")),
         *(f"ops/test_{name}.py" for name in ("commands", "engine_command", "startcontext")),
         *(f"journeys/test_{name}.py" for name in ("concurrent_buyers", "connections", "outages", "serving", "slow_clients")),
         "journeys/test_database_log.py", "journeys/test_secret_rotation.py",
@@ -56,6 +57,7 @@ def django_db_setup(request, django_db_blocker):
     django_db_blocker.unblock()
     call_command("databases", verbosity=0)
     call_command("migrate", verbosity=0)
+    call_command("databases", verbosity=0)
     for context in settings.CONTEXTS:
         _truncate_tables(context)  # another run may have left rows, on a server that DATABASE_URL names
     if environment.TOPOLOGY == "remote":
@@ -78,13 +80,13 @@ def pytest_runtest_setup(item):
 
 
 def _truncate_tables(context: str) -> None:
+    """Empty the tables in one transaction of the superuser: the role of a context cannot empty its audit table."""
     tables = fetch_rows(context, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    ledger = "ALTER TABLE payments_ledgerentry {} TRIGGER append_only" if context == "payments" else ""
-    fetch_rows(context, ledger.format("DISABLE") or "SELECT")
-    try:
-        fetch_rows(context, f"TRUNCATE {', '.join({table for (table,) in tables} - MIGRATED)}")
-    finally:
-        fetch_rows(context, ledger.format("ENABLE") or "SELECT")
+    truncate = f"SET lock_timeout = '5s'; TRUNCATE {', '.join({table for (table,) in tables} - MIGRATED)}"
+    if context == "payments":
+        trigger = "ALTER TABLE payments_ledgerentry {} TRIGGER append_only"
+        truncate = "; ".join([trigger.format("DISABLE"), truncate, trigger.format("ENABLE")])
+    execute_as_superuser(truncate, database=database_name(context))
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def prepare() -> dict[str, str]:
     staff_email, seed_catalogue = read_initial_settings()
     call_command("databases", stdout=sys.stderr)
     call_command("migrate", verbosity=0)
+    call_command("databases", stdout=sys.stderr)  # takes new audit tables from the roles that have created them
     call_command("check", databases=list(django.conf.settings.CONTEXTS), stdout=StringIO())
     if seed_catalogue and "inventory" in hosted_contexts():
         call_command("seed_catalogue", stdout=sys.stderr)

@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 
 from ops.peel.directory import ServerSettings, connect_as_administrator, encrypt_password
+from ops.peel.ownership import limit_role
 from shop.db.postgres.locations import DatabaseLocation, build_connection_parameters
 
 MARKS_SCHEMA = "satsuma_peel"  # schema of the rows that show how far replication has come; the context does not use it
@@ -144,7 +145,12 @@ class Database:
     def recreate_schema(self) -> None:
         """Drop everything that an interrupted step has left."""
         self.execute("DROP SCHEMA public CASCADE")
-        self.execute("CREATE SCHEMA public AUTHORIZATION {role}", role=self.location.user)
+        self.execute("CREATE SCHEMA public")
+        self.limit_role()
+
+    def limit_role(self) -> None:
+        """Let the context own its tables, but neither the database nor its audit table."""
+        limit_role(self.connection, self.location.dbname, self.location.user)
 
     def clear(self) -> None:
         """Empty all tables before the copy; with triggers off, since one of them protects the ledger from deletion."""

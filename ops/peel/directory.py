@@ -1,6 +1,6 @@
 """Keep the directory of the databases that have moved. `shop.db.postgres.locations` reads it.
 
-Also create databases, each with an owner role that has no rights elsewhere.
+Also create databases, each with a role that has no rights elsewhere.
 """
 
 import json
@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from psycopg import sql
 
+from ops.peel.ownership import create_owner, name_owner
 from shop.db.postgres.locations import DatabaseLocation, build_connection_parameters
 from shop.db.postgres.log_settings import (
     DATABASE_LOG_SETTINGS,
@@ -69,15 +70,19 @@ def encrypt_password(connection: psycopg.Connection, role: str, password: str) -
 
 
 def create_database(connection: psycopg.Connection, database: str, role: str, password: str) -> bool:
-    """Create or update a database and the role that owns it. Returns whether the database is new."""
-    names = {"database": sql.Identifier(database), "role": sql.Identifier(role)}
+    """Create or update a database and the role of its context. Returns whether the database is new.
+
+    `limit_role` gives the role its rights in the database, which belongs to another role (ops/peel/ownership.py).
+    """
+    names = {"database": sql.Identifier(database), "role": sql.Identifier(role), "owner": sql.Identifier(name_owner())}
     secret = encrypt_password(connection, role, password)
     exists = "SELECT 1 FROM pg_roles WHERE rolname = %s"
     verb = "ALTER" if connection.execute(exists, [role]).fetchone() else "CREATE"
     connection.execute(sql.SQL(f"{verb} ROLE {{role}} LOGIN PASSWORD {{password}}").format(password=secret, **names))
+    create_owner(connection, role)
     is_new = not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone()
     if is_new:
-        connection.execute(sql.SQL("CREATE DATABASE {database} OWNER {role}").format(**names))
+        connection.execute(sql.SQL("CREATE DATABASE {database} OWNER {owner}").format(**names))
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names))
     keep_statements_out_of_log(connection, database, role)
     return is_new

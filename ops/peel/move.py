@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import psycopg
 from django.conf import settings
-from psycopg import sql
 
 from ops.peel.comparison import DatabasesDiffer, compare_row_counts, compare_rows, open_snapshot
 from ops.peel.configuration import build_database_url
@@ -115,14 +114,13 @@ class Move:
         temporary_password = secrets.token_hex(16)
         with connect_as_administrator(self.new.server, "postgres") as connection:
             create_database(connection, self.new.location.dbname, self.new.location.user, temporary_password)
-            names = map(sql.Identifier, (self.new.location.dbname, self.new.location.user))
-            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*names))
         self.new.recreate_schema()
         self.new.open()
         self._migrate(temporary_password)
         self.new.fence()
         self.new.set_password(settings.DATABASES[self.context]["PASSWORD"])
         self._assert_same_migrations()
+        self.new.limit_role()
         self.new.clear()
 
     def _migrate(self, password: str) -> None:
@@ -260,9 +258,15 @@ class Move:
                 self.report(f"  left behind at the {server} server, in {side.location.dbname}: {error}")
         self.directory.delete_move(self.context)
 
-    def set_password(self) -> None:
-        """Set the role's password to the current one of the context. Raises MoveRefused if the context is elsewhere."""
+    def update_role(self) -> None:
+        """Set the password and the rights of the moved role, as `manage.py databases` does for one that has not moved.
+
+        Raises MoveRefused if the context is elsewhere.
+        """
         current = self.directory.get_location(self.context)
         if self.step or current[1:4] != self.new.location[1:4]:
             raise MoveRefused(f"{self.context} is in {current.dbname} at {current.host}, not where --to points")
-        Database(self.new.server, current).set_password(settings.DATABASES[self.context]["PASSWORD"])
+        database = Database(self.new.server, current)
+        password = settings.DATABASES[self.context]["PASSWORD"]
+        create_database(database.connection, current.dbname, current.user, password)
+        database.limit_role()

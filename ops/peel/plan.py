@@ -10,6 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from ops.peel.database import IDENTITY_SQL, Database
 from ops.peel.move import Move
+from ops.peel.ownership import name_owner
 from ops.topology import context_map
 from shop.calls import call_metrics
 from shop.db.database import fetch_rows
@@ -115,8 +116,8 @@ def _find_new_database_problems(move: Move) -> Iterator[str]:
     if move.new.read_identity() == move.old.read_identity():
         yield "--to is the database that the context already uses: name another one"
         return
-    foreign = "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tableowner <> %s"
-    if move.new.has_rows(foreign, move.new.location.user):
+    foreign = "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tableowner <> ALL(%s)"
+    if move.new.has_rows(foreign, [move.new.location.user, name_owner()]):
         yield f"{move.new.location.dbname} on the new server is not empty: drop it, or name another database"
 
 

@@ -15,6 +15,7 @@ from shop import clock
 from shop.calls.hosts import find_host_states
 from shop.connection_settings import READ_ACCEPTED_SQL, AcceptedConnections
 from shop.db.database import OUTAGE_ERRORS, fetch_rows, hosted_contexts, is_disk_full
+from shop.db.postgres.audit_privileges import READ_AUDIT_PRIVILEGES_SQL
 from shop.db.postgres.log_settings import READ_LOG_SETTINGS_SQL, ROLE_LOG_SETTINGS, find_exposing_settings
 from shop.http.read_only import read_only
 from shop.http.rest import respond
@@ -50,7 +51,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     the process is draining. A database whose disk is full counts as unavailable. Everything else is reported as `degraded`, and
     the process stays ready, since it serves the rest: other databases and contexts that are unavailable, an engine that
     lags, events that are refused or parked, old rows that are not deleted, a disk that is nearly full, servers that log
-    personal data, and servers that accept fewer connections than all processes may open.
+    personal data or accept fewer connections than all processes may open, and roles that can change audit rows.
 
     With `?scope=shop` the contexts in other processes count like those of this one: a gateway has no part in the shop itself.
     Anyone may ask, so the checks run at most once in READINESS_MAX_AGE_SECONDS.
@@ -112,6 +113,7 @@ def _check_context(context: str) -> dict[str, object]:
         exposing = find_exposing_settings(fetch_rows(context, READ_LOG_SETTINGS_SQL, [list(ROLE_LOG_SETTINGS)]))
         [accepted] = fetch_rows(context, READ_ACCEPTED_SQL)
         missing_connections = settings.CONNECTIONS.count_missing(AcceptedConnections(*accepted))
+        audit_privileges = [privilege for (privilege,) in fetch_rows(context, READ_AUDIT_PRIVILEGES_SQL)]
         if is_disk_full(context):
             return {"database": "disk full"}
         inbox_lag, parked = inbox.measure_lag(context)
@@ -129,9 +131,10 @@ def _check_context(context: str) -> dict[str, object]:
             "late_purges": purges.behind,
             "exposing_log_settings": sorted(exposing),
             "missing_connections": missing_connections,
+            "audit_privileges": audit_privileges,
             "degraded": lag > MAX_LAG_SECONDS
             or missing_connections > 0
-            or bool(parked or backlog.refused or backlog.parked or any(purges))
+            or bool(audit_privileges or parked or backlog.refused or backlog.parked or any(purges))
             or bool(exposing and not settings.ALLOW_PERSONAL_DATA_IN_DATABASE_LOG),
         }
     except OUTAGE_ERRORS:

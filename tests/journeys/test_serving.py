@@ -226,3 +226,4 @@ def test_a_container_migrates_when_it_starts_and_drains_when_it_stops():
         for context in settings.CONTEXTS:
             execute_as_superuser(f"DROP DATABASE {prefix}_{context} WITH (FORCE)")
             execute_as_superuser(f"DROP ROLE {prefix}_{context}")
+        execute_as_superuser(f"DROP ROLE {prefix}_owner")

@@ -34,6 +34,7 @@ def prepare(plan: Plan) -> None:
     """Create databases, tables, a catalogue and a member of staff on the database server of the soak test."""
     call_command("databases", stdout=sys.stderr, verbosity=0)
     call_command("migrate", verbosity=0)
+    call_command("databases", verbosity=0)
     shelf = seeding.SeedCategory(slug="shelf", name="Shelf")
     goods = [
         seeding.SeedProduct(

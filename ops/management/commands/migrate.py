@@ -8,10 +8,12 @@ from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.commands import migrate
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections
 from django.db.backends.utils import CursorWrapper
+from psycopg.errors import InsufficientPrivilege
 
 from shop.db.database import OUTAGE_ERRORS, allow_long_statements, hosted_contexts
+from shop.db.postgres.audit_privileges import AUDIT_TABLE
 
 LOCK_POLL_SECONDS = 0.2
 MIGRATION_LOCK_ID = 6_382_475  # advisory lock that serializes migrations of a database
@@ -47,6 +49,16 @@ def _restore(cursor: CursorWrapper, *names: str) -> None:
         cursor.execute("SELECT set_config(%s, %s, false)", [name, cursor.db.settings_dict["SESSION"][name]])
 
 
+def _explain(alias: str, error: ProgrammingError) -> Exception:
+    """Say what to do if a migration changes the audit table, which the role of the context does not own."""
+    if not isinstance(error.__cause__, InsufficientPrivilege) or AUDIT_TABLE not in str(error):
+        return error
+    return CommandError(
+        f"A migration of {alias} changes its audit table, which its role cannot: run `manage.py databases "
+        "--unlock-audit-tables` first, then `manage.py migrate` and `manage.py databases`."
+    )
+
+
 class Command(migrate.Command):
     help = "Bring the database of every hosted context up to date."
 
@@ -58,6 +70,8 @@ class Command(migrate.Command):
             try:
                 with allow_long_statements(alias), hold_migration_lock(alias):
                     super().handle(*args, **{**options, "database": alias, "skip_checks": True})
+            except ProgrammingError as error:
+                raise _explain(alias, error) from error
             except OUTAGE_ERRORS as error:
                 raise CommandError(
                     f"The migration of {alias} gave up: {str(error).strip()}. The migrations before it are kept; run "

@@ -83,7 +83,7 @@ class Command(BaseCommand):
         action.add_argument(
             "--password",
             action="store_true",
-            help="set the password of the moved role after a change of CREDENTIAL_KEY",
+            help="set the password of the moved role after a change of CREDENTIAL_KEY, and its rights after an upgrade",
         )
 
     def handle(
@@ -109,7 +109,7 @@ class Command(BaseCommand):
 
     def _dispatch(self, move: Move, options: Options) -> None:
         if options.password:
-            return move.set_password()
+            return move.update_role()
         if not options.source:
             move.assert_source_is_configured_server()
         if options.rollback:

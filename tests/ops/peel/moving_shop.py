@@ -35,7 +35,7 @@ class MovingShop:
         for server in (self.old, self.new):
             server.start()
         self.environment["DATABASE_URL"] = self.old.url
-        for command in (["databases"], ["migrate", "-v0"], ["seed_catalogue"]):
+        for command in (["databases"], ["migrate", "-v0"], ["databases"], ["seed_catalogue"]):
             assert self.manage(*command).returncode == 0, command
 
     def new_database_url(self, database: str) -> str:

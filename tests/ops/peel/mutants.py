@@ -111,10 +111,8 @@ MUTANTS = (
         what="The role of a database that the context has left can log in again, to an empty database.",
         rule="protocol 6: no old process reads or writes",
         module="ops.management.commands.databases",
-        replace="""\
-            return
-""",
-        by="",
+        replace="if location[1:5] != get_configured_location(context)[1:5]:",
+        by="if not location:",
         caught_by="tests/ops/peel/test_interrupted_moves.py::test_a_moved_database_is_not_recreated_at_its_old_place",
     ),
     Mutant(

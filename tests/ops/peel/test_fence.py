@@ -33,7 +33,9 @@ def unrelated_database():
     server = settings.DATABASE_SERVER
     with connect_as_administrator(server) as connection:
         create_database(connection, NAME, NAME, "secret")
-    yield Database(server, DatabaseLocation(1, server["HOST"], str(server["PORT"] or ""), NAME, NAME))
+    database = Database(server, DatabaseLocation(1, server["HOST"], str(server["PORT"] or ""), NAME, NAME))
+    database.limit_role()
+    yield database
     with connect_as_administrator(server) as connection:
         connection.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
         connection.execute(f"DROP ROLE {NAME}")

@@ -10,7 +10,7 @@ from ops.peel.directory import connect_as_administrator
 from shop.db.postgres.urls import parse_postgres_url
 from tests.concurrency import eventually
 from tests.ops.peel.moves import assert_nothing_lost, await_sales, binding_of, connect_to_directory, database_url_of
-from tests.ops.peel.moving_shop import PREFIX, Buyers
+from tests.ops.peel.moving_shop import PREFIX, Buyers, MovingShop
 
 
 def test_payments_moves_and_returns_while_customers_buy(shop, customer):
@@ -32,6 +32,31 @@ def test_payments_moves_and_returns_while_customers_buy(shop, customer):
         await_sales(buyers)
     assert all("writes were blocked for" in done.stdout for done in (moved, back))
     assert_nothing_lost(shop, buyers)
+
+
+def test_audit_rows_move_and_return_and_no_role_can_change_them(shop):
+    def create_staff(email: str) -> None:
+        assert shop.manage("create_staff", "--email", email, "--permissions", "*").returncode == 0
+
+    create_staff("before@example.com")
+    assert shop.peel("users", "test_audited").returncode == 0
+    create_staff("after@example.com")
+    moved = read_audit_rows(shop, "users", f"{PREFIX}_users_{binding_of(shop, 'users')[0]}")
+    back = shop.peel("users", "test_audited", "--rollback")
+    assert back.returncode == 0, back.stderr
+    create_staff("back@example.com")
+    returned = read_audit_rows(shop, "users", f"{PREFIX}_users")
+    assert len(moved) >= 2 and returned[: len(moved)] == moved and len(returned) > len(moved)
+
+
+def read_audit_rows(shop: MovingShop, context: str, role: str) -> list[tuple]:
+    """Read the audit rows where a context is, as its role, which cannot delete them."""
+    assert "config.W007" not in shop.manage("check", "--database", context).stderr
+    with connect_as_administrator(parse_postgres_url("where", database_url_of(shop, context))) as database:
+        database.execute(f"SET ROLE {role}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            database.execute("DELETE FROM shop_auditentry")
+        return database.execute("SELECT id, at, actor, action, object_id FROM shop_auditentry ORDER BY id").fetchall()
 
 
 def test_obstacles_are_reported_and_nothing_is_changed(shop):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import psycopg
 import pytest
 
 from ops.verify import INVARIANTS, Invariant
@@ -10,6 +11,7 @@ from shop.db.database import execute, fetch_rows
 from tests.ops.verify.corruptions import CORRUPTIONS, Corruption
 from tests.ops.verify.invariant_watch import EVENTUAL_INVARIANTS, find_violations
 from tests.ops.verify.sample_orders import create_sample_orders
+from tests.shop.db.superuser_session import database_name, open_superuser_session
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +69,14 @@ def _build_guard_sql(context: str, guard: str) -> tuple[str, str]:
 
 
 def run_sql(corruption: Corruption, sql: str, sample_orders: dict[str, str]) -> None:
-    """Run the SQL of a corruption. An id within a longer literal (`stream = 'orders.order:%(bought)s'`) is inserted as text."""
+    """Run the SQL of a corruption as the superuser, since the role of a context cannot change audit rows.
+
+    An id within a longer literal (`stream = 'orders.order:%(bought)s'`) is inserted as text.
+    """
     for name, value in sample_orders.items():
         sql = sql.replace(f":%({name})s", f":{value}")
-    assert execute(corruption.context, sql, sample_orders), "it changed no row"
+    with open_superuser_session(database_name(corruption.context), autocommit=True) as session:
+        assert psycopg.ClientCursor(session).execute(sql, sample_orders).rowcount, "it changed no row"
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=str)

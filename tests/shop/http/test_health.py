@@ -123,7 +123,7 @@ def refused_inserts(alias):
     """Let PostgreSQL refuse what adds rows, as it does when its disk is full."""
     execute(alias, """CREATE FUNCTION test_full_disk() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$""")  # fmt: skip
-    execute(alias, "CREATE TRIGGER full_disk BEFORE INSERT ON shop_auditentry EXECUTE FUNCTION test_full_disk()")
+    execute(alias, "CREATE TRIGGER full_disk BEFORE INSERT ON shop_purge EXECUTE FUNCTION test_full_disk()")
     try:
         yield
     finally:
@@ -166,7 +166,7 @@ def test_a_write_that_postgresql_refuses_for_lack_of_space_is_reported():
     with refused_inserts("orders"):
         assert ready()[0] == 200
         with pytest.raises(OperationalError):
-            execute("orders", "INSERT INTO shop_auditentry DEFAULT VALUES")
+            execute("orders", "INSERT INTO shop_purge DEFAULT VALUES")
         status, body = ready()
         assert (status, body["contexts"]["orders"]) == (503, {"database": "disk full"})
     assert ready()[0] == 200
