@@ -174,9 +174,11 @@ MUTANTS = (
         module="config.settings.framework",
         replace="""\
     "corsheaders.middleware.CorsMiddleware",  # outside of all that answers errors, so that a browser can read them
+    "shop.http.https.RequireHttps",
     "shop.http.middleware.IncompleteBodyMiddleware",
 """,
         by="""\
+    "shop.http.https.RequireHttps",
     "shop.http.middleware.IncompleteBodyMiddleware",
     "corsheaders.middleware.CorsMiddleware",
 """,

@@ -47,8 +47,8 @@ MUTANTS = (
         what="an error reports that an order is on_hold, or that a payment is requires_action",
         rule="errors speak to people",
         module="shop.errors",
-        replace="self.words.get(str(fact), fact)",
-        by="fact",
+        replace="self.words.get(str(fact), _as_text(fact))",
+        by="_as_text(fact)",
         caught_by="tests/orders/test_pay_again.py::test_an_error_names_the_status_in_words[on_hold]",
     ),
     Mutant(
