@@ -10,7 +10,6 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connections
-from django.test import Client
 
 from config import checks
 from ops.connection_checks import check_connection_budget
@@ -18,6 +17,7 @@ from ops.database_checks import check_separate_databases
 from shop.calls import services
 from shop.messaging.events import build_subscriptions
 from shop.process_variables import count_server_processes
+from tests.readiness import read_readiness
 from tests.shop.db.superuser_session import database_name, execute_as_superuser
 
 
@@ -65,7 +65,7 @@ def test_a_role_or_a_database_that_accepts_fewer_connections_is_refused(settings
             f"The {kind.lower()} {name} accepts 41 connections, but DATABASE_PROCESSES (2) x DATABASE_POOL_SIZE (16) and 10 "
             f'for commands are 42: run ALTER {kind} "{name}" CONNECTION LIMIT 42, or lower DATABASE_POOL_SIZE'
         ]
-        body = Client().get("/ready").json()
+        _, body = read_readiness()
         missing = {context: state["missing_connections"] for context, state in body["contexts"].items()}
         assert missing == dict.fromkeys(settings.CONTEXTS, 0) | {"payments": 1}
         assert body["contexts"]["payments"]["degraded"]
@@ -77,9 +77,8 @@ def test_a_role_or_a_database_that_accepts_fewer_connections_is_refused(settings
 
 def test_a_running_process_reports_a_server_that_accepts_fewer_connections(settings):
     settings.CONNECTIONS = settings.CONNECTIONS._replace(processes=14, connections=25)
-    response = Client().get("/ready")
-    body = response.json()
-    assert (response.status_code, body["degraded"]) == (200, True)
+    status, body = read_readiness()
+    assert (status, body["degraded"]) == (200, True)
     assert {state["missing_connections"] for state in body["contexts"].values()} == {360 - 297}
 
 

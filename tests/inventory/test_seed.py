@@ -70,7 +70,7 @@ def test_a_large_catalogue_is_added_in_several_transactions(tmp_path, capsys):
     with CaptureQueriesContext(connections["inventory"]) as captured:
         call_command("seed_catalogue", str(file))
     assert [query["sql"] for query in captured].count("BEGIN") == 3
-    assert capsys.readouterr().out == "Added 1 categories, 1001 products, 1001 variants.\n"
+    assert capsys.readouterr().out == "Added 1 category, 1001 products, 1001 variants.\n"
     assert fetch_rows("inventory", "SELECT count(*) FROM inventory_product WHERE category = %s", [key]) == [(1001,)]
 
 

@@ -109,6 +109,8 @@ INVALID_EMAILS += [
     "a\x01@example.com",
     "a@example.c\u2066om",
     "a@exam\xadple.com",
+    "kim\u3164@example.com",
+    "kim\u2800@example.com",
 ]
 
 
@@ -121,8 +123,7 @@ def test_an_invalid_email_is_refused(shopper, order_request, email):
 @pytest.mark.parametrize(
     "email",
     [".kim@example.com", "kim.@example.com", "k..im@example.com", "kim@-example.com", "kim@example..com", "kim@10.0.0.17",
-     f"{'ö' * 40}@example.com", "a\ufe6bb@example.com", "a\uff0cb@example.com", "kim\u3164@example.com",
-     "kim\u2800@example.com", "\ufdfa" * 4 + "@example.com"],
+     f"{'ö' * 40}@example.com", "a\ufe6bb@example.com", "a\uff0cb@example.com", "\ufdfa" * 4 + "@example.com"],
 )  # fmt: skip
 def test_an_order_needs_an_email_address_that_mail_servers_accept(shopper, order_request, email):
     order_request["email"] = email
