@@ -2,11 +2,13 @@
 
 A process opens at most DATABASE_CONNECTIONS to a server, one of which is left for probes (`open_limited_connection`). A pool
 opens a connection when a thread needs it and none is idle, and closes those that no thread needed for a while. When the budget
-is used up, an idle connection to another database makes way; without one, the thread waits until another thread gives its
-connection back. It holds none meanwhile (`DatabaseWrapper.get_new_connection`), so threads never wait for each other.
+is used up, the thread waits until another thread gives its connection back. If none does for a moment, an idle connection to
+another database makes way: to open one costs more than to wait. A thread that waits holds no connection
+(`DatabaseWrapper.get_new_connection`), so threads never wait for each other.
 """
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +20,8 @@ from shop.db.postgres.cursor import Connection
 
 RECONNECT_TIMEOUT_SECONDS = 1.0  # max. background reconnect time of a pool; after it, each request tries
 PROBE_CONNECTIONS = 1
+FIRST_WAIT_SECONDS = 0.05  # without a connection, before an idle one to another database is closed to open one
+SECOND_WAIT_SECONDS = 0.45  # then, before the pool is asked again whether another one makes way
 MAX_STARVATION_SECONDS = 1.0  # after which threads that wait for a database come before those of the others
 
 
@@ -94,13 +98,28 @@ class SharedPool(ConnectionPool[Connection]):
 
     def getconn(self, timeout: float | None = None) -> Connection:
         """Return a connection. Raises PoolTimeout, an OperationalError, if there is none within `timeout` seconds."""
+        seconds = self.timeout if timeout is None else timeout
         try:
-            connection = super().getconn(timeout)
-        except PoolTimeout as error:
+            connection = self._wait_for_connection(seconds)
+        except PoolTimeout:
             reason = ": all connections that this process may open are in use" if self.is_exhausted() else ""
-            raise PoolTimeout(f"{error}{reason}") from None
+            raise PoolTimeout(f"no connection after {seconds:.2f} sec{reason}") from None
         self.served_at = time.monotonic()
         return connection
+
+    def _wait_for_connection(self, timeout: float) -> Connection:
+        """Ask the pool several times, so that another one can make way although it could not at first."""
+        for seconds in (FIRST_WAIT_SECONDS, SECOND_WAIT_SECONDS):
+            if timeout <= seconds:
+                break
+            with suppress(PoolTimeout):
+                return super().getconn(seconds)
+            timeout -= seconds
+        return super().getconn(timeout)
+
+    def is_served_often(self) -> bool:
+        """Return whether threads that wait are likely to get one of the pool's own connections soon."""
+        return self._nconns > 0 and self.served_at > time.monotonic() - FIRST_WAIT_SECONDS
 
     def close_idle(self, count: int) -> None:
         """Close idle connections. Needs the lock."""
@@ -130,7 +149,7 @@ class SharedPool(ConnectionPool[Connection]):
         self.budget.ending.close(conn)
 
     def _maybe_grow_pool(self) -> None:
-        if not self._growing and self._nconns < self.max_connections:
+        if not self._growing and self._nconns < self.max_connections and not self.is_served_often():
             self.budget.make_way()
         super()._maybe_grow_pool()
 

@@ -13,6 +13,15 @@ MUTANTS = (
         caught_by="tests/shop/db/test_pools.py::test_a_thread_waits_for_the_budget_of_the_server_and_stops_in_time",
     ),
     Mutant(
+        name="databases_take_connections_from_each_other",
+        what="under load each database closes idle connections to the others and opens its own, again and again",
+        rule="shop/db/postgres/pools.py: an idle connection makes way if none is given back for a moment",
+        module="shop.db.postgres.pools",
+        replace="self._nconns < self.max_connections and not self.is_served_often():",
+        by="self._nconns < self.max_connections:",
+        caught_by="tests/shop/db/test_pools.py::test_databases_in_steady_use_do_not_close_the_connections_of_each_other",
+    ),
+    Mutant(
         name="idle_connection_makes_no_way",
         what="a request waits for a connection to one database while connections to others are idle",
         rule="docs/deploy.md: an idle connection makes way",

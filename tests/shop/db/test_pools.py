@@ -133,6 +133,20 @@ def test_an_idle_connection_makes_way_for_one_to_another_database(limit_connecti
     assert budget.count_connections() == max(counts) == 2
 
 
+def test_databases_in_steady_use_do_not_close_the_connections_of_each_other(limit_connections):
+    """To open a connection costs more than to wait until another thread gives one back."""
+    budget = limit_connections(4)
+
+    def use(thread: int) -> None:
+        for turn in range(100):
+            fetch_rows(ALIASES[(thread + turn) % 3], "SELECT 1")
+            close_all_connections()
+
+    repeat_concurrently(6, use)
+    opened = sum(pool.get_stats()["connections_num"] for pool in budget.pools.values())
+    assert opened < 60, "one in ten uses"
+
+
 def test_a_session_ends_before_another_one_takes_its_place(limit_connections, monkeypatch):
     """The server counts a session until its process has ended; this one is held up meanwhile."""
     monkeypatch.setattr(circuits, "END_TIMEOUT_SECONDS", 60)
