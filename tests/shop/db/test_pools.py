@@ -114,7 +114,8 @@ def test_a_request_without_a_connection_is_answered_in_time_with_503_and_retry_a
     assert run_in_thread(lambda: Client().get("/api/v1/products")).status_code == 200
 
 
-def test_a_thread_that_waits_gets_the_connection_that_another_database_returns(limit_connections):
+def test_a_thread_that_waits_gets_the_connection_that_another_database_returns(limit_connections, monkeypatch):
+    monkeypatch.setattr(pools, "FIRST_WAIT_SECONDS", 60)  # so that it does not ask again by itself
     budget = limit_connections(3, timeout=60)
     with holding("orders", "inventory", "inventory") as release, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(read, "payments")
