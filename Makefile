@@ -9,7 +9,7 @@ AUDIT := $(VENV)/audit
 # What `make lint` checks the types of.
 PACKAGES := shop contexts config ops
 
-# What `make test` also runs in five processes: one test of each kind of crossing, in less than a minute.
+# What `make test` also runs in five processes: one test of each kind of crossing.
 CROSSING := tests/topologies tests/orders/test_checkout.py tests/orders/test_admin.py tests/payments/test_rest.py \
 	tests/notifications/test_message_creation.py tests/users/test_staff.py tests/inventory/test_events.py
 
@@ -35,14 +35,15 @@ LEFT_OUT_LOCAL += $(ONLY_LOOPBACK)
 LEFT_OUT_LOOPBACK += $(ONLY_LOCAL)
 endif
 
-# Runs pytest twice at the same time: with a binding and options, and with the local binding and other options.
-define beside_local
-echo "Two parts run side by side, each on its own PostgreSQL; the output of local follows that of $(1) ..."; \
-	failed=0; TRANSPORT=local $(RUN) -m pytest $(3) >.local.log 2>&1 & local=$$!; \
-	TRANSPORT=$(1) $(RUN) -m pytest $(2) & other=$$!; \
-	trap 'kill $$local $$other; exit 130' INT TERM; \
-	wait $$other || failed=1; wait $$local || failed=1; \
-	cat .local.log; exit $$failed
+# Runs pytest with each binding at the same time: with options for loopback, for local, and for remote if there are any.
+define side_by_side
+echo "The parts run side by side, each on its own PostgreSQL; the output of loopback comes first ..."; \
+	failed=0; $(if $(3),TRANSPORT=remote $(RUN) -m pytest $(3) >.remote.log 2>&1 & remote=$$!;) \
+	TRANSPORT=local $(RUN) -m pytest $(2) >.local.log 2>&1 & local=$$!; \
+	TRANSPORT=loopback $(RUN) -m pytest $(1) & loopback=$$!; \
+	trap 'kill $$loopback $$local $$remote; exit 130' INT TERM; \
+	for part in $$loopback $$local $$remote; do wait $$part || failed=1; done; \
+	cat .local.log $(if $(3),.remote.log); exit $$failed
 endef
 
 # The generated requests depend on the order of sets: with a fixed hash seed, FUZZ_SEED alone reproduces them.
@@ -79,19 +80,11 @@ ifneq ($(C),)
 	@test -e tests/$(C) || { echo "tests/$(C) does not exist. C is a folder of tests/, for example C=orders."; exit 2; }
 	@TRANSPORT=$(or $(TRANSPORT),local) $(RUN) -m pytest tests/$(C) $(ARGS)
 else
-	@$(call beside_local,loopback,$(ARGS) $(LEFT_OUT_LOOPBACK:%=--ignore=%),$(ARGS) $(LEFT_OUT_LOCAL:%=--ignore=%))
-ifeq ($(ARGS),)
-	@echo "A part of the suite runs in five processes ..."
-ifeq ($(BINDINGS),both)
-	@TRANSPORT=remote $(RUN) -m pytest $(CROSSING)
-else
-	@$(call beside_local,remote,$(CROSSING),$(filter $(ONLY_LOOPBACK:%=%/%),$(CROSSING)))
-endif
-endif
+	@$(call side_by_side,$(ARGS) $(LEFT_OUT_LOOPBACK:%=--ignore=%),$(ARGS) $(LEFT_OUT_LOCAL:%=--ignore=%),$(if $(ARGS),,$(CROSSING)))
 endif
 
 test-system: $(VENV)/dev.stamp  ## run the tests that kill, cut off, move, upgrade or overload whole shops (ARGS; needs nginx)
-	@$(call beside_local,loopback,$(SYSTEM_LOOPBACK) $(ARGS),$(SYSTEM_LOCAL) $(ARGS))
+	@$(call side_by_side,$(SYSTEM_LOOPBACK) $(ARGS),$(SYSTEM_LOCAL) $(ARGS))
 
 lint: style boundaries vocabulary types  ## run every static check: style, boundaries, vocabulary, types
 

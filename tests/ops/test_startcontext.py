@@ -25,7 +25,7 @@ from tests.shopper import Shopper
 NAME = "reviews"
 OTHERS = ",".join(settings.ALL_CONTEXTS)
 IGNORED = shutil.ignore_patterns(
-    ".git", ".venv", ".data", ".local.log", "__pycache__", ".*_cache", ".hypothesis", "node_modules"
+    ".git", ".venv", ".data", ".*.log", "__pycache__", ".*_cache", ".hypothesis", "node_modules"
 )
 TOOLS = Path(sys.executable).parent
 SUITE_SETTINGS = ("DATABASE_URL", "DATABASE_PREFIX")  # the copy's own tests start a server of their own
