@@ -17,7 +17,7 @@ import psycopg
 from bench import chart, measure, order_history, profile, report
 from bench.asyncpg_control.system import AsyncpgControl, list_missing_packages
 from bench.operations import OPERATIONS, READS
-from bench.plan import COMPARED, READ_BY_ASYNCPG, SCALED_AT, Plan, make_plan
+from bench.plan import COMPARED, OVERLOAD_CLIENTS, READ_BY_ASYNCPG, SCALED_AT, Plan, make_plan
 from bench.postgres import Postgres
 from bench.processes import Failed
 from bench.report import Row
@@ -59,7 +59,7 @@ def _parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="python -m bench",
         description="Measure Satsuma, compared with one plain Django view. See docs/performance.md.",
     )
-    names = f"{', '.join(OPERATIONS)}, calls, scale, split, celery; put `profile` before one of them to profile it"
+    names = f"{', '.join(OPERATIONS)}, calls, scale, split, celery, overload; put `profile` before one of them to profile it"
     parser.add_argument("only", nargs="*", help=f"what to measure (default: everything): {names}")
     parser.add_argument("--only", dest="chosen", default="", help="the same, separated by commas")
     parser.add_argument("--quick", action="store_true", help="about a minute: less data, fewer rounds, 8 clients")
@@ -149,7 +149,7 @@ def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
     rows: list[Row] = []
     report.print_now(report.HEADINGS)
     for operation in plan.operations:
-        for clients in plan.clients:
+        for clients in plan.list_clients(operation):
             measured = [system for system in systems if _is_measured(system, operation, clients)]
             changes = plan.changes if operation in READS else 0
             found = measure.rounds(measured, operation, clients, plan.seconds / plan.rounds, plan.rounds, changes)
@@ -174,6 +174,8 @@ def _supports(system: System, operation: str) -> bool:
 def _is_measured(system: System, operation: str, clients: int) -> bool:
     if system.name == "celery":
         return operation == "orders" and clients == SCALED_AT
+    if clients > OVERLOAD_CLIENTS[0]:
+        return operation == "orders" and system.name == "satsuma"
     return _supports(system, operation) and (system.name != "small" or clients == SCALED_AT)
 
 

@@ -2,7 +2,7 @@
 
 Each buyer has a connection and sends its order when all are connected. Exactly the units in stock may be sold; all other
 buyers must get `inventory.out_of_stock`. The server has the layout of production: two workers with four threads, and
-PostgreSQL with its data on disk.
+PostgreSQL with its data on disk. Its queue of checkouts takes all of them.
 """
 
 import argparse
@@ -138,6 +138,7 @@ class Shop:
         self.environment = build_environment(folder, self.port) | {
             "DATABASE_URL": self.database.url,
             "LOG_LEVEL": "ERROR",
+            "CHECKOUT_QUEUE": "10000",
         }
         prepared = subprocess.run(
             [sys.executable, "-m", "ops.launch.prepare"],

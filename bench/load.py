@@ -3,7 +3,8 @@
     python -m bench.load <<< '{"port": 8000, "operation": "orders", "clients": 8, "seconds": 5, "products": 1000, "seed": 1}'
 
 A client opens a new connection now and then, as new customers do: if all connections were kept, one worker of the server
-might have them all. Any wrong response ends the run.
+might have them all. A client that is refused because the shop is overloaded waits for Retry-After seconds, and repeats the
+request; its latency is that of the request which was admitted. Any other wrong response ends the run.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from bench.operations import OPERATIONS, Request, Script
 
 REQUESTS_PER_CONNECTION = 25
 RESPONSE_TIMEOUT_SECONDS = 60.0  # for the last responses
+OVERLOADED = b'"shop.overloaded"'
 
 
 class WrongAnswer(RuntimeError):
@@ -64,7 +66,7 @@ class Run:
         self.port, self.seconds, self.limit = port, seconds, limit
         self.scripts = [OPERATIONS[operation](products, random.Random(seed * 1000 + n)) for n in range(clients)]
         self.latencies: list[float] = []
-        self.sent = 0
+        self.sent = self.refused = 0
 
     async def run(self) -> dict[str, float]:
         self.started_at, self.cpu = time.monotonic(), time.process_time()
@@ -91,8 +93,13 @@ class Run:
         return connection
 
     async def _send(self, connection: Connection, request: Request) -> bytes:
-        sent_at = time.perf_counter()
-        status, body = await connection.send(request.data)
+        while True:
+            sent_at = time.perf_counter()
+            status, body = await connection.send(request.data)
+            if status != 503 or OVERLOADED not in body:
+                break
+            self.refused += 1
+            await asyncio.sleep(json.loads(body)["retry_after"])
         if request.counted:
             self.latencies.append(time.perf_counter() - sent_at)
         check(request, status, body)
@@ -104,7 +111,8 @@ class Run:
             raise WrongAnswer("no response in time")
         quantiles = {f"p{q}": 1000 * ordered[min(len(ordered) - 1, len(ordered) * q // 100)] for q in (50, 95, 99)}
         cpu = time.process_time() - self.cpu
-        return {"count": len(ordered), "began": self.started_at, "ended": ended, "cpu": cpu, **quantiles}
+        counts = {"count": len(ordered), "refused": self.refused}
+        return {**counts, "began": self.started_at, "ended": ended, "cpu": cpu, **quantiles}
 
 
 def check(request: Request, status: int, body: bytes) -> None:

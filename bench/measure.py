@@ -36,6 +36,7 @@ class Figures:
     writes: float  # transactions that wrote something
     drain: float  # seconds from the last response until every event was handled
     count: int
+    refused: float = 0  # requests that were refused because the shop was overloaded, and repeated later
 
 
 def load(
@@ -108,6 +109,7 @@ def measured(
         writes=(postgres.writes() - writes) / n,
         drain=ended - loaded["ended"],
         count=int(n),
+        refused=loaded["refused"] / n,
     ), statements  # fmt: skip
 
 

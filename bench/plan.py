@@ -12,7 +12,8 @@ from bench.systems import ROOT, Layout
 COMPARED = ("list", "detail", "orders")  # operations that the control has too
 READ_BY_ASYNCPG = ("list", "detail")  # operations that the second control has too
 SCALED_AT = 8  # number of clients at which the small shop is compared with the large one
-EXTRA = ("calls", "scale", "split", "celery")
+OVERLOAD_CLIENTS = (32, 128)  # with more of them than the first number, orders of Satsuma are measured alone
+EXTRA = ("calls", "scale", "split", "celery", "overload")
 MAX_ORDERS = 1_000_000
 
 Number = TypeVar("Number", int, float)
@@ -27,6 +28,7 @@ class Plan:
     scale: bool
     split: bool
     celery: bool
+    overload: bool
     profile: bool
     clients: tuple[int, ...]
     seconds: float
@@ -54,6 +56,10 @@ class Plan:
         """Return whether the second control is measured, if it is installed."""
         return self.compares and any(name in READ_BY_ASYNCPG for name in self.operations)
 
+    def list_clients(self, operation: str) -> list[int]:
+        """List the numbers of clients with which an operation is measured."""
+        return sorted({*self.clients, *(OVERLOAD_CLIENTS if self.overload and operation == "orders" else ())})
+
     def title(self) -> str:
         """Describe the run in one line."""
         return (
@@ -75,11 +81,12 @@ def make_plan(given: argparse.Namespace) -> Plan:
     operations = tuple(name for name in OPERATIONS if name in wanted)
     if scale and not operations:
         operations = tuple(OPERATIONS)
-    split, celery = ("split" in wanted and not profiled), ("celery" in wanted and not profiled)
-    if (split or celery) and "orders" not in operations:
+    split, celery, overload = (name in wanted and not profiled for name in ("split", "celery", "overload"))
+    if (split or celery or overload) and "orders" not in operations:
         operations = (*operations, "orders")
     plan = Plan(
-        operations=operations, calls="calls" in wanted, scale=scale, split=split, celery=celery, profile=profiled,
+        operations=operations, calls="calls" in wanted, scale=scale, split=split, celery=celery,
+        overload=overload, profile=profiled,
         clients=_clients(given.clients, (1, 8, 32) if full else (SCALED_AT,)),
         seconds=_given_or_default(given.seconds, 9.0 if full else 3.0 if given.quick else 5.0),
         rounds=_given_or_default(given.rounds, 3 if full else 2),

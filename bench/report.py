@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.chart import Results
 from bench.measure import Figures
-from bench.plan import SCALED_AT, Plan
+from bench.plan import OVERLOAD_CLIENTS, SCALED_AT, Plan
 
 LINE = "{:<7} {:>3}  {:<8} {:>8} {:>7} {:>7} {:>7}   {:>6} {:>6}   {:>5} {:>5} {:>6}   {:>6} {:>7}"
 HEADINGS = "\n" + LINE.format(
@@ -25,6 +25,8 @@ MAX_SPLIT_RATIO = 2.5  # p50 in five processes, divided by that in one
 PUBLISHED = "published: up to 15 times the time, 9 times the CPU"
 MIN_CELERY_RATIO = 0.7  # throughput with Celery, divided by that with the embedded engine
 MIN_THROUGHPUT_OF_BEFORE = 0.97  # of the revision that --before names
+MIN_OVERLOAD_RATIO = 0.95  # throughput with OVERLOAD_CLIENTS, divided by that with SCALED_AT
+MAX_OVERLOAD_SPREAD = 3.0  # p99, divided by p50, of the requests that are admitted
 MAX_SCALE_RATIO = 1.3  # time in the large shop, divided by that in the small one
 
 
@@ -67,7 +69,7 @@ def _line(row: Row) -> str:
         row.operation, row.clients, row.system, f"{f.per_second:.1f}", f"{f.p50:.1f}", f"{f.p95:.1f}", f"{f.p99:.1f}",
         f"{f.app_cpu:.2f}", f"{f.database_cpu:.2f}", f"{f.statements:.1f}", f"{f.frame:.1f}", f"{f.writes:.1f}",
         f"{f.drain:.2f} s", f"{f.loader_cpu:.2f}",
-    )  # fmt: skip
+    ) + (f"   {f.refused:.1f} refused for each" if f.refused else "")  # fmt: skip
 
 
 class Comparison:
@@ -99,6 +101,7 @@ def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
         *_judge_control(found, "asyncpg", "FastAPI + asyncpg's", MIN_THROUGHPUT_RATIOS_OF_ASYNCPG),
         *_judge_before(found),
         *_judge_topologies(found),
+        *_judge_overload(rows),
         *_judge_calls(calls),
         *_judge_scale(found),
     ]
@@ -127,6 +130,16 @@ def _judge_topologies(found: Comparison) -> Iterator[Verdict]:
         ratio, note = found.throughput("orders", "celery", "satsuma"), found.cpu_note("orders", "celery", "satsuma")
         name = "orders: throughput with Celery, of the embedded engine's"
         yield Verdict(name, ratio, MIN_CELERY_RATIO, True, note)
+
+
+def _judge_overload(rows: list[Row]) -> Iterator[Verdict]:
+    found = {row.clients: row.figures for row in rows if (row.operation, row.system) == ("orders", "satsuma")}
+    for clients in OVERLOAD_CLIENTS:
+        if clients in found and SCALED_AT in found:
+            few, many = found[SCALED_AT], found[clients]
+            ratio, note = many.per_second / few.per_second, f"{many.refused:.1f} refused for each"
+            yield Verdict(f"orders: {clients} clients, of {SCALED_AT}", ratio, MIN_OVERLOAD_RATIO, True, note)
+            yield Verdict(f"orders: {clients} clients, p99 of p50", many.p99 / many.p50, MAX_OVERLOAD_SPREAD, False)
 
 
 def _judge_calls(calls: dict[str, float]) -> Iterator[Verdict]:

@@ -10,7 +10,7 @@ from shop.calls import hosts, services
 from shop.calls.remote.server import MAX_REQUEST_BYTES, create_application
 from shop.calls.remote.wire import build_path
 from shop.db.database import hosted_contexts
-from shop.request_buffer import RequestBuffer, RequestPool
+from shop.request_buffer import Admission, RequestBuffer
 from shop.messaging import inbox
 
 services.bind_all()
@@ -24,10 +24,11 @@ server = RequestBuffer(
     threads=settings.INTERNAL_THREADS,
     max_body_bytes=MAX_REQUEST_BYTES,
     body_timeout_seconds=settings.BODY_TIMEOUT_SECONDS,
-    pool=RequestPool(
-        "password",
-        paths=map(build_path, settings.PASSWORD_CALLS),
-        threads=settings.PASSWORD_HASHING_THREADS,
-        queue=settings.PASSWORD_HASHING_QUEUE,
-    ),
+    admissions=[
+        Admission(
+            paths=map(build_path, settings.PASSWORD_CALLS),
+            limit=settings.PASSWORD_HASHING_THREADS + settings.PASSWORD_HASHING_QUEUE,
+            own_threads=settings.PASSWORD_HASHING_THREADS,
+        ),
+    ],
 )

@@ -30,7 +30,7 @@ from config.checks import refuse_wrong_configuration
 from shop.calls.call_metrics import CallRecorder
 from shop.http import health
 from shop.parent_process import watch_parents
-from shop.request_buffer import RequestBuffer, RequestPool
+from shop.request_buffer import Admission, RequestBuffer
 
 refuse_wrong_configuration()
 gc.freeze()  # later collections pass over it
@@ -40,12 +40,14 @@ server = RequestBuffer(
     threads=settings.WEB_THREADS,
     max_body_bytes=settings.MAX_BODY_BYTES,
     body_timeout_seconds=settings.BODY_TIMEOUT_SECONDS,
-    pool=RequestPool(
-        "password",
-        paths=settings.PASSWORD_PATHS,
-        threads=settings.PASSWORD_HASHING_THREADS,
-        queue=settings.PASSWORD_HASHING_QUEUE,
-    ),
+    admissions=[
+        Admission(
+            paths=settings.PASSWORD_PATHS,
+            limit=settings.PASSWORD_HASHING_THREADS + settings.PASSWORD_HASHING_QUEUE,
+            own_threads=settings.PASSWORD_HASHING_THREADS,
+        ),
+        Admission(paths=settings.CHECKOUT_PATHS, limit=settings.WEB_THREADS + settings.CHECKOUT_QUEUE),
+    ],
 )
 
 if threading.current_thread() is threading.main_thread():

@@ -3,14 +3,15 @@
 `RequestBuffer` runs a WSGI application under granian's RSGI interface. An event loop reads the bodies, each within a time
 limit. A body that does not arrive in time, is too large, or has no announced length is not read: the application gets
 BODY_PROBLEM in the environment and answers 408, 413 or 411. A request whose client disconnects is dropped. /health and /ready
-have threads of their own, so that they answer while all others are busy. So have costly requests, in a `RequestPool` with a
-queue of its own: they take no threads of the others, and beyond the queue the application answers 503.
+have threads of their own, so that they answer while all others are busy. An `Admission` limits how many costly requests of one
+kind run and wait: the application answers 503 to more, at once.
 """
 
 import asyncio
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, Protocol
@@ -64,38 +65,31 @@ class ClientDisconnected(Exception):
     """The client has closed the connection before the whole body had arrived."""
 
 
-class RequestPool:
-    """Threads for costly requests: POST to one of some paths. Only the event loop uses it.
+class Admission:
+    """How many costly requests a process takes at the same time: POST to one of some paths. Only the event loop uses it.
 
-    threads: how many are handled at the same time. queue: how many to the same path may wait for a thread; more are refused.
+    paths: regular expressions. limit: how many requests to the same path may run or wait; more are refused.
+    own_threads: how many threads they have to themselves, so that they take none of the others. 0: they share all.
     """
 
-    def __init__(self, name: str, *, paths: Iterable[str], threads: int, queue: int) -> None:
-        self.threads = ThreadPoolExecutor(threads, name)
-        self.limit = threads + queue
-        self.admitted = Counter(dict.fromkeys(paths, 0))  # requests in the queue and in threads, by path
+    def __init__(self, *, paths: Iterable[str], limit: int, own_threads: int = 0) -> None:
+        self.paths = [re.compile(path) for path in paths]
+        self.limit = limit
+        self.threads = ThreadPoolExecutor(own_threads, "costly-request") if own_threads else None
+        self.admitted: Counter[str] = Counter()  # by path
 
-    def is_for(self, scope: Scope) -> bool:
-        """Return whether a request belongs to this pool."""
-        return scope.method == "POST" and scope.path in self.admitted
-
-    def admit(self, path: str) -> bool:
-        """Put a request into the queue. Returns False if it is full."""
-        if self.admitted[path] >= self.limit:
-            return False
-        self.admitted[path] += 1
-        return True
-
-    def leave(self, path: str) -> None:
-        """Take a request that was handled out of the queue."""
-        self.admitted[path] -= 1
+    def find_path(self, scope: Scope) -> str | None:
+        """Return the expression that the path of a request matches, or None if any number is admitted."""
+        if scope.method != "POST":
+            return None
+        return next((path.pattern for path in self.paths if path.fullmatch(scope.path)), None)
 
 
 class RequestBuffer:
     """An RSGI application that hands buffered requests to a WSGI application.
 
     threads: how many requests are handled at the same time. max_body_bytes: larger bodies are refused. body_timeout_seconds:
-    how long a whole body may take to arrive. pool: threads for costly requests.
+    how long a whole body may take to arrive. admissions: the limits of costly requests.
     """
 
     def __init__(
@@ -105,13 +99,14 @@ class RequestBuffer:
         threads: int,
         max_body_bytes: int,
         body_timeout_seconds: float,
-        pool: RequestPool | None = None,
+        admissions: Sequence[Admission] = (),
     ) -> None:
         self.application = application
         self.max_body_bytes = max_body_bytes
         self.body_timeout_seconds = body_timeout_seconds
-        self.pool = pool
+        self.admissions = admissions
         self.threads = ThreadPoolExecutor(threads, "request")
+        self.refusal_threads = ThreadPoolExecutor(1, "refusal")
         self.probe_threads = {path: ThreadPoolExecutor(count, path.strip("/")) for path, count in PROBE_THREADS.items()}
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
@@ -127,19 +122,24 @@ class RequestBuffer:
             [environ[BODY_PROBLEM]] = refusal.args
         except ClientDisconnected:
             return exchange.response_bytes(400, [], b"")
-        if self.pool and self.pool.is_for(scope) and BODY_PROBLEM not in environ:
-            return await self._run_in_pool(self.pool, scope.path, environ, exchange)
-        threads = self.probe_threads.get(scope.path, self.threads)
-        await self._run(threads, environ, exchange)
+        if BODY_PROBLEM in environ:
+            return await self._run(self.refusal_threads, environ, exchange)
+        for admission in self.admissions:
+            if path := admission.find_path(scope):
+                return await self._run_if_admitted(admission, path, environ, exchange)
+        await self._run(self.probe_threads.get(scope.path, self.threads), environ, exchange)
 
-    async def _run_in_pool(self, pool: RequestPool, path: str, environ: WSGIEnvironment, exchange: Exchange) -> None:
-        if not pool.admit(path):
+    async def _run_if_admitted(
+        self, admission: Admission, path: str, environ: WSGIEnvironment, exchange: Exchange
+    ) -> None:
+        if admission.admitted[path] >= admission.limit:
             environ[BODY_PROBLEM] = QUEUE_FULL
-            return await self._run(self.threads, environ, exchange)
+            return await self._run(self.refusal_threads, environ, exchange)
+        admission.admitted[path] += 1
         try:
-            await self._run(pool.threads, environ, exchange)
+            await self._run(admission.threads or self.threads, environ, exchange)
         finally:
-            pool.leave(path)
+            admission.admitted[path] -= 1
 
     async def _run(self, threads: ThreadPoolExecutor, environ: WSGIEnvironment, exchange: Exchange) -> None:
         loop = asyncio.get_running_loop()

@@ -42,6 +42,11 @@ CANCEL_WINDOW = read_number("CANCEL_WINDOW", 3600, least=0, most=3_650 * 86_400)
 # SITE_URL; the default shows the order as JSON.
 ORDER_LINK_TEMPLATE = read_setting("ORDER_LINK_TEMPLATE", read_link_template, "{site}/api/v1/orders/{id}?token={token}")
 
+# How many checkouts may wait for a thread of a process. The response to more is 503 with Retry-After.
+CHECKOUT_QUEUE = read_whole_number("CHECKOUT_QUEUE", 16, least=0, most=10_000)
+# Requests that run a checkout: placing an order, and paying it again.
+CHECKOUT_PATHS = ("/api/v1/orders(/[^/]+/payment)?",)
+
 # Rate limit of new orders (docs/rate-limits.md). Many customers can share an address: an office, a mobile network.
 RATE_LIMIT_ORDERS = read_rate_limit("RATE_LIMIT_ORDERS", "address:300/minute,account:60/hour,email:40/hour")
 # Rate limit of orders with more than 20 lines, refused ones as well: each takes up to 200 KB in the database.

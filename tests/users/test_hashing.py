@@ -5,7 +5,6 @@ import threading
 import pytest
 from django.conf import settings as present_settings
 from django.contrib.auth.hashers import MD5PasswordHasher, make_password
-from django.urls import Resolver404, resolve
 
 from contexts.users.service import hashing, sessions
 from contexts.users.service.sign_in_throttle import SignInThrottle
@@ -13,6 +12,7 @@ from shop.calls import services
 from shop.db.database import fetch_rows
 from shop.errors import Overloaded
 from tests.concurrency import eventually, run_concurrently
+from tests.posts import find_unknown_posts
 from tests.users.accounts import PASSWORD, unique_email, unique_ip_address
 
 JOIN_SECONDS = 0.3  # in which another password would be hashed, too, if the number were not limited
@@ -86,20 +86,7 @@ def test_a_sign_in_that_is_not_checked_in_time_is_refused_and_not_counted(all_sl
     assert counted == [(0,), (0,)]
 
 
-def find_unknown(paths):
-    """Return the paths that lead to no view that accepts POST."""
-
-    def is_known(path):
-        try:
-            view = resolve(path).func
-        except Resolver404:
-            return False
-        return hasattr(getattr(view, "cls", None), "post") or path.startswith("/admin/")
-
-    return [path for path in paths if not is_known(path)]
-
-
 def test_the_requests_with_a_queue_of_their_own_exist(settings):
-    assert find_unknown(settings.PASSWORD_PATHS) == []
-    assert find_unknown(["/api/v1/auth/registration"]) == ["/api/v1/auth/registration"]
+    assert find_unknown_posts(settings.PASSWORD_PATHS) == []
+    assert find_unknown_posts(["/api/v1/auth/registration"]) == ["/api/v1/auth/registration"]
     assert set(settings.PASSWORD_CALLS) <= set(services.get_served_methods(["users"]))

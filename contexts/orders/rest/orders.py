@@ -19,6 +19,7 @@ from contexts.orders.service.orders import CartChanged, OrderNotFound
 from contexts.orders.service.placing import OrderRequest
 from contexts.orders.service.views import OrderView, OrderWasCancelled, TimelineEntry, to_timeline, to_view
 from contexts.payments.interface import Declined, PaymentProcessing
+from shop.errors import Overloaded
 from shop.http import rest
 from shop.http.idempotency import Key
 from shop.http.openapi_errors import DeclaredError
@@ -52,6 +53,7 @@ PLACING_ERRORS: tuple[DeclaredError, ...] = (
     Expired,
     HoldLimitReached,
     OrderWasCancelled,
+    Overloaded,
 )
 
 
@@ -165,6 +167,7 @@ class Pay(OrdersView):
             placing.UnknownProvider,
             PaymentProcessing,
             Declined,
+            Overloaded,
         ),
         idempotency="required",
         headers=GUEST_HEADERS,
