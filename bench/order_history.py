@@ -33,7 +33,9 @@ SELECT {ours} FROM (""" + _MARKED + """) patterns
          replace(replace(marked, '<id>', copies.id), '<no>', upper(copies.id))::jsonb) AS ours"""  # fmt: skip
 
 # These belong to no order.
-_TABLES = "SELECT relname FROM pg_stat_user_tables WHERE relname NOT IN ('shop_callcount', 'shop_ratelimit')"
+_TABLES = (
+    "SELECT relname FROM pg_stat_user_tables WHERE relname NOT IN ('shop_callcount', 'shop_ratelimit', 'shop_purge')"
+)
 _COLUMNS = """
 SELECT column_name, data_type = 'bytea' FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER'"""

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import urllib.request
-from contextlib import suppress
 from typing import IO
 
 from ops.launch import serve
@@ -69,8 +68,8 @@ class RunningShop:
         return self.process.wait(STOP_TIMEOUT_SECONDS)
 
     def close(self) -> None:
-        """Kill what is still running."""
-        with suppress(ProcessLookupError):
+        """Kill what is still running. After the process was reaped, its id may belong to another one."""
+        if self.process.returncode is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 

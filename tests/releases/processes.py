@@ -37,10 +37,10 @@ class Host:
         self.process.terminate()
         try:
             self.process.wait(STOP_TIMEOUT_SECONDS)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+            raise
 
     def await_ready(self) -> None:
         eventually(self._listens, timeout=START_TIMEOUT_SECONDS)

@@ -121,13 +121,13 @@ def test_a_context_without_a_host_is_reported(settings, context, status_of_shop)
 @contextmanager
 def refused_inserts(alias):
     """Let PostgreSQL refuse what adds rows, as it does when its disk is full."""
-    execute(alias, """CREATE FUNCTION test_full_disk() RETURNS trigger LANGUAGE plpgsql AS
+    execute(alias, """CREATE FUNCTION public.test_full_disk() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$""")  # fmt: skip
-    execute(alias, "CREATE TRIGGER full_disk BEFORE INSERT ON shop_purge EXECUTE FUNCTION test_full_disk()")
+    execute(alias, "CREATE TRIGGER full_disk BEFORE INSERT ON shop_purge EXECUTE FUNCTION public.test_full_disk()")
     try:
         yield
     finally:
-        execute(alias, "DROP FUNCTION test_full_disk CASCADE")
+        execute(alias, "DROP FUNCTION public.test_full_disk CASCADE")
         disk_space._refused_at.clear()
 
 
@@ -143,6 +143,7 @@ def refused_temporary_files(alias):
     finally:
         execute_as_superuser(f"ALTER ROLE {database_name(alias)} RESET search_path")
         execute(alias, "DROP SCHEMA full_disk CASCADE")
+        connections[alias].close_pool()  # its sessions have the search path
         disk_space._refused_at.clear()
 
 
