@@ -76,17 +76,17 @@ class Site(admin.AdminSite):
     def get_urls(self) -> list[Any]:  # as Django declares it
         return [
             path("events/", self.admin_view(refuses_texts(partial(show_parked_events, self))), name="parked_events"),
-            *(
-                one for one in super().get_urls() if getattr(one, "name", "") != "view_on_site"
-            ),  # no page of the shop shows a row
+            # A search is below the path of its context, whose host answers; no page of the shop shows a row.
+            path("<slug:context>/autocomplete/", self.admin_view(self.autocomplete_view), name="autocomplete"),
+            *(one for one in super().get_urls() if getattr(one, "name", "") not in ("view_on_site", "autocomplete")),
         ]
 
     def has_permission(self, request: HttpRequest) -> bool:
         return get_caller(request).is_staff
 
-    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
-        """Search rows for a form, only for a field that a table declares and the caller can change."""
-        assert_autocomplete_allowed(self, request)
+    def autocomplete_view(self, request: HttpRequest, context: str = "") -> HttpResponse:
+        """Search rows for a form, only for a field that a table of the context declares and the caller can change."""
+        assert_autocomplete_allowed(self, request, context)
         return super().autocomplete_view(request)
 
     @refuses_texts

@@ -12,6 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db.models import Field, JSONField, TextField
 from django.http import HttpRequest, QueryDict
+from django.urls import reverse
 
 from shop.card_numbers import has_card_number, remove_card_numbers
 from shop.errors import DomainError, Invalid
@@ -142,6 +143,9 @@ def build_number_parser(most: int) -> Parse:
 
 class KeySelect(AutocompleteSelect):
     """A choice of an object by search. Django's raises an error for a value that no key can have, as in ?product=x."""
+
+    def get_url(self) -> str:
+        return reverse("admin:autocomplete", args=[self.field.model._meta.app_label])
 
     def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
         """Return the chosen objects, without values that are no keys: the field itself refuses them."""

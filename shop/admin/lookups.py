@@ -63,13 +63,17 @@ class DeclaredLookupsAdmin(ModelAdmin):
             yield f"{path}__{part}", build_number_parser(most)
 
 
-def assert_autocomplete_allowed(site: admin.AdminSite, request: HttpRequest) -> None:
-    """Raise PermissionDenied unless a table declares this field in `autocomplete_fields` and the caller can change it."""
+def assert_autocomplete_allowed(site: admin.AdminSite, request: HttpRequest, context: str) -> None:
+    """Raise PermissionDenied unless a table of the context declares this field in `autocomplete_fields` and the caller can
+    change it.
+    """
     app, model, field = (request.GET.get(name, "") for name in ("app_label", "model_name", "field_name"))
     declaring = [
         one
         for table, one in site._registry.items()
-        if (table._meta.app_label, table._meta.model_name) == (app, model) and field in one.autocomplete_fields
+        if (table._meta.app_label, table._meta.model_name) == (app, model)
+        and app == context
+        and field in one.autocomplete_fields
     ]
     if not any(one.has_change_permission(request) or one.has_add_permission(request) for one in declaring):
         raise PermissionDenied

@@ -109,8 +109,16 @@ def test_an_autocomplete_answers_only_for_a_declared_field_that_the_caller_can_c
     app, _, model = label.partition(".")
     query = {"app_label": app, "model_name": model, "field_name": field, "term": ""}
     is_declared = field in TABLES[label].autocomplete_fields
-    assert boss.get("/admin/autocomplete/", query).status_code == (200 if is_declared else 403)
-    assert viewer.get("/admin/autocomplete/", query).status_code == 403
+    assert boss.get(f"/admin/{app}/autocomplete/", query).status_code == (200 if is_declared else 403)
+    assert viewer.get(f"/admin/{app}/autocomplete/", query).status_code == 403
+
+
+def test_a_form_searches_below_the_path_of_its_context(boss):
+    """The gateway of a shop in several processes sends this path to the host of the context."""
+    form = boss.get("/admin/inventory/variant/add/").content.decode()
+    assert re.findall(r'data-ajax--url="([^"]+)"', form) == ["/admin/inventory/autocomplete/"]
+    query = {"app_label": "inventory", "model_name": "variant", "field_name": "product", "term": ""}
+    assert boss.get("/admin/orders/autocomplete/", query).status_code == 403
 
 
 def test_an_action_without_permissions_stops_the_start():

@@ -25,7 +25,15 @@ HOSTILE = [
     "javascript:x", "\ud800",
 ]  # fmt: skip
 IN_PATHS = [value for value in HOSTILE if 0 < len(value) < 1000]
-SITE_PAGES = ("", "login/", "password_change/", "password_change/done/", "jsi18n/", "autocomplete/", "events/")
+SITE_PAGES = (
+    "",
+    "login/",
+    "password_change/",
+    "password_change/done/",
+    "jsi18n/",
+    "inventory/autocomplete/",
+    "events/",
+)
 SITE_QUERY = ("q", "o", "p", "all", "e", "_popup", "_to_field", "_facets", "_changelist_filters", "next", "nonsense")
 AUTOCOMPLETE_QUERY = ("term", "page", "app_label", "model_name", "field_name")
 DECLARED_AUTOCOMPLETE = {"app_label": "inventory", "model_name": "variant", "field_name": "product"}
@@ -132,7 +140,7 @@ class Attacker:
     def draw_site_page(self) -> AdminRequest:
         """Draw a page that belongs to no table."""
         page = self.chooser.choice(SITE_PAGES)
-        if page != "autocomplete/":
+        if page != "inventory/autocomplete/":
             return AdminRequest("GET", f"/admin/{page}", self._draw_query(SITE_QUERY))
         query = dict(self._draw_query(AUTOCOMPLETE_QUERY))
         known = DECLARED_AUTOCOMPLETE if self.chooser.random() < 0.7 else {}

@@ -57,7 +57,7 @@ def test_generated_requests_of_staff_are_no_errors(boss):
         request = attacker.draw()
         response = send(boss, request)
         answers[response.status_code] += 1
-        assert "X-Request-ID" in response.headers
+        assert "X-Request-ID" in response.headers or response.status_code == 414  # of the server, before the shop
         if response.status_code >= 500:
             found.append(f"{response.status_code} {request}")
     print(f"\nFUZZ_SEED={SEED}: {sorted(answers.items())}")
@@ -111,7 +111,9 @@ REFUSED = [
     get("/admin/inventory/product/", category__slug__exact="a\0b"),
     get(f"{USERS}a%00b/change/"),
     get(f"{STOCK}a%00b/history/"),
-    get("/admin/autocomplete/", app_label="inventory", model_name="variant", field_name="product", term="a\0b"),
+    get(
+        "/admin/inventory/autocomplete/", app_label="inventory", model_name="variant", field_name="product", term="a\0b"
+    ),
     post(ORDERS, action="resume_checkout", _selected_action="not-an-id"),
     post(ORDERS, action="request_cancel", _selected_action="a\0b"),
     post(PAYMENTS, action="accept", _selected_action=str(uuid7()), reason="a\0b"),
