@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -27,9 +28,14 @@ def write_logs_to_stderr() -> None:
 def redact(_: object, __: str, event: EventDict) -> EventDict:
     """Replace values whose names contain one of SECRET_NAME_PARTS. A processor of structlog."""
     for name in event:
-        if any(word in name.lower() for word in SECRET_NAME_PARTS):
+        if _is_secret(name):
             event[name] = "[redacted]"
     return event
+
+
+@lru_cache(maxsize=1000)
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in SECRET_NAME_PARTS)
 
 
 def build_logging_config(level: str, as_json: bool) -> dict[str, Any]:

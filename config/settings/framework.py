@@ -32,11 +32,12 @@ MIDDLEWARE = [
     "shop.http.middleware.IncompleteBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "shop.http.page_middleware.SkipPageMiddleware",  # requests to the API pass by the next three
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "config.admin_site.StaffMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "config.admin_site.StaffMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"

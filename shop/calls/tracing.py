@@ -45,10 +45,12 @@ def start_trace() -> Trace:
 
 
 @contextmanager
-def use_trace(trace: Trace) -> Iterator[None]:
-    """Make this the current trace within the block, and add its ids to log lines."""
+def use_trace(trace: Trace, **ids_of_logs: str) -> Iterator[None]:
+    """Make this the current trace within the block, and add its ids, and more ids, to log lines."""
     token, client_token = _current.set(trace), clients.current.set(trace.client)
-    ids = structlog.contextvars.bind_contextvars(correlation_id=trace.correlation_id, causation_id=trace.causation_id)
+    ids = structlog.contextvars.bind_contextvars(
+        correlation_id=trace.correlation_id, causation_id=trace.causation_id, **ids_of_logs
+    )
     try:
         yield
     finally:

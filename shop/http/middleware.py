@@ -53,7 +53,7 @@ class RequestContextMiddleware:
                 user_agent=security_log.clean_user_agent(request.headers.get("User-Agent", "")),
             ),
         )
-        with tracing.use_trace(trace), structlog.contextvars.bound_contextvars(request_id=request_id):
+        with tracing.use_trace(trace, request_id=request_id):
             response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id
             security_log.log_refused_response(request, response)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from django.conf import settings
@@ -71,6 +72,7 @@ def _parse_entry(entry: str) -> Address | None:
     return _parse_address(found["ipv4"] or found["ipv6"]) if int(found["port"] or 0) <= MAX_PORT else None
 
 
+@lru_cache(maxsize=1000)
 def _parse_address(name: str) -> Address | None:
     try:
         address = ip_address(name)
