@@ -44,8 +44,7 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
 # The admin authenticates staff with a signed token (config/admin_site.py), so it needs no auth backend or middleware.
-# Subdomains and the preload list of HSTS are a choice of the operator (config/settings/security.py).
-SILENCED_SYSTEM_CHECKS = ["admin.E402", "admin.E408", "security.W005", "security.W021"]
+SILENCED_SYSTEM_CHECKS = ["admin.E402", "admin.E408", "security.W005", "security.W021"]  # HSTS: settings/security.py
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

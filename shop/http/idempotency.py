@@ -17,13 +17,14 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 
 from shop import sizes
-from shop.db.database import PreparedStatement, execute, fetch_rows, joinable_transaction
+from shop.db.database import PreparedStatement, execute, execute_or_abort, fetch_rows, joinable_transaction
 from shop.errors import Conflict, DomainError, Invalid, Unprocessable
 from shop.http.problems import build_problem_response
 from shop.http.proxies import get_client_network
 from shop.keyed_hashes import compute_keyed_hashes, is_same_hash
 
 MIN_GUEST_KEY_LENGTH = 16
+KEY_IS_STORED, HAS_OUTCOME = "idempotency_key", "idempotency_key_outcome"  # labels of NoRowChanged
 _KEY = rf"[\x21-\x7e]{{1,{sizes.IDEMPOTENCY_KEY_LENGTH}}}"
 
 
@@ -99,12 +100,13 @@ _FIND = PreparedStatement(
 )
 _RECORD = PreparedStatement("""
 INSERT INTO shop_idempotencykey (scope, key, fingerprint, resource)
-SELECT scope, %(key)s, fingerprint, %(resource)s
-FROM unnest(%(scopes)s::text[], %(fingerprints)s::text[]) AS given (scope, fingerprint)
+SELECT scope, %s, fingerprint, %s FROM unnest(%s::text[], %s::text[]) AS given (scope, fingerprint)
 ON CONFLICT (scope, key) DO NOTHING""")
 _STORE = PreparedStatement("""
 UPDATE shop_idempotencykey SET status = coalesce(status, %s), body = coalesce(body, %s)
 WHERE scope = ANY(%s) AND key = %s RETURNING resource, status, body""")
+_STORE_FIRST = PreparedStatement("""
+UPDATE shop_idempotencykey SET status = %s, body = %s WHERE scope = ANY(%s) AND key = %s AND status IS NULL""")
 
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
@@ -168,12 +170,27 @@ def find(alias: str, key: Key) -> StoredOutcome | None:
     return StoredOutcome(resource, status, None if body is None else bytes(body))
 
 
+def is_stored(alias: str, key: Key) -> bool:
+    """Return whether a request with this key has been stored, with whatever body."""
+    return bool(fetch_rows(alias, _FIND, [list(key.fingerprints), key.key]))
+
+
 def record(alias: str, key: Key, resource: UUID | None = None) -> None:
     """Store the key inside the transaction of its effect. Raises IdempotencyKeyInFlight if another request was first."""
-    scopes, fingerprints = list(key.fingerprints), list(key.fingerprints.values())
-    parameters = {"key": key.key, "resource": resource, "scopes": scopes, "fingerprints": fingerprints}
-    if execute(alias, _RECORD, parameters) < len(scopes):
+    if execute(alias, _RECORD, _build_rows(key, resource)) < len(key.fingerprints):
         raise IdempotencyKeyInFlight
+
+
+def record_or_abort(alias: str, key: Key, resource: UUID) -> None:
+    """Store the key in one message with the effect of its request, or abort their transaction if another request was first.
+
+    NoRowChanged(KEY_IS_STORED) is raised when the message is sent.
+    """
+    execute_or_abort(alias, KEY_IS_STORED, _RECORD, _build_rows(key, resource), rows=len(key.fingerprints))
+
+
+def _build_rows(key: Key, resource: UUID | None) -> list[object]:
+    return [key.key, resource, list(key.fingerprints), list(key.fingerprints.values())]
 
 
 def encode_result(result: msgspec.Struct) -> Outcome:
@@ -191,6 +208,21 @@ def store_outcome(alias: str, key: Key, outcome: Outcome) -> Outcome:
     """Store the final outcome of a request, and return what is stored: the first one stays."""
     stored = store_response(alias, key, outcome.status, outcome.body)
     return stored.outcome or outcome
+
+
+def get_outcome(alias: str, key: Key) -> Outcome | None:
+    """Return the final outcome that is stored with a key; None while its request is in progress."""
+    stored = find(alias, key)
+    return stored.outcome if stored else None
+
+
+def store_outcome_or_abort(alias: str, key: Key, outcome: Outcome) -> None:
+    """Store the final outcome in one message with other writes, or abort their transaction if the key has one already.
+
+    NoRowChanged(HAS_OUTCOME) is raised when the message is sent.
+    """
+    parameters = [outcome.status, outcome.body, list(key.fingerprints), key.key]
+    execute_or_abort(alias, HAS_OUTCOME, _STORE_FIRST, parameters)
 
 
 def store_response(alias: str, key: Key, status: int, body: bytes) -> StoredOutcome:

@@ -1,7 +1,7 @@
 """The middleware of pages that people open, which requests to the API pass by.
 
-The API has neither sessions nor forms nor messages: its callers are authenticated by tokens, so no other site can use the cookies
-of a browser for them.
+The API has neither sessions nor forms nor messages. Its callers are authenticated by tokens: no other site can use the cookies
+of a browser to act for them.
 """
 
 from collections.abc import Callable

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from shop.db.database import PreparedStatement, execute, fetch_rows
 from shop.db.transactions import assert_no_open_transaction
+from shop.http.idempotency import Key, is_stored
 from shop.http.quotas import Quota
 
 ATTEMPT_SECONDS = (
@@ -49,8 +50,9 @@ _CURRENT_HITS = _build_current("hits", "excluded.period")
 _CURRENT_ATTEMPTS = _build_current("attempts", f"interval '{ATTEMPT_SECONDS} seconds'")
 _RESET_SECONDS = "extract(epoch FROM coalesce(hits[1] + period - clock_timestamp(), period))::float"
 
-# `admitted` is empty if one of the quotas is visibly used up, so that a refused request takes none of the others for a moment.
-# The upserts decide: first those of requests, then those of attempts if no request was refused. Rows are locked in this order.
+# `admitted` is empty for a repeat, whose idempotency key is stored, and if one of the quotas is visibly used up, so that a
+# refused request takes none of the others for a moment. The upserts decide: first those of requests, then those of attempts if
+# no request was refused. Rows are locked in this order.
 COUNT = PreparedStatement(f"""
 WITH given AS MATERIALIZED (
     SELECT subject, quota, make_interval(secs => seconds) AS period, is_attempt
@@ -58,7 +60,9 @@ WITH given AS MATERIALIZED (
          unnest(%(subjects)s::text[], %(quotas)s::int[], %(periods)s::int[], %(are_attempts)s::bool[])
              AS item (subject, quota, seconds, is_attempt)),
 admitted AS MATERIALIZED (
-    SELECT * FROM given WHERE NOT EXISTS (
+    SELECT * FROM given
+    WHERE NOT EXISTS (SELECT FROM shop_idempotencykey WHERE scope = ANY(%(scopes)s::text[]) AND key = %(key)s)
+      AND NOT EXISTS (
         SELECT FROM given AS asked JOIN shop_ratelimit AS counter USING (subject)
         WHERE cardinality({_build_current("hits", "asked.period")})
               + CASE WHEN is_attempt THEN cardinality({_CURRENT_ATTEMPTS}) ELSE 0 END >= asked.quota)),
@@ -116,17 +120,24 @@ ON CONFLICT (subject) DO UPDATE SET
     expires_at = greatest(counter.expires_at, excluded.expires_at)"""
 
 
-def count(alias: str, requests: Quotas, attempts: Quotas) -> Answer:
+def count(alias: str, requests: Quotas, attempts: Quotas, key: Key | None = None) -> Answer:
     """Count a request by every subject, or by none if one of the quotas is used up. Raises InTransaction.
 
     requests: quotas that every request takes. attempts: quotas of failures, which it takes while it is under way.
+    key: a repeat, whose idempotency key is stored, is not counted: its answer has neither hits nor waits.
     """
     assert_no_open_transaction("a rate limit was counted")
-    are_attempts = [False] * len(requests) + [True] * len(attempts)
-    parameters = {**_build_parameters({**requests, **attempts}), "are_attempts": are_attempts}
+    parameters = {
+        **_build_parameters({**requests, **attempts}),
+        "are_attempts": [False] * len(requests) + [True] * len(attempts),
+        "scopes": list(key.fingerprints) if key else [],
+        "key": key.key if key else "",
+    }
     hits = {subject: Hit(*hit) for subject, *hit in fetch_rows(alias, COUNT, parameters)}
     if len(hits) == len(requests) + len(attempts):
         return Answer(hits, {})
+    if key and not hits and is_stored(alias, key):
+        return Answer({}, {})
     remove(alias, hits, [subject for quotas in (requests, attempts) for subject in sorted(quotas) if subject in hits])
     return _find_waits(
         alias, [subject for subject in (*requests, *attempts) if subject not in hits], requests, attempts

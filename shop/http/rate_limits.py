@@ -24,6 +24,7 @@ from shop.addresses.email import normalize_address
 from shop.db.database import OUTAGE_ERRORS
 from shop.errors import TooManyRequests, Unavailable
 from shop.http import rate_counters
+from shop.http.idempotency import Key, is_stored
 from shop.http.proxies import get_client_network
 from shop.http.quotas import Quota, parse_quotas
 from shop.http.rate_counters import Answer, Hit, Quotas
@@ -96,15 +97,17 @@ class Limiter:
         """Return all counters by subject."""
         return self.requests | self.attempts
 
-    def count(self) -> None:
+    def count(self, key: Key | None = None) -> None:
         """Count the request by every key, or by none. Raises TooManyRequests if one of the quotas is used up.
+
+        key: a request whose idempotency key is stored is a repeat, which is neither counted nor refused.
 
         While the attempts of others fill a quota of failures, wait for their outcomes: a client with several attempts at a
         time and no failure is not refused.
         """
         deadline = time.monotonic() + MAX_BUSY_SECONDS
         while self.counters:
-            self.hits, self.waits, is_busy = self._count(_get_quotas(self.requests), _get_quotas(self.attempts))
+            self.hits, self.waits, is_busy = self._count(_get_quotas(self.requests), _get_quotas(self.attempts), key)
             if not is_busy or time.monotonic() > deadline:
                 break
             time.sleep(RECOUNT_INTERVAL_SECONDS)
@@ -112,17 +115,19 @@ class Limiter:
             retry_after = max(1, math.ceil(max(self.waits.values())))
             raise TooManyRequests(retry_after=retry_after).with_headers(self.build_headers())
 
-    def count_also(self, limit: str) -> None:
-        """Count the request by one more limit, which applies to some requests only. Raises TooManyRequests."""
+    def count_also(self, limit: str, key: Key | None = None) -> None:
+        """Count the request by one more limit, which applies to some requests only. Raises TooManyRequests. See `count`."""
         other = Limiter(self.context, [limit], self.keys)
         try:
-            other.count()
+            other.count(key)
         except TooManyRequests:
             self.refused_by = other
             raise
 
-    def _count(self, requests: Quotas, attempts: Quotas) -> Answer:
+    def _count(self, requests: Quotas, attempts: Quotas, key: Key | None) -> Answer:
         if settings.RATE_LIMIT_STORE == "redis":
+            if key and is_stored(self.context, key):
+                return Answer({}, {})
             from shop.http import redis_counters  # only here: its library is slow to import, and few shops use it
 
             try:
@@ -132,7 +137,7 @@ class Limiter:
             else:
                 self.redis_url = settings.REDIS_URL
                 return answer
-        return rate_counters.count(self.context, requests, attempts)
+        return rate_counters.count(self.context, requests, attempts, key)
 
     def release(self) -> None:
         """Release what `count` took of the limits of failures, because the request did not fail.

@@ -71,7 +71,7 @@ def in_single_process():
 def test_an_order_confirmed_stays_within_its_budget():
     shopper, skus = InProcessShopper(), [create_sku(5) for _ in range(3)]
     count = measure(lambda: shopper.order(*skus))
-    assert len(count.statements) <= 30, "\n".join(count.statements)
+    assert len(count.statements) <= 21, "\n".join(count.statements)
     assert count.transactions() <= 10, "\n".join(count.all)
 
 

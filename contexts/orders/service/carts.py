@@ -5,18 +5,18 @@ not exist. A live order closes its cart: the items are sold, so the cart takes n
 cancelled order opens it again.
 """
 
-from collections.abc import Iterable
 from typing import Annotated, NamedTuple, TypeGuard
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db.models import OuterRef, Q, Subquery
 
-from contexts.inventory.interface import Offer, OutOfStock, inventory
-from contexts.orders.models import IS_LIVE, Cart, CartItem, Order
+from contexts.inventory.interface import Offer, OutOfStock, UnknownSku, inventory
+from contexts.orders.models import Cart
+from contexts.orders.service import cart_rows
+from contexts.orders.service.cart_rows import CartRow, ItemRow
 from contexts.orders.service.currency import get_currency, require_currency
-from shop.db.database import execute, execute_deferred, transaction
+from shop.db.database import transaction
 from shop.errors import Conflict, NotFound
 from shop.http.reading import RequestBody
 from shop.http.rest import Sku
@@ -113,7 +113,7 @@ def create(user_id: UUID | None) -> CartView:
     """Create an empty cart in CURRENCY."""
     with transaction("orders"):
         cart = Cart.objects.create(user_id=user_id, currency=settings.CURRENCY)
-    return _to_view(cart, [], {})
+    return _to_view(CartRow(cart.id, cart.version, cart.currency), {}, user_id)
 
 
 def is_unused(cart_id: UUID) -> bool:
@@ -123,10 +123,10 @@ def is_unused(cart_id: UUID) -> bool:
 
 def get(cart_id: UUID, user_id: UUID | None = None) -> CartView:
     """Return the cart at present prices. `user_id`: the caller. Raises CartNotFound."""
-    cart, live_order_id = _get_cart(cart_id, user_id)
-    items = list(cart.items.order_by("id"))
-    closed = _find_closed(cart_id, user_id) if live_order_id else None
-    return _to_view(cart, items, _fetch_offers(items), closed)
+    cart = cart_rows.read(cart_id, user_id)
+    if cart is None:
+        raise CartNotFound
+    return _to_view(cart, _fetch_offers(cart), user_id)
 
 
 def set_item_quantity(cart_id: UUID, sku: str, quantity: int, user_id: UUID | None = None) -> CartView:
@@ -134,104 +134,83 @@ def set_item_quantity(cart_id: UUID, sku: str, quantity: int, user_id: UUID | No
 
     Raises CartNotFound, CartClosed, CartFull, UnknownSku, CurrencyMismatch, and OutOfStock for more than can be bought.
     """
-    [offer] = inventory.quote(skus=(sku,))
-    require_currency(offer, settings.CURRENCY)
-    if quantity > offer.available:
-        assert_open(cart_id, user_id)  # the units may be reserved for the order of this cart
-        raise OutOfStock(sku=sku, available=max(0, offer.available))
-    with transaction("orders"):
-        _begin_change(cart_id, user_id, offer)
-        values = {"quantity": quantity, "seen_price": offer.price.amount}
-        _, is_new = CartItem.objects.update_or_create(cart_id=cart_id, sku=sku, defaults=values)
-        if is_new and CartItem.objects.filter(cart_id=cart_id).count() > settings.MAX_CART_ITEMS:
-            raise CartFull
-    return get(cart_id, user_id)
+    while True:
+        cart = cart_rows.read(cart_id, user_id)
+        offers = _fetch_offers(cart, sku)
+        offer = _require_offer(offers, sku)
+        cart = _require_open(cart, user_id)  # first: the units may be reserved for the order of this cart
+        if quantity > offer.available:
+            raise OutOfStock(sku=sku, available=max(0, offer.available))
+        require_currency(offer, get_currency(cart.currency))
+        _require_room(cart, sku)
+        item = ItemRow(sku, quantity, seen_price=offer.price.amount)
+        if changed := cart_rows.set_item(cart, item, offer.price.currency):
+            return _to_view(changed, offers, user_id)
 
 
 def remove_item(cart_id: UUID, sku: str, user_id: UUID | None = None) -> CartView:
     """Remove a SKU from the cart. `user_id`: the caller. Raises CartNotFound, CartClosed."""
-    with transaction("orders"):
-        _begin_change(cart_id, user_id)
-        CartItem.objects.filter(cart_id=cart_id, sku=sku).delete()
-    return get(cart_id, user_id)
+    while True:
+        cart = _require_open(cart_rows.read(cart_id, user_id), user_id)
+        if changed := cart_rows.delete_item(cart, sku):
+            return _to_view(changed, _fetch_offers(changed), user_id)
 
 
 def get_contents(cart_id: UUID, user_id: UUID | None) -> CartContents:
     """Return the version and the items of an open cart. `user_id`: the caller. Raises CartNotFound, CartClosed."""
-    cart, live_order_id = _get_cart(cart_id, user_id)
-    if live_order_id:
-        assert_open(cart_id, user_id)
-    rows = cart.items.order_by("id").values_list("sku", "quantity")
-    items = [Item(sku=sku, quantity=quantity) for sku, quantity in rows]
-    return CartContents(cart.version, items, get_currency(cart))
+    cart = _require_open(cart_rows.read(cart_id, user_id), user_id)
+    items = [Item(sku=item.sku, quantity=item.quantity) for item in cart.items]
+    return CartContents(cart.version, items, get_currency(cart.currency))
 
 
 def assert_open(cart_id: UUID, user_id: UUID | None) -> None:
     """Raise CartNotFound or CartClosed unless the caller may use the cart, and it has no live order."""
-    if not Cart.objects.filter(_is_open_to(user_id), pk=cart_id).exists():
+    _require_open(cart_rows.read(cart_id, user_id), user_id)
+
+
+def _require_open(cart: CartRow | None, user_id: UUID | None) -> CartRow:
+    """Return a cart that was found and has no live order. Raises CartNotFound, CartClosed."""
+    if cart is None:
         raise CartNotFound
-    if closed := _find_closed(cart_id, user_id):
+    if closed := _find_closed(cart, user_id):
         raise closed
+    return cart
 
 
-def _is_open_to(user_id: UUID | None) -> Q:
-    """Return the condition on a cart that a caller may use: a guest's cart by its id, a customer's is the customer's own."""
-    return Q(user_id=None) if user_id is None else Q(user_id=None) | Q(user_id=user_id)
-
-
-def _find_closed(cart_id: UUID, user_id: UUID | None) -> CartClosed | None:
+def _find_closed(cart: CartRow, user_id: UUID | None) -> CartClosed | None:
     """Find the live order of a cart, as the error that names it. Only its customer is given its number."""
-    order = Order.objects.filter(IS_LIVE, cart_id=cart_id).only("id", "number", "user_id").first()
+    order = cart.live_order
     if order is None:
         return None
     is_customer = user_id is not None and order.user_id == user_id
     return CartClosed(order_id=order.id, order_number=order.number if is_customer else None)
 
 
-_LIVE_ORDER_ID = Subquery(Order.objects.filter(IS_LIVE, cart_id=OuterRef("pk")).values("id")[:1])
+def _require_offer(offers: dict[str, Offer], sku: str) -> Offer:
+    """Return the offer of a SKU. Raises UnknownSku if it is not for sale, CurrencyMismatch if it is not in CURRENCY."""
+    offer = offers.get(sku)
+    if offer is None or not offer.for_sale:
+        raise UnknownSku(sku=sku, skus=(sku,))
+    require_currency(offer, settings.CURRENCY)
+    return offer
 
 
-def _get_cart(cart_id: UUID, user_id: UUID | None) -> tuple[Cart, UUID | None]:
-    """Return a cart and the id of its live order, both from one snapshot. Raises CartNotFound."""
-    cart = Cart.objects.filter(_is_open_to(user_id), pk=cart_id).annotate(live_order_id=_LIVE_ORDER_ID).first()
-    if cart is None:
-        raise CartNotFound
-    return cart, cart.live_order_id
+def _require_room(cart: CartRow, sku: str) -> None:
+    """Raise CartFull if a SKU that is not in the cart is one too many."""
+    if len(cart.items) >= settings.MAX_CART_ITEMS and sku not in [item.sku for item in cart.items]:
+        raise CartFull
 
 
-# An order is placed while the row of its cart is locked. The condition is checked by a statement of its own, begun after
-# the lock is held: the snapshot of a statement that had to wait for the lock would not contain that order.
-_LOCK_SQL = "SELECT FROM orders_cart WHERE id = %s FOR UPDATE"
-_INCREMENT_SQL = """
-UPDATE orders_cart SET version = version + 1, changed_at = now(), currency = coalesce(%(currency)s, currency)
-WHERE id = %(cart_id)s AND (user_id IS NULL OR user_id = %(user_id)s)
-  AND (%(currency)s::text IS NULL OR currency IN ('', %(currency)s)) AND NOT EXISTS (
-    SELECT FROM orders_order WHERE cart_id = orders_cart.id AND status NOT IN ('rejected', 'cancelled'))"""
+def _fetch_offers(cart: CartRow | None, *skus: str) -> dict[str, Offer]:
+    """Fetch the offers of a cart and of more SKUs, with one call, also of SKUs that are no longer for sale."""
+    wanted = tuple(dict.fromkeys((*skus, *(item.sku for item in (cart.items if cart else ())))))
+    return {offer.sku: offer for offer in inventory.offers(skus=wanted)} if wanted else {}
 
 
-def _begin_change(cart_id: UUID, user_id: UUID | None, offer: Offer | None = None) -> None:
-    """Lock an open cart, which serializes its changes, and increment its version.
-
-    offer: of the item that is put into the cart. Raises CartNotFound, CartClosed, and CurrencyMismatch for the offer.
-    """
-    execute_deferred("orders", _LOCK_SQL, [cart_id])
-    parameters = {"cart_id": cart_id, "user_id": user_id, "currency": offer.price.currency if offer else None}
-    while not execute("orders", _INCREMENT_SQL, parameters):
-        assert_open(cart_id, user_id)  # does not raise if the order has ended since
-        if offer:
-            require_currency(offer, get_currency(Cart.objects.get(pk=cart_id)))
-
-
-def _fetch_offers(items: Iterable[CartItem]) -> dict[str, Offer]:
-    """Fetch the offers by SKU, with one call, also of SKUs that are no longer for sale."""
-    skus = tuple(item.sku for item in items)
-    return {offer.sku: offer for offer in inventory.offers(skus=skus)} if skus else {}
-
-
-def _to_view(cart: Cart, items: list[CartItem], offers: dict[str, Offer], closed: CartClosed | None = None) -> CartView:
-    currency = get_currency(cart)
-    lines = [_to_line(item, offers.get(item.sku), currency) for item in items]
-    changes = [change for item in items if (change := _find_price_change(item, offers.get(item.sku), currency))]
+def _to_view(cart: CartRow, offers: dict[str, Offer], user_id: UUID | None) -> CartView:
+    currency, closed = get_currency(cart.currency), _find_closed(cart, user_id)
+    lines = [_to_line(item, offers.get(item.sku), currency) for item in cart.items]
+    changes = [change for item in cart.items if (change := _find_price_change(item, offers.get(item.sku), currency))]
     return CartView(
         id=cart.id,
         version=cart.version,
@@ -249,14 +228,14 @@ def _is_usable(offer: Offer | None, currency: str) -> TypeGuard[Offer]:
     return offer is not None and offer.for_sale and offer.price.currency == currency
 
 
-def _find_price_change(item: CartItem, offer: Offer | None, currency: str) -> PriceChange | None:
+def _find_price_change(item: ItemRow, offer: Offer | None, currency: str) -> PriceChange | None:
     if not _is_usable(offer, currency) or item.seen_price in (None, offer.price.amount):
         return None
     previous_price = Money(item.seen_price, currency)
     return PriceChange(sku=item.sku, name=offer.name, previous_price=previous_price, unit_price=offer.price)
 
 
-def _to_line(item: CartItem, offer: Offer | None, currency: str) -> CartLine:
+def _to_line(item: ItemRow, offer: Offer | None, currency: str) -> CartLine:
     zero = Money(0, currency)
     is_usable = _is_usable(offer, currency)
     return CartLine(

@@ -3,7 +3,6 @@
 from django.conf import settings
 
 from contexts.inventory.interface import Offer
-from contexts.orders.models import Cart
 from shop.errors import Conflict
 
 
@@ -15,9 +14,9 @@ class CurrencyMismatch(Conflict):
     currency: str
 
 
-def get_currency(cart: Cart) -> str:
-    """Return the currency of a cart. A cart of an older release has none yet: it is in CURRENCY."""
-    return cart.currency or settings.CURRENCY
+def get_currency(currency: str) -> str:
+    """Return the currency of a cart, as its row has it. A cart of an older release has none yet: it is in CURRENCY."""
+    return currency or settings.CURRENCY
 
 
 def require_currency(offer: Offer, currency: str) -> None:

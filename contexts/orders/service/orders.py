@@ -8,19 +8,17 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from contexts.orders.checkout import holds, runner
 from contexts.orders.checkout.persistence import release_lease, reload_cancel_request
 from contexts.orders.interface import OrderStatus
-from contexts.orders.models import Cart, Order, Step
-from contexts.orders.service import carts
+from contexts.orders.models import Order, Step
+from contexts.orders.service import cart_rows, carts
 from contexts.orders.service.cancellation import NotCancellable, RefundNotAllowed, build_cancellable_condition
-from contexts.orders.service.carts import CartClosed
 from contexts.orders.service.placing import (
     LARGE_ORDER_LINES,
-    CartOrderBeingUndone,
     NewOrder,
     OrderRequest,
     build_order,
@@ -32,9 +30,9 @@ from shop.audit import audit
 from shop.db import leases
 from shop.db.database import NoRowChanged, transaction
 from shop.db.leases import LeaseLost, keep_lease_alive
-from shop.errors import Conflict, NotFound, Unauthenticated
+from shop.errors import Conflict, DomainError, NotFound, TooManyRequests, Unauthenticated
 from shop.http import idempotency
-from shop.http.idempotency import Key, Outcome
+from shop.http.idempotency import Key, Outcome, StoredOutcome
 from shop.http.rate_limits import Limiter, count_failure
 from shop.security_events import DIRECT_REFERENCE
 
@@ -47,6 +45,14 @@ class OrderNotFound(NotFound):
 
 class CartChanged(Conflict):
     """The cart was changed while the order was being placed."""
+
+
+class _Repeated(Exception):
+    """The key of a request is stored already, with the outcome of the first request if there is one."""
+
+    def __init__(self, known: StoredOutcome) -> None:
+        super().__init__(known)
+        self.known = known
 
 
 class Progress(NamedTuple):
@@ -64,14 +70,10 @@ def place(request: OrderRequest, *, user_id: UUID | None, key: Key, limiter: Lim
     `build_order` raises, CartClosed, CartChanged, TooManyRequests, IdempotencyKeyReused, IdempotencyKeyInFlight;
     Unavailable only while there is no order yet.
     """
-    known = idempotency.find("orders", key)
-    if known is None:
-        try:
-            return _respond(_place_limited(request, user_id, key, limiter), user_id)
-        except (CartClosed, CartOrderBeingUndone):
-            known = idempotency.find("orders", key)
-            if known is None:  # the order of this cart is not that of a parallel request with this key
-                raise
+    try:
+        return _respond(_place_limited(request, user_id, key, limiter), user_id)
+    except _Repeated as repeated:
+        known = repeated.known
     if known.outcome:
         return _complete(known.outcome, known.resource, user_id)
     if known.resource is None or is_busy(known.resource):
@@ -95,16 +97,12 @@ def _place_limited(request: OrderRequest, user_id: UUID | None, key: Key, limite
     Parallel attempts with many cards then reach the provider no more often than the limit allows. A payment that is declined
     after the response is counted by `_resume`.
     """
-    limiter.count()
     is_declined = False
     try:
-        new = build_order(request, user_id)
-        if len(new.lines) > LARGE_ORDER_LINES:
-            limiter.count_also(LARGE_ORDERS)
-        new.order.attempt_counters = limiter.list_failure_subjects() or None
-        new.order.hold_keys = holds.build_keys(limiter.keys, request.shipping_address)
-        progress = _place_new(new, key)
-        is_declined = progress.order is new.order and _is_declined(new.order)
+        placed = _build_and_insert(request, user_id, key, limiter)
+        placed.order.is_answered_by_request = True
+        progress = placed if placed.outcome else _advance_checkout(placed.order, key)
+        is_declined = progress.order is placed.order and _is_declined(placed.order)
         return progress
     finally:
         if is_declined:
@@ -120,39 +118,45 @@ def _is_declined(order: Order) -> bool:
     return order.refusal["code"] == Declined.code or order.payment_status == PaymentStatus.DECLINED
 
 
-def _place_new(new: NewOrder, key: Key) -> Progress:
-    """Store a new order together with its key, then run its checkout unless it is already rejected."""
+def _build_and_insert(request: OrderRequest, user_id: UUID | None, key: Key, limiter: Limiter) -> Progress:
+    """Store a new order together with its key; with its outcome, too, if it is already rejected.
+
+    Raises _Repeated if the key is stored already, whatever a repeat would be refused for now.
+    """
+    try:
+        limiter.count(key)
+        new = build_order(request, user_id)
+        if len(new.lines) > LARGE_ORDER_LINES:
+            limiter.count_also(LARGE_ORDERS, key)
+        new.order.attempt_counters = limiter.list_failure_subjects() or None
+        new.order.hold_keys = holds.build_keys(limiter.keys, request.shipping_address)
+        return Progress(new.order, _insert(new, key))
+    except TooManyRequests:  # the request was counted, or refused, because its key is not stored
+        raise
+    except DomainError as refusal:
+        if known := idempotency.find("orders", key):
+            raise _Repeated(known) from refusal
+        raise
+
+
+def _insert(new: NewOrder, key: Key) -> Outcome | None:
+    """Insert the key, the order, its lines and its events with one message; return the outcome of a rejected order."""
     try:
         with transaction("orders"):
-            idempotency.record("orders", key, resource=new.order.id)
-            _claim_cart(new)
+            idempotency.record_or_abort("orders", key, resource=new.order.id)
+            if new.order.cart_id:
+                cart_rows.claim_or_abort(new.order.cart_id, new.cart_version)
             insert_order(new)
-            outcome = _store_outcome(new.order, key)
-    except CartChanged:
-        _assert_cart_open(new.order)
-        raise
+            return _store_outcome(new.order, key)
+    except NoRowChanged as conflict:
+        if conflict.args == (idempotency.KEY_IS_STORED,):
+            raise idempotency.IdempotencyKeyInFlight from None
     except IntegrityError as error:
         if "one_live_order_per_cart" not in str(error):
             raise
-        _assert_cart_open(new.order)
-        raise CartChanged from None
-    new.order.is_answered_by_request = True
-    return Progress(new.order, outcome) if outcome else _advance_checkout(new.order, key)
-
-
-def _assert_cart_open(order: Order) -> None:
-    """Raise CartClosed if the cart was ordered while this order was being placed."""
-    if order.cart_id:
-        carts.assert_open(order.cart_id, order.user_id)
-
-
-def _claim_cart(new: NewOrder) -> None:
-    """Increment the version of the order's cart. Raises CartChanged if it is not the one that the items were read from."""
-    if new.order.cart_id is None:
-        return
-    cart = Cart.objects.filter(pk=new.order.cart_id, version=new.cart_version)
-    if not cart.update(version=F("version") + 1):
-        raise CartChanged
+    if new.order.cart_id:
+        carts.assert_open(new.order.cart_id, new.order.user_id)
+    raise CartChanged
 
 
 def _advance_checkout(order: Order, key: Key | None = None) -> Progress:
@@ -170,14 +174,21 @@ def run_checkout(order: Order, key: Key | None = None) -> Outcome | None:
     With the key of the request that placed the order, a final outcome is stored in the transaction that releases the
     lease, and returned: an outcome whose transaction was rolled back is never given. Raises LeaseLost.
     """
+    is_stored = False  # by another worker, which had the lease for a while
     with keep_lease_alive(order, "orders"):
         while True:
             pause = runner.run_steps(order)
             try:
                 with release_lease(order, pause):
-                    return _store_outcome(order, key)
-            except NoRowChanged:
-                reload_cancel_request(order)
+                    outcome = build_outcome(order) if key else None
+                    if key and outcome and not is_stored:
+                        idempotency.store_outcome_or_abort("orders", key, outcome)
+                return idempotency.get_outcome("orders", key) if key and is_stored else outcome
+            except NoRowChanged as conflict:
+                if conflict.args == (idempotency.HAS_OUTCOME,):
+                    is_stored = True
+                else:
+                    reload_cancel_request(order)
 
 
 def _store_outcome(order: Order, key: Key | None) -> Outcome | None:

@@ -4,6 +4,33 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="requests_to_the_api_have_sessions",
+        what="each request to the API builds a session and a store for messages that nothing reads",
+        rule="sessions, CSRF checks and messages are for pages",
+        module="shop.http.page_middleware",
+        replace="respond = self.respond_to_api if request.path.startswith(API_PATH) else self.respond_to_page",
+        by="respond = self.respond_to_page",
+        caught_by="tests/shop/http/test_page_middleware.py::test_a_request_to_the_api_has_no_session_and_no_messages",
+    ),
+    Mutant(
+        name="forms_of_pages_unchecked",
+        what="another site can send the forms of the admin for a member of staff",
+        rule="sessions, CSRF checks and messages are for pages",
+        module="shop.http.page_middleware",
+        replace="respond = self.respond_to_api if request.path.startswith(API_PATH) else self.respond_to_page",
+        by="respond = self.respond_to_api",
+        caught_by="tests/shop/http/test_page_middleware.py::test_a_page_has_a_session_and_messages",
+    ),
+    Mutant(
+        name="repeat_counted_by_limits",
+        what="a client that repeats its order after a lost response uses up its quota, or is refused",
+        rule="rate limits: a repeat with the same key is not counted",
+        module="shop.http.rate_counters",
+        replace="    WHERE NOT EXISTS (SELECT FROM shop_idempotencykey WHERE scope = ANY(%(scopes)s::text[]) AND key = %(key)s)",
+        by="    WHERE %(scopes)s::text[] IS NOT NULL AND %(key)s::text IS NOT NULL",
+        caught_by="tests/orders/test_rate_limits.py::test_a_retry_with_the_same_key_is_neither_counted_nor_refused",
+    ),
+    Mutant(
         name="texts_of_bodies_unchecked",
         what="card numbers and marks of direction in the body of a request are stored",
         rule="API: a text has no card number and no invisible character, whatever the endpoint",
@@ -175,8 +202,8 @@ MUTANTS = (
         what="two processes with different keys in front, while SECRET_KEY is being changed, both accept one request",
         rule="protocol 5: a key outlives a change of SECRET_KEY",
         module="shop.http.idempotency",
-        replace="    scopes, fingerprints = list(key.fingerprints), list(key.fingerprints.values())\n",
-        by="    scopes, fingerprints = [key.scope], [key.fingerprint]\n",
+        replace="    return [key.key, resource, list(key.fingerprints), list(key.fingerprints.values())]",
+        by="    return [key.key, resource, [key.scope], [key.fingerprint]]",
         caught_by="tests/shop/http/test_secret_rotation.py::test_of_two_processes_with_different_keys_in_front_one_records_a_request",
     ),
     Mutant(

@@ -25,6 +25,7 @@ def seen_by(monkeypatch):
         request = RequestFactory().get(path)
         request.COOKIES.update(cookies)
         response = handler.get_response(request)
+        assert seen, f"no view was called: {response.status_code}"
         return seen[0], response
 
     return send

@@ -239,11 +239,12 @@ def test_a_failure_after_the_response_is_counted_even_if_the_quota_is_used_up(li
     assert is_attempt_accepted(address)
 
 
-def build_count_parameters(*counters: tuple[str, int, bool]) -> dict[str, list[object]]:
+def build_count_parameters(*counters: tuple[str, int, bool]) -> dict[str, object]:
     """Build the parameters of the counting statement. counters: subject, quota, whether it is one of failures."""
     subjects, quotas, are_attempts = (list(column) for column in zip(*counters, strict=True))
     periods = [60] * len(subjects)
-    return {"subjects": subjects, "quotas": quotas, "periods": periods, "are_attempts": are_attempts}
+    of_no_key = {"scopes": [], "key": ""}
+    return {"subjects": subjects, "quotas": quotas, "periods": periods, "are_attempts": are_attempts, **of_no_key}
 
 
 def test_a_request_that_one_quota_refuses_takes_no_other_one_not_even_for_a_moment():
