@@ -469,7 +469,7 @@ INSERT""",
         with transaction("orders"):
             idempotency.record_or_abort("orders", key, resource=new.order.id)
         with transaction("orders"):""",
-        caught_by="tests/orders/test_carts.py::test_an_order_that_could_not_be_placed_keeps_no_key",
+        caught_by="tests/orders/test_repeats.py::test_an_order_whose_cart_changed_while_it_was_placed_keeps_no_key",
     ),
     Mutant(
         name="outcome_of_key_replaced",

@@ -188,6 +188,15 @@ def test_a_retry_with_the_same_key_is_neither_counted_nor_refused(sku, limits):
     assert shopper.order(sku).status == 429
 
 
+def test_a_retry_takes_nothing_of_the_quota_and_says_nothing_of_it(sku, limits):
+    limits.RATE_LIMIT_ORDERS = "3/hour"
+    key, shopper = uuid.uuid4().hex, InProcessShopper()
+    assert "ratelimit" in shopper.order(sku, key=key).headers
+    for _ in range(3):
+        assert "ratelimit" not in shopper.order(sku, key=key).headers
+    assert [shopper.order(sku).status for _ in range(3)] == [201, 201, 429]
+
+
 def test_orders_are_limited_and_say_what_is_left(sku, limits):
     """A refused order takes nothing of the quota of declined payments, which would be the longer wait."""
     limits.RATE_LIMIT_ORDERS, limits.RATE_LIMIT_DECLINED_PAYMENTS = "3/minute", "4/hour"

@@ -67,6 +67,20 @@ def test_a_repeat_gets_its_response_while_inventory_is_unavailable(order, settin
     assert other.status == 503
 
 
+def test_an_order_whose_cart_changed_while_it_was_placed_keeps_no_key(shopper, cart):
+    sku, other, key = create_sku(5), create_sku(5), uuid.uuid4().hex
+    shopper.send("PUT", f"carts/{cart}/items/{sku}", {"quantity": 1})
+
+    def change_cart():
+        return shopper.send("PUT", f"carts/{cart}/items/{other}", {"quantity": 2})
+
+    with run_before_statement("inventory", "FROM inventory_variant", change_cart) as changed:
+        refused = shopper.order(items=None, cart_id=cart, key=key)
+    assert (changed[0].status, refused.status, refused.body.get("code")) == (200, 409, "orders.cart_changed")
+    assert fetch_rows("orders", "SELECT 1 FROM shop_idempotencykey WHERE key = %s", [key]) == []
+    assert len(shopper.order(items=None, cart_id=cart, key=key).body["lines"]) == 2
+
+
 def test_another_body_is_refused_as_that_though_it_is_not_valid_now(order):
     order()
     answer = order(items=[{"sku": "NO-SUCH-SKU", "quantity": 1}])
