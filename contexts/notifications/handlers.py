@@ -1,9 +1,11 @@
 """Event handlers and timers of notifications. Writing a message calls no other context; sending e-mail calls orders."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from contexts.notifications.interface import MessageTemplate
 from contexts.notifications.service import messages, sending
+from contexts.notifications.service.messages import NewMessage, build_order_messages
 from contexts.orders.events import (
     OrderCancelled,
     OrderConfirmed,
@@ -13,13 +15,21 @@ from contexts.orders.events import (
     OrderRejected,
 )
 from contexts.users.events import UserRegistered
-from shop.messaging.events import every, on
+from shop.messaging.events import Received, every, on
 
 
-@on(OrderConfirmed, ordered=False)
+def write_receipts(received: Sequence[Received[OrderConfirmed]]) -> None:
+    messages.write([message for event, _ in received for message in _build_receipt(event)])
+
+
+@on(OrderConfirmed, ordered=False, many=write_receipts)
 def write_receipt(event: OrderConfirmed) -> None:
     """Write the receipt of a confirmed order."""
-    messages.write_order_message(
+    messages.write(_build_receipt(event))
+
+
+def _build_receipt(event: OrderConfirmed) -> list[NewMessage]:
+    return build_order_messages(
         MessageTemplate.ORDER_CONFIRMED,
         order_id=event.order_id,
         user_id=event.user_id,
@@ -37,28 +47,34 @@ def tell_of_rejection(event: OrderRejected) -> None:
     """
     if event.is_answered:
         return
-    messages.write_order_message(
-        MessageTemplate.ORDER_REJECTED,
-        order_id=event.order_id,
-        user_id=event.user_id,
-        number=event.number,
-        reason=event.reason,
+    messages.write(
+        build_order_messages(
+            MessageTemplate.ORDER_REJECTED,
+            order_id=event.order_id,
+            user_id=event.user_id,
+            number=event.number,
+            reason=event.reason,
+        )
     )
 
 
 @on(OrderCancelled, ordered=False)
 def tell_of_cancellation(event: OrderCancelled) -> None:
     """Notify the customer that the order is cancelled, whether the customer or staff requested it."""
-    messages.write_order_message(
-        MessageTemplate.ORDER_CANCELLED, order_id=event.order_id, user_id=event.user_id, number=event.number
+    messages.write(
+        build_order_messages(
+            MessageTemplate.ORDER_CANCELLED, order_id=event.order_id, user_id=event.user_id, number=event.number
+        )
     )
 
 
 @on(OrderPutOnHold, ordered=False)
 def ask_for_another_payment(event: OrderPutOnHold) -> None:
     """Ask the customer for another payment, once per order, however often its capture is refused."""
-    messages.write_order_message(
-        MessageTemplate.ORDER_PUT_ON_HOLD, order_id=event.order_id, user_id=event.user_id, number=event.number
+    messages.write(
+        build_order_messages(
+            MessageTemplate.ORDER_PUT_ON_HOLD, order_id=event.order_id, user_id=event.user_id, number=event.number
+        )
     )
 
 
@@ -72,13 +88,15 @@ def send_order_link(event: OrderLinkRequested) -> None:
 @on(OrderRefunded, ordered=False)
 def tell_of_refund(event: OrderRefunded) -> None:
     """Notify the customer of each refund. The cancellation of an order has a message of its own."""
-    messages.write_order_message(
-        MessageTemplate.ORDER_REFUNDED,
-        order_id=event.order_id,
-        user_id=event.user_id,
-        number=event.number,
-        occurrence=str(event.refund_id),
-        amount=event.amount,
+    messages.write(
+        build_order_messages(
+            MessageTemplate.ORDER_REFUNDED,
+            order_id=event.order_id,
+            user_id=event.user_id,
+            number=event.number,
+            occurrence=str(event.refund_id),
+            amount=event.amount,
+        )
     )
 
 

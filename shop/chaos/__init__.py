@@ -5,7 +5,7 @@
     wire.<context>.<method>           the same call in the calling process: request and reply
     provider.<name>.<operation>       a request to a payment provider
     smtp.send                         the handover of a message to a mail server
-    handler.<context>.<function>      an event handler, inside its transaction if it has one
+    handler.<context>.<function>      an event handler or its set version, inside its transaction if it has one
     relay.<publisher>.<subscriber>    the delivery of a batch of events
     send.<publisher>.<subscriber>     the same through a message broker
 

@@ -11,15 +11,16 @@ def email_receipt(event): ...
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, dataclass_transform
 from uuid import UUID
 
 import msgspec
 
 from shop import chaos
+from shop.calls.tracing import Trace
 from shop.decoders import warm_up_decoders
 
 MAX_HOPS = 16
@@ -64,6 +65,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An event in transit: its JSON payload and the metadata that delivery needs.
 
     was_parked: the event was parked at its publisher and replayed, so later ones of its stream may have come before it.
+    is_repeated: an earlier delivery was not acknowledged; its handler may be what killed the subscriber.
     """
 
     id: UUID
@@ -78,21 +80,55 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str
     payload: msgspec.Raw
     was_parked: bool = False
+    is_repeated: bool = False
+
+
+E = TypeVar("E", bound=Event)
+
+
+class Received(NamedTuple, Generic[E]):
+    """One of several events that are handled together, and the trace that continues with it."""
+
+    event: E
+    trace: Trace
+
+
+ManyHandler = Callable[[Sequence[Received[Any]]], object]  # of any event
 
 
 @dataclasses.dataclass(frozen=True)
 class Handler:
-    """A function of a context that runs for each event of one class."""
+    """A function of a context that runs for each event of one class.
+
+    run_many: handles several events, of different streams, with the effect that `run` has for each of them.
+    """
 
     name: str  # "orders.resume_checkout", stored in its inbox rows
     event: type[Event]
     run: Callable[[Event], object]
     atomic: bool
     ordered: bool
+    run_many: ManyHandler | None = None
 
     @property
     def context(self) -> str:
         return self.name.partition(".")[0]
+
+    def decode(self, envelope: Mapping[str, Any]) -> Event:
+        """Return the event of an envelope with a decoded payload. Raises msgspec.ValidationError."""
+        payload = self.event.upcast(envelope["version"], envelope["payload"])
+        event: Event = msgspec.convert(payload, type=self.event, strict=False)
+        return event
+
+
+def build_trace(envelope: Mapping[str, Any]) -> Trace:
+    """Return the trace that continues with the event of an envelope."""
+    return Trace(
+        correlation_id=envelope["correlation_id"],
+        causation_id=str(envelope["id"]),
+        traceparent=envelope["traceparent"],
+        hops=envelope["hops"] + 1,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,19 +154,27 @@ def _build_qualified_name(function: Callable[..., object]) -> str:
     return f"{function.__module__.split('.')[1]}.{function.__name__}"
 
 
-def on(*events: type[Event], atomic: bool = True, ordered: bool = True) -> Callable[[EventHandler], EventHandler]:
+def on(
+    *events: type[Event], atomic: bool = True, ordered: bool = True, many: ManyHandler | None = None
+) -> Callable[[EventHandler], EventHandler]:
     """Run the function for each of these events.
 
     atomic: run in one transaction with the inbox row, so that the effect happens exactly once. Use `atomic=False` for a
     handler that calls out: it runs at least once, so it has to be idempotent by business key.
     ordered: handle the events of a stream one after the other. Use `ordered=False` where their order does not matter.
+    many: handles a batch of these events in few statements, with the same effect as the function has for each of them. It
+    is called with one event of a stream at a time, locks rows in sorted order, and publishes with the trace of each event.
     """
+    if many and not atomic:
+        raise TypeError("only an atomic handler can handle many events in one transaction")
 
     def register(function: EventHandler) -> EventHandler:
         warm_up_decoders(*events)
         for event in events:
-            run = partial(chaos.call_with_points, f"handler.{_build_qualified_name(function)}", function)
-            handler = Handler(_build_qualified_name(function), event, run, atomic, ordered)
+            name = _build_qualified_name(function)
+            run = partial(chaos.call_with_points, f"handler.{name}", function)
+            run_many = many and partial(chaos.call_with_points, f"handler.{name}", many)
+            handler = Handler(name, event, run, atomic, ordered, run_many)
             _handlers[f"{handler.name} {event.name}"] = handler
         return function
 

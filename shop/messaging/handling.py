@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 
-import msgspec
 import structlog
 from django.conf import settings
 from django.db import connections
@@ -91,14 +90,7 @@ def _run(context: str, row: InboxRow) -> None:
 
 
 def _run_handler(context: str, row: InboxRow, handler: Handler) -> None:
-    envelope = row.envelope
-    trace = tracing.Trace(
-        correlation_id=envelope["correlation_id"],
-        causation_id=str(row.event_id),
-        traceparent=envelope["traceparent"],
-        hops=envelope["hops"] + 1,
-    )
-    with tracing.use_trace(trace):
+    with tracing.use_trace(events.build_trace(row.envelope)):
         try:
             _apply(context, row, handler)
             log.info("event_handled", handler=row.handler, name=row.name, stream=row.stream, sequence=row.sequence)
@@ -115,8 +107,7 @@ def _run_handler(context: str, row: InboxRow, handler: Handler) -> None:
 
 
 def _apply(context: str, row: InboxRow, handler: Handler) -> None:
-    payload = handler.event.upcast(row.envelope["version"], row.envelope["payload"])
-    event = msgspec.convert(payload, type=handler.event, strict=False)
+    event = handler.decode(row.envelope)
     if handler.atomic:
         with joinable_transaction(context):
             handler.run(event)

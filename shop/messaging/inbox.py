@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Protocol
 
-import msgspec
-
 from shop import clock
 from shop.calls import methods, services
-from shop.db.database import PreparedStatement, execute, fetch_rows, hosted_contexts
+from shop.db.database import fetch_rows, hosted_contexts
 from shop.errors import Unavailable
 from shop.messaging import events
-from shop.messaging.events import MAX_EVENT_AGE, MAX_HOPS, Envelope, Handler
+from shop.messaging.arrival import store
+from shop.messaging.events import MAX_EVENT_AGE, Envelope
 
 wake_callbacks: list[Callable[[str], None]] = []  # called with the context whose inbox has new rows
 
@@ -54,7 +53,7 @@ def deliver(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
 
 
 def accept(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
-    """Store the envelopes for every handler of the context, in one transaction.
+    """Store the envelopes for every handler of the context, in one transaction with the effects of those handled at once.
 
     Returns the reason for each refused event id; the publisher must not acknowledge those. Storing an event again
     changes nothing.
@@ -65,8 +64,7 @@ def accept(context: str, envelopes: Iterable[Envelope]) -> dict[str, str]:
             refused[str(envelope.id)] = reason
         else:
             accepted += [(envelope, handler) for handler in events.list_handlers(context, envelope.name)]
-    if accepted:
-        _store(context, accepted)
+    if accepted and not store(context, accepted):
         for wake in wake_callbacks:
             wake(context)
     return refused
@@ -81,33 +79,6 @@ def _get_refusal_reason(context: str, envelope: Envelope) -> str:
     if clock.now() - envelope.occurred_at > MAX_EVENT_AGE:
         return f"older than {MAX_EVENT_AGE.days} days: its inbox row may have been purged"
     return ""
-
-
-# A row with an error is parked at once: the event has passed through too many handlers.
-_STORE = PreparedStatement("""
-INSERT INTO shop_inboxrow (event_id, handler, ordered, name, stream, sequence, envelope, error, parked_at, due_at)
-SELECT event_id, handler, ordered, name, stream, sequence, envelope::jsonb, error, CASE WHEN error <> '' THEN now() END, now()
-FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
-     AS received (event_id, handler, ordered, name, stream, sequence, envelope, error)
-ON CONFLICT (event_id, handler) DO NOTHING""")
-
-
-def _store(context: str, accepted: list[tuple[Envelope, Handler]]) -> None:
-    columns = (
-        [envelope.id for envelope, _ in accepted],
-        [handler.name for _, handler in accepted],
-        [handler.ordered for _, handler in accepted],
-        [envelope.name for envelope, _ in accepted],
-        [envelope.stream for envelope, _ in accepted],
-        [envelope.sequence for envelope, _ in accepted],
-        [msgspec.json.encode(envelope).decode() for envelope, _ in accepted],
-        [_get_loop_error(envelope) for envelope, _ in accepted],
-    )
-    execute(context, _STORE, columns)
-
-
-def _get_loop_error(envelope: Envelope) -> str:
-    return f"{envelope.hops} hops, more than the limit of {MAX_HOPS}" if envelope.hops > MAX_HOPS else ""
 
 
 def measure_lag(context: str) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from django.db import transaction as django_transaction
 
 from shop import clock
 from shop.calls import tracing
+from shop.calls.tracing import Trace
 from shop.db.database import PreparedStatement, execute_deferred
 from shop.db.transactions import transaction_state
 from shop.errors import InTransaction
@@ -42,25 +43,25 @@ class Revision(NamedTuple):
     sequence: int = 1
 
 
-def publish(*events: Event, row: Sequenced) -> None:
+def publish(*events: Event, row: Sequenced, trace: Trace | None = None) -> None:
     """Publish events in the transaction of the change that they report.
 
     row: the changed aggregate. The statement that changed it raised its sequence by one for each of these events, so
     that the row lock makes the order of sequences the order of commits, without a gap.
+    trace: of what caused them; by default the current one.
     Raises InTransaction outside of a transaction of the publishing context.
     """
     for sequence, event in enumerate(events, row.sequence - len(events) + 1):
-        _insert(event, sequence)
+        _insert(event, sequence, trace or tracing.get_current_trace())
 
 
-def _insert(event: Event, sequence: int) -> None:
+def _insert(event: Event, sequence: int, trace: Trace) -> None:
     alias = event.context()
     if transaction_state.open_aliases != [alias]:
         raise InTransaction(
             f"{event.name} must be published inside a transaction on {alias}; "
             f"open transactions: {', '.join(transaction_state.open_aliases) or 'none'}"
         )
-    trace = tracing.get_current_trace()
     subscribers = settings.SUBSCRIPTIONS[event.name]
     payload = msgspec.to_builtins(event)
     values = (

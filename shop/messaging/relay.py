@@ -166,6 +166,7 @@ def _build_envelope(delivery: _ClaimedDelivery) -> Envelope:
         traceparent=delivery.traceparent,
         payload=msgspec.Raw(delivery.payload.encode()),
         was_parked=delivery.was_parked,
+        is_repeated=delivery.attempts > 1,
     )
 
 

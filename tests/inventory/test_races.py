@@ -12,6 +12,7 @@ from django.db import IntegrityError, OperationalError
 
 from contexts.inventory.interface import OutOfStock, Reservation, inventory
 from contexts.inventory.service import catalogue_editing, reservations, stock
+from shop.calls.tracing import start_trace
 from shop.db.database import execute, fetch_rows, joinable_transaction, transaction
 from shop.errors import Closed
 from tests.concurrency import eventually, run_concurrently
@@ -98,6 +99,19 @@ def test_orders_with_the_same_skus_in_opposite_order_do_not_deadlock():
 
     assert run_concurrently(*[buy] * 16) == [None] * 16
     assert [stock_of(sku) for sku in skus] == [(1000, 0)] * 3
+
+
+def test_confirmations_of_the_same_orders_and_skus_in_any_order_do_not_deadlock_and_sell_once():
+    skus = create_product([1000, 1000, 1000])
+    orders = [reserve_units(*((sku, 1) for sku in random.sample(skus, 3))).order_id for _ in range(40)]
+
+    def confirm():
+        shuffled = random.sample(orders, len(orders))
+        for start in range(0, len(orders), 8):
+            reservations.commit_many({order_id: start_trace() for order_id in shuffled[start : start + 8]})
+
+    assert run_concurrently(*[confirm] * 8) == [None] * 8
+    assert [stock_of(sku) for sku in skus] == [(960, 0)] * 3
 
 
 def test_control_locking_in_request_order_deadlocks():

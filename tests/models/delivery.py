@@ -3,8 +3,8 @@
 Two transactions change the same aggregate and publish one event each. Two relays hand the events over; the claim of a
 relay may expire at any time, so both may work on the same delivery. The network delays, loses and repeats. The subscriber
 starts on an old release that has no handler for the event, and is deployed at some moment. An event that it has refused for
-long is parked: the stream goes on without it, until staff replay or discard it. The inbox stores one row per handler; each
-handler runs once per row; old rows are purged.
+long is parked: the stream goes on without it, until staff replay or discard it. The inbox stores one row per handler, and
+may store it as handled with the effect of the handler; otherwise the handler runs once per row later. Old rows are purged.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ EVENTS = (0, 1)  # event n is published by transaction n
 REFUSED_EVENT = 0  # the old release has no handler for it; the model is symmetric, so one such event is enough
 RELAYS = (0, 1)
 HANDLERS = (0, 1)
+ARRIVALS = ((), (0,), (1,), (0, 1))  # the handlers that handle an event in the transaction that stores its rows
 
 TransactionState = Literal["new", "open", "committed"]
 DeliveryState = Literal["none", "due", "acknowledged", "parked", "discarded"]
@@ -36,6 +37,8 @@ class Guards:
     refuse_unknown: bool = True  # a release without a handler refuses the event
     inbox_atomic: bool = True  # the rows of all handlers are stored before the event is acknowledged
     inbox_unique: bool = True  # an event that is delivered again adds no second row
+    arrival_order: bool = True  # an event is handled on arrival only if no other one of its handler and stream waits
+    arrival_atomic: bool = True  # a row is stored as handled in the transaction of the effect
     purge_after_ack: bool = True  # a row is kept while a copy of its event may still arrive
     park_refused: bool = True  # an event is parked only if the subscriber has refused it
     discard_parked: bool = True  # an event is discarded only while it is parked
@@ -179,17 +182,46 @@ def old_release_steps(state: State, event: int, guards: Guards) -> Steps:
 
 
 def inbox_steps(state: State, event: int, guards: Guards) -> Steps:
-    """Store one row per handler, then acknowledge; the acknowledgement may be lost."""
-    rows = state.inbox[event]
-    new_rows = (row_after_delivery(rows[0], guards), row_after_delivery(rows[1], guards))
-    stored = state._replace(inbox=put(state.inbox, event, new_rows))
-    yield f"the inbox stores event {event}, the acknowledgement is lost", stored
+    """Store one row per handler, handled at once or not, then acknowledge; the acknowledgement may be lost."""
+    for at_once in ARRIVALS:
+        if not all(can_be_handled_on_arrival(state, event, handler, guards) for handler in at_once):
+            continue
+        what = f"the inbox stores event {event}{describe_arrival(at_once)}"
+        stored = store(state, event, at_once, guards)
+        yield f"{what}; the acknowledgement is lost", stored
+        yield from acknowledgements(stored, event, f"{what} and acknowledges it")
+        if at_once and not guards.arrival_atomic:
+            yield f"{what}, but dies before the effect", stored._replace(handled=state.handled)
     if not guards.inbox_atomic:
-        half = state._replace(inbox=put(state.inbox, event, (new_rows[0], rows[1])))
+        rows = (row_after_delivery(state.inbox[event][0], guards), state.inbox[event][1])
+        half = state._replace(inbox=put(state.inbox, event, rows))
         yield from acknowledgements(
             half, event, f"the inbox stores event {event} for handler 0 only and acknowledges it"
         )
-    yield from acknowledgements(stored, event, f"the inbox stores event {event} and acknowledges it")
+
+
+def describe_arrival(at_once: tuple[int, ...]) -> str:
+    """Return which handlers have handled an event on arrival."""
+    return f" as handled by {' and '.join(map(str, at_once))}" if at_once else ""
+
+
+def can_be_handled_on_arrival(state: State, event: int, handler: int, guards: Guards) -> bool:
+    """Return whether a handler may run in the transaction that stores its row: for a new row, if no other one waits."""
+    is_new = row_after_delivery(state.inbox[event][handler], guards) != state.inbox[event][handler]
+    is_blocked = state.inbox[1 - event][handler] == "stored"
+    return is_new and not (guards.arrival_order and is_blocked)
+
+
+def store(state: State, event: int, at_once: tuple[int, ...], guards: Guards) -> State:
+    """Store a row for each handler, and run some of them in the same transaction."""
+    rows, handled = state.inbox[event], state.handled
+    for handler in HANDLERS:
+        if handler in at_once:
+            rows = put(rows, handler, "handled")
+            handled = put(handled, handler, (*handled[handler], event))
+        else:
+            rows = put(rows, handler, row_after_delivery(rows[handler], guards))
+    return state._replace(inbox=put(state.inbox, event, rows), handled=handled)
 
 
 def row_after_delivery(row: RowState, guards: Guards) -> RowState:
@@ -259,6 +291,9 @@ def violation(state: State) -> str:
     if not has_lost_its_place and any(len(events) == 2 and events != state.commit_order for events in state.handled):
         return "a handler saw the events out of commit order"
     for event in EVENTS:
+        for handler in HANDLERS:
+            if state.inbox[event][handler] in ("handled", "purged") and event not in state.handled[handler]:
+                return "an event counts as handled, but has had no effect"
         if is_delivered(state) and state.deliveries[event] == "acknowledged" and "none" in state.inbox[event]:
             return "an acknowledged event has no inbox row"
     if state.deliveries[REFUSED_EVENT] == "discarded" and not state.was_parked:

@@ -33,6 +33,17 @@ GUARDS: dict[str, Link] = {
         ),
     ),
     "delivery.inbox_unique": Link("2.3", ("inbox_handles_event_twice",)),
+    "delivery.arrival_order": Link(
+        "2.11",
+        (
+            "arrival_overtakes_waiting_event",
+            "arrival_overtakes_parked_event",
+            "arrival_overtakes_earlier_event_of_batch",
+        ),
+    ),
+    "delivery.arrival_atomic": Link(
+        "2.11", ("arrival_marks_before_the_effects", "arrival_keeps_marks_of_failed_batch")
+    ),
     "delivery.purge_after_ack": Link("2.6", ("inbox_accepts_expired_event", "delivery_replayed_after_retention")),
     "delivery.park_refused": Link("2.10", ("relay_parks_after_outage",)),
     "delivery.discard_parked": Link("2.10", ("unparked_delivery_discarded",)),

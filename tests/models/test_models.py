@@ -24,6 +24,8 @@ COUNTEREXAMPLES = {
     "delivery.refuse_unknown": "an acknowledged event has no inbox row",
     "delivery.inbox_atomic": "an acknowledged event has no inbox row",
     "delivery.inbox_unique": "an effect happened twice",
+    "delivery.arrival_order": "a handler saw the events out of commit order",
+    "delivery.arrival_atomic": "an event counts as handled, but has had no effect",
     "delivery.purge_after_ack": "an effect happened twice",
     "delivery.park_refused": "a handler saw the events out of commit order",
     "delivery.discard_parked": "an event was discarded that was not parked",

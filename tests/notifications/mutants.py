@@ -107,6 +107,15 @@ MUTANTS = (
         caught_by="tests/notifications/test_message_creation.py::test_concurrent_handlers_write_one_receipt",
     ),
     Mutant(
+        name="set_of_receipts_forgets_a_customer",
+        what="of several confirmed orders one has no receipt",
+        rule="protocol 2.11: a set version has the effect that the handler has for each event",
+        module="contexts.notifications.handlers",
+        replace="for event, _ in received for",
+        by="for event, _ in (received[1:] or received) for",
+        caught_by="tests/orders/test_set_handlers.py::test_any_split_into_sets_and_single_events_writes_the_same_rows",
+    ),
+    Mutant(
         name="mail_reply_without_patience",
         what="a mail server that checks a message for longer than a command takes gets it again and again",
         rule="RFC 5321, 4.5.3.2: minutes for the reply to the content",

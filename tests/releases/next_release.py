@@ -47,6 +47,9 @@ ORDER_CONFIRMED_V2 = """    paid: Money
 class OrderRejected"""
 HANDLER_BODY = """    reservations.commit(event.order_id)
     audit("inventory", actor="release 2", action=event.channel, object_type="order", object_id=event.order_id)"""
+SET_BODY = """    reservations.commit_many({event.order_id: trace for event, trace in received})
+    for event, _ in received:
+        audit("inventory", actor="release 2", action=event.channel, object_type="order", object_id=event.order_id)"""
 
 REPLACEMENTS = [  # file, text that occurs in it once, text of the next release
     (
@@ -67,6 +70,7 @@ REPLACEMENTS = [  # file, text that occurs in it once, text of the next release
     (ORDERS, "    total: Money\n\n\nclass OrderRejected", ORDER_CONFIRMED_V2),
     (HANDLERS, "from shop.messaging.events import", "from shop.audit import audit\nfrom shop.messaging.events import"),
     (HANDLERS, "    reservations.commit(event.order_id)", HANDLER_BODY),
+    (HANDLERS, "    reservations.commit_many({event.order_id: trace for event, trace in received})", SET_BODY),
 ]
 
 

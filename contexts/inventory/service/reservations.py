@@ -12,6 +12,7 @@ stock rows.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -29,6 +30,7 @@ from contexts.inventory.events import (
 from contexts.inventory.interface import Line, OutOfStock, Reservation, ReservationStatus, UnknownSku
 from contexts.inventory.models import Reservation as ReservationRow
 from contexts.inventory.service import stock
+from shop.calls.tracing import Trace, get_current_trace
 from shop.db.database import PreparedStatement, execute, fetch_rows, transaction
 from shop.errors import Closed, Invalid
 from shop.messaging.outbox import Revision, publish
@@ -184,18 +186,28 @@ def commit(order_id: UUID) -> None:
 
     Raises LookupError if the order has no reservation. This is an inconsistency; the event is parked.
     """
+    commit_many({order_id: get_current_trace()})
+
+
+def commit_many(orders: Mapping[UUID, Trace]) -> None:
+    """Sell the held units of several confirmed orders, all or none; see `commit`. `orders`: the trace of each."""
     with transaction("inventory"):
-        committed = fetch_rows("inventory", _COMMIT_SQL, [order_id])
-        if not committed:
-            return _ignore_commit(order_id)
-        [(sequence, lines)] = committed
-        stock.settle_reservation(stock.SELL, _decode_demand(lines), order_id)
-        publish(ReservationCommitted(order_id=order_id), row=Revision(sequence))
+        committed = {
+            order_id: (sequence, _decode_demand(lines))
+            for order_id, sequence, lines in fetch_rows("inventory", _COMMIT_SQL, [list(orders)])
+        }
+        for order_id in orders.keys() - committed.keys():
+            _ignore_commit(order_id)
+        stock.sell({order_id: demand for order_id, (_, demand) in committed.items()})
+        for order_id, (sequence, _) in committed.items():
+            publish(ReservationCommitted(order_id=order_id), row=Revision(sequence), trace=orders[order_id])
 
 
 _COMMIT_SQL = PreparedStatement(f"""
 UPDATE inventory_reservation SET status = 'committed', sequence = sequence + 1, announce_at = NULL
-WHERE order_id = %s AND status = 'held' RETURNING sequence, {_LINES_SQL}""")
+WHERE order_id = ANY(ARRAY(
+    SELECT order_id FROM inventory_reservation WHERE order_id = ANY(%s) AND status = 'held' ORDER BY order_id FOR UPDATE))
+RETURNING order_id, sequence, {_LINES_SQL}""")
 
 
 def _ignore_commit(order_id: UUID) -> None:

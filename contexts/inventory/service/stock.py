@@ -1,6 +1,6 @@
 """Stock: the one statement that changes it, and the operations of staff."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -41,6 +41,14 @@ SELL, RESTOCK = StockChange(-1, -1, MovementKind.SALE.value), StockChange(+1, 0,
 RECEIVE, ADJUST = StockChange(+1, 0, MovementKind.RECEIPT.value), StockChange(+1, 0, MovementKind.ADJUSTMENT.value)
 
 
+class StockLine(NamedTuple):
+    """Units of one SKU, and the order for which they are changed, if there is one."""
+
+    order_id: UUID | None
+    sku: str
+    quantity: int
+
+
 class StockLevel(NamedTuple):
     """The stock of one SKU after a change of `quantity` units."""
 
@@ -58,11 +66,14 @@ class StockLevel(NamedTuple):
 # Rows are locked in the order of their SKUs before the first one is changed, so that concurrent orders never deadlock.
 # The locks are kept if the condition is not met, so that the caller can read the reason.
 _CHANGE_STOCK_SQL = PreparedStatement("""
-WITH locked AS MATERIALIZED (
+WITH lines AS (
+    SELECT * FROM unnest(%(order_ids)s::uuid[], %(skus)s::text[], %(quantities)s::bigint[]) AS line (order_id, sku, quantity)),
+wanted AS (SELECT sku, sum(quantity)::bigint AS quantity FROM lines GROUP BY sku),
+locked AS MATERIALIZED (
     SELECT sku, quantity,
            on_hand + %(on_hand)s * quantity AS next_on_hand,
            reserved + %(reserved)s * quantity AS next_reserved
-    FROM inventory_stock JOIN unnest(%(skus)s::text[], %(quantities)s::bigint[]) AS wanted (sku, quantity) USING (sku)
+    FROM inventory_stock JOIN wanted USING (sku)
     ORDER BY sku FOR UPDATE OF inventory_stock),
 shifted AS (
     UPDATE inventory_stock stock
@@ -71,12 +82,12 @@ shifted AS (
         sequence = sequence + ((on_hand > reserved) <> (next_on_hand > next_reserved))::int
     FROM locked
     WHERE stock.sku = locked.sku
-      AND %(count)s = (SELECT count(*) FROM locked WHERE next_on_hand >= next_reserved)
+      AND (SELECT count(*) FROM wanted) = (SELECT count(*) FROM locked WHERE next_on_hand >= next_reserved)
     RETURNING stock.sku, quantity, on_hand, reserved, sequence),
 moved AS (
     INSERT INTO inventory_stockmovement (sku, kind, quantity, order_id, actor, note, uid)
-    SELECT sku, %(kind)s, %(on_hand)s * quantity, %(order_id)s::uuid, %(actor)s, %(note)s, %(uid)s::uuid
-    FROM shifted WHERE %(on_hand)s <> 0)
+    SELECT sku, %(kind)s, %(on_hand)s * lines.quantity, order_id, %(actor)s, %(note)s, %(uid)s::uuid
+    FROM lines JOIN shifted USING (sku) WHERE %(on_hand)s <> 0)
 SELECT sku, quantity, on_hand, reserved, sequence FROM shifted ORDER BY sku""")
 
 
@@ -93,14 +104,26 @@ def change_stock(
 
     Returns an empty list if a SKU is unknown or out of stock.
     """
+    return _change(change, [StockLine(order_id, *item) for item in demand.items()], actor=actor, note=note, uid=uid)
+
+
+def sell(orders: Mapping[UUID, Mapping[str, int]]) -> None:
+    """Take the reserved units of these orders off the stock, which cannot fail."""
+    lines = [StockLine(order_id, *item) for order_id, demand in orders.items() for item in demand.items()]
+    if lines and not _change(SELL, lines):
+        raise RuntimeError(f"the stock has fewer units than are reserved for the orders {', '.join(map(str, orders))}")
+
+
+def _change(
+    change: StockChange, lines: Sequence[StockLine], *, actor: str = "orders", note: str = "", uid: UUID | None = None
+) -> list[StockLevel]:
     values = {
         "on_hand": change.on_hand,
         "reserved": change.reserved,
         "kind": change.kind,
-        "skus": list(demand),
-        "quantities": list(demand.values()),
-        "count": len(demand),
-        "order_id": order_id,
+        "order_ids": [line.order_id for line in lines],
+        "skus": [line.sku for line in lines],
+        "quantities": [line.quantity for line in lines],
         "actor": actor,
         "note": note,
         "uid": uid,

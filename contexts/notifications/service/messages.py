@@ -1,5 +1,6 @@
 """Messages: written by event handlers, once per subject, template and channel; read in the app."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -40,27 +41,45 @@ class ReasonMissing(Invalid):
 
 
 class NewMessage(NamedTuple):
-    """The columns in which the messages about one subject differ."""
+    """A message that is not stored yet."""
 
     id: UUID
+    order_id: UUID | None
+    user_id: UUID | None
+    template: MessageTemplate
+    occurrence: str
     channel: Channel
     text: str = ""
     message_id: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Return its unique key. Rows are inserted in this order, so that transactions do not wait in a circle."""
+        return str(self.order_id or self.user_id), self.template, self.channel, self.occurrence
 
 
 # Existing messages stay as they are, so that a repeated event changes nothing.
 _INSERT_MESSAGES_SQL = PreparedStatement("""
 INSERT INTO notifications_message
     (id, order_id, user_id, template, occurrence, channel, text, message_id, status, sent_at, due_at)
-SELECT id, %s, %s, %s, %s, channel, text, message_id,
+SELECT id, order_id, user_id, template, occurrence, channel, text, message_id,
        CASE channel WHEN 'email' THEN 'waiting' ELSE 'sent' END,
        CASE channel WHEN 'in_app' THEN now() END,
        CASE channel WHEN 'email' THEN now() END
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) AS message (id, channel, text, message_id)
+FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+     AS message (id, order_id, user_id, template, occurrence, channel, text, message_id)
 ON CONFLICT DO NOTHING""")
 
 
-def write_order_message(
+def write(messages: Iterable[NewMessage]) -> None:
+    """Store messages; e-mails are due now. A message that exists already stays as it is."""
+    in_order = sorted(messages, key=lambda message: message.key)
+    columns = [list(column) for column in zip(*in_order, strict=True)]
+    with transaction(ALIAS):
+        execute(ALIAS, _INSERT_MESSAGES_SQL, columns)
+
+
+def build_order_messages(
     template: MessageTemplate,
     *,
     order_id: UUID,
@@ -69,23 +88,24 @@ def write_order_message(
     reason: str = "",
     occurrence: str = "",
     **values: object,
-) -> None:
-    """Write an e-mail about an order, due now, and for a registered customer an in-app message.
+) -> list[NewMessage]:
+    """Return an e-mail about an order, and for a registered customer an in-app message.
 
     reason: the error code for which the order was rejected.
     occurrence: what distinguishes messages of the same template about one order, such as the id of a refund.
     values: further values of the in-app text.
     """
-    messages = [_build_email()]
+    messages = [_build_email(order_id, user_id, template, occurrence)]
     if user_id:
         text = in_app.render(template, reason=reason, number=number, **values)
-        messages.append(NewMessage(uuid7(), Channel.IN_APP, text))
-    _insert_messages(order_id, user_id, template, messages, occurrence)
+        messages.append(NewMessage(uuid7(), order_id, user_id, template, occurrence, Channel.IN_APP, text))
+    return messages
 
 
-def _build_email() -> NewMessage:
+def _build_email(order_id: UUID, user_id: UUID | None, template: MessageTemplate, occurrence: str = "") -> NewMessage:
     email_id = uuid7()
-    return NewMessage(email_id, Channel.EMAIL, message_id=f"<{email_id}@{urlsplit(settings.SITE_URL).hostname}>")
+    message_id = f"<{email_id}@{urlsplit(settings.SITE_URL).hostname}>"
+    return NewMessage(email_id, order_id, user_id, template, occurrence, Channel.EMAIL, message_id=message_id)
 
 
 # One message per order: requests that come while it waits are answered by the same e-mail.
@@ -98,28 +118,16 @@ WHERE subject_id = %s AND template = 'order_link' AND channel = 'email' AND stat
 
 def write_link_message(order_id: UUID) -> None:
     """Write an e-mail with the link to an order, or send it again under a new Message-ID. It is due now."""
-    message = _build_email()
+    message = _build_email(order_id, None, MessageTemplate.ORDER_LINK)
     with transaction(ALIAS):
         if not execute(ALIAS, _SEND_AGAIN_SQL, [message.message_id, order_id]):
-            _insert_messages(order_id, None, MessageTemplate.ORDER_LINK, [message])
+            write([message])
 
 
 def write_welcome_message(user_id: UUID) -> None:
     """Write the first message of a user's inbox."""
-    message = NewMessage(uuid7(), Channel.IN_APP, in_app.render(MessageTemplate.WELCOME))
-    _insert_messages(None, user_id, MessageTemplate.WELCOME, [message])
-
-
-def _insert_messages(
-    order_id: UUID | None,
-    user_id: UUID | None,
-    template: MessageTemplate,
-    messages: list[NewMessage],
-    occurrence: str = "",
-) -> None:
-    columns = [list(column) for column in zip(*messages, strict=True)]
-    with transaction(ALIAS):
-        execute(ALIAS, _INSERT_MESSAGES_SQL, [order_id, user_id, template, occurrence, *columns])
+    text = in_app.render(MessageTemplate.WELCOME)
+    write([NewMessage(uuid7(), None, user_id, MessageTemplate.WELCOME, "", Channel.IN_APP, text)])
 
 
 def list_inbox(user_id: UUID) -> QuerySet[Message, InboxRow]:

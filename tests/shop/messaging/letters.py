@@ -1,6 +1,6 @@
 """Sample events about letters and sample handlers, registered only while a test uses them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from shop.audit import audit, list_object_history
 from shop.db.database import execute, fetch_rows, hosted_contexts, transaction
 from shop.messaging import events, relay
 from shop.messaging.engine import run_until_idle
-from shop.messaging.events import Event, on
+from shop.messaging.events import Event, Received, on
 from shop.messaging.outbox import Revision, publish
 from shop.models import Delivery, InboxRow
 
@@ -53,7 +53,7 @@ def isolated_registries() -> Iterator[None]:
 
 
 def register_handler(
-    run: Callable[[Any], None], *events: type[Event], context: str = SUBSCRIBER, **options: bool
+    run: Callable[[Any], None], *events: type[Event], context: str = SUBSCRIBER, **options: Any
 ) -> None:
     """Register `run` as a handler of `context`, and the context as a subscriber."""
     run.__module__ = f"contexts.{context}.handlers"
@@ -127,6 +127,12 @@ def recorded_effects(letter: UUID, context: str = SUBSCRIBER) -> list[str]:
 def record_text(event: LetterSent) -> None:
     """Handle an event by recording its text."""
     record_effect(event.letter_id, event.text)
+
+
+def record_texts(received: Sequence[Received[LetterSent]]) -> None:
+    """Handle several events as `record_text` handles each of them."""
+    for event, _ in received:
+        record_text(event)
 
 
 def fail_on_poison(event: LetterSent) -> None:
