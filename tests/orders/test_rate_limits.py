@@ -188,7 +188,7 @@ def test_a_retry_with_the_same_key_is_neither_counted_nor_refused(sku, limits):
     assert shopper.order(sku).status == 429
 
 
-def test_a_retry_takes_nothing_of_the_quota_and_says_nothing_of_it(sku, limits):
+def test_a_retry_takes_nothing_of_the_quota_and_shows_none(sku, limits):
     limits.RATE_LIMIT_ORDERS = "3/hour"
     key, shopper = uuid.uuid4().hex, InProcessShopper()
     assert "ratelimit" in shopper.order(sku, key=key).headers

@@ -28,7 +28,7 @@ MUTANTS = (
         module="shop.http.rate_counters",
         replace="    WHERE NOT EXISTS (SELECT FROM shop_idempotencykey WHERE scope = ANY(%(scopes)s::text[]) AND key = %(key)s)",
         by="    WHERE %(scopes)s::text[] IS NOT NULL AND %(key)s::text IS NOT NULL",
-        caught_by="tests/orders/test_rate_limits.py::test_a_retry_takes_nothing_of_the_quota_and_says_nothing_of_it",
+        caught_by="tests/orders/test_rate_limits.py::test_a_retry_takes_nothing_of_the_quota_and_shows_none",
     ),
     Mutant(
         name="texts_of_bodies_unchecked",
