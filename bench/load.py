@@ -99,7 +99,7 @@ class Run:
             if status != 503 or OVERLOADED not in body:
                 break
             self.refused += 1
-            await asyncio.sleep(json.loads(body)["retry_after"])
+            await asyncio.sleep(json.loads(body)["facts"]["retry_after"])
         if request.counted:
             self.latencies.append(time.perf_counter() - sent_at)
         check(request, status, body)
