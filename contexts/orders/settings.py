@@ -42,7 +42,7 @@ CANCEL_WINDOW = read_number("CANCEL_WINDOW", 3600, least=0, most=3_650 * 86_400)
 # SITE_URL; the default shows the order as JSON.
 ORDER_LINK_TEMPLATE = read_setting("ORDER_LINK_TEMPLATE", read_link_template, "{site}/api/v1/orders/{id}?token={token}")
 
-# How many checkouts may wait for a thread of a process. The response to more is 503 with Retry-After.
+# How many checkouts may wait for a thread of a process. Further ones are refused with 503 and Retry-After.
 CHECKOUT_QUEUE = read_whole_number("CHECKOUT_QUEUE", 16, least=0, most=10_000)
 # Requests that run a checkout: placing an order, and paying it again.
 CHECKOUT_PATHS = ("/api/v1/orders(/[^/]+/payment)?",)
