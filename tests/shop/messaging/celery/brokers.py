@@ -14,6 +14,7 @@ from kombu import Connection
 
 from ops.launch import valkey
 from tests.concurrency import eventually
+from tests.leaks import find_processes, is_descendant
 from tests.ports import reserve_port
 
 
@@ -25,6 +26,7 @@ class Broker:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, reserve_port()
         self.process: subprocess.Popen | None = None
+        self.inherited = dict(os.environ)  # also if a test starts it again, for which it is still the fixture's process
 
     def start(self) -> None:
         with (self.folder / "broker.log").open("ab") as log:
@@ -52,7 +54,7 @@ class Broker:
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        return dict(os.environ)
+        return self.inherited
 
     def flush(self) -> None:
         """Delete every message and every queue."""
@@ -102,7 +104,7 @@ class RabbitMQ(Broker):
 
     def environment(self) -> dict[str, str]:
         home = str(self.folder)
-        return os.environ | {
+        return self.inherited | {
             "HOME": home,
             "RABBITMQ_NODENAME": f"satsuma{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
@@ -120,7 +122,11 @@ class RabbitMQ(Broker):
         super().start()
 
     def kill(self) -> None:
+        children = [pid for pid in find_processes() if is_descendant(pid, {self.process.pid})]
         super().kill()
+        for pid in children:  # some of them have a session of their own
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for path in self.folder.glob("satsuma*"):  # with the messages
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

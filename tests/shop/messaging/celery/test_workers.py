@@ -66,6 +66,7 @@ def test_the_content_of_an_unreadable_message_is_not_logged(server, workers):
         "Can't decode message body",
         "invalid task",
     )
+    server.count_undelivered(get_queue_name("users"))  # declares the queue, which a restarted broker may not have yet
     with Connection(server.url) as connection:
         to_users = partial(Producer(connection.channel()).publish, exchange="", routing_key=get_queue_name("users"))
         publish = partial(to_users, content_type="application/json")
@@ -139,6 +140,8 @@ def test_a_worker_survives_a_broker_crash_while_it_stores_envelopes(shopper, ser
     assert [line for line in lines if '"level": "error"' in line] == [], (
         "an outage of the broker is no error of the shop"
     )
+    assert worker.stop() == 0, "it ended because of the lost connection"
+    worker.start().await_ready()
 
 
 def is_storing_blocked():
