@@ -18,11 +18,11 @@ from shop.ids import uuid7
 from shop.messaging.events import Event
 
 _INSERT = PreparedStatement("""
-WITH event AS (
-    INSERT INTO shop_outboxevent (id, name, version, stream, sequence, occurred_at, hops,
-                                  correlation_id, causation_id, traceparent, payload)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    RETURNING id, stream, sequence)
+INSERT INTO shop_outboxevent (id, name, version, stream, sequence, occurred_at, hops,
+                              correlation_id, causation_id, traceparent, payload)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""")
+_INSERT_WITH_DELIVERIES = PreparedStatement(f"""
+WITH event AS ({_INSERT} RETURNING id, stream, sequence)
 INSERT INTO shop_delivery (event_id, subscriber, stream, sequence)
 SELECT id, unnest(%s::text[]), stream, sequence FROM event""")
 
@@ -76,11 +76,12 @@ def _insert(event: Event, sequence: int, trace: Trace) -> None:
         trace.causation_id,
         trace.traceparent,
         msgspec.json.encode(payload).decode(),
-        subscribers,
     )
-    execute_deferred(alias, _INSERT, values)
     if subscribers:
+        execute_deferred(alias, _INSERT_WITH_DELIVERIES, (*values, subscribers))
         django_transaction.on_commit(partial(_wake, alias), using=alias)
+    else:
+        execute_deferred(alias, _INSERT, values)
 
 
 def _wake(publisher: str) -> None:
