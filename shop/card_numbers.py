@@ -15,8 +15,10 @@ BARCODE_DIGITS = (13, 14)  # GTIN-13 and GTIN-14 of GS1
 SEPARATORS = r"[\W_]{1,3}"
 
 _RUN = re.compile(rf"\d+(?:{SEPARATORS}\d+)*")
-# UUIDs and hashes: their digits are no number.
-_IDENTIFIER = re.compile(r"\b(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,})\b", re.IGNORECASE)
+# UUIDs and hashes, also behind or before other letters: their digits are no number.
+_IDENTIFIER = re.compile(
+    r"(?<![0-9a-f])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,})(?![0-9a-f])", re.IGNORECASE
+)
 
 
 def has_card_number(text: str, *, is_phone: bool = False, may_have_barcodes: bool = False) -> bool:
