@@ -17,9 +17,45 @@ MUTANTS = (
         what="the threads that send mail hold the database connections that requests wait for",
         rule="settings: EMAIL_CONNECTIONS does not take connections to the databases",
         module="contexts.notifications.service.sending",
-        replace="        _begin_attempt(message)\n        close_all_connections()\n",
-        by="        _begin_attempt(message)\n",
+        replace="            self._begin_attempt(message)\n            close_all_connections()\n",
+        by="            self._begin_attempt(message)\n",
         caught_by="tests/notifications/test_sending.py::test_no_database_connection_is_held_while_the_mail_server_works",
+    ),
+    Mutant(
+        name="last_mail_of_a_batch_is_not_recorded",
+        what="the last mail of each batch is sent again, since only the next one would record it",
+        rule="ADR 10: what the server has accepted is recorded",
+        module="contexts.notifications.service.sending",
+        replace="                    sender.record_last()\n",
+        by="",
+        caught_by="tests/notifications/test_sending.py::test_a_sent_message_is_not_sent_again",
+    ),
+    Mutant(
+        name="begin_of_an_attempt_counts_twice",
+        what="a lost connection counts an attempt twice, so that a message is parked too early",
+        rule="ADR 10: an attempt whose outcome is known does not count",
+        module="contexts.notifications.service.sending",
+        replace="due_at = now() + %s, unknown_outcomes = %s {",
+        by="due_at = now() + %s, unknown_outcomes = unknown_outcomes + least(%s, 1) {",
+        caught_by="tests/notifications/test_sending.py::test_an_attempt_counts_once_if_its_begin_is_repeated",
+    ),
+    Mutant(
+        name="accepted_mail_is_recorded_without_a_retry",
+        what="a mail is sent twice because the database was away when it was to be recorded",
+        rule="ADR 10: a lost database connection alone causes no duplicate",
+        module="contexts.notifications.service.sending",
+        replace="if self.accepted is None or time.monotonic() > deadline:",
+        by="if True:",
+        caught_by="tests/notifications/test_sending.py::test_a_connection_lost_after_the_server_accepted_sends_nothing_twice",
+    ),
+    Mutant(
+        name="lease_of_an_accepted_mail_ends_before_its_record",
+        what="another worker sends a mail that the server has accepted, while the record of it waits for the database",
+        rule="protocol 2.9: each step holds lease and attempt",
+        module="contexts.notifications.service.sending",
+        replace="                self.accepted = message\n",
+        by="                self.accepted = message\n                self.lease.close()\n",
+        caught_by="tests/notifications/test_sending.py::test_the_lease_of_a_mail_is_renewed_until_it_is_recorded",
     ),
     Mutant(
         name="mail_over_one_connection",
@@ -92,9 +128,11 @@ MUTANTS = (
         rule="protocol 2.9: each step holds lease and attempt",
         module="contexts.notifications.service.sending",
         replace="""\
-        _begin_attempt(message)
-""",
-        by="",
+            raise LeaseLost
+        self.lease""",
+        by="""\
+            pass
+        self.lease""",
         caught_by="tests/notifications/test_fencing.py::test_a_sender_that_lost_its_lease_before_the_mail_does_not_send",
     ),
     Mutant(
@@ -137,8 +175,8 @@ MUTANTS = (
         also=(
             Change(
                 "contexts.notifications.service.sending",
-                "if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:\n            return _park(message, message.reason)",
-                "if False:\n            return None",
+                "message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:\n                return _park(message, message.reason)",
+                "False:\n                return None",
             ),
         ),
     ),
@@ -147,8 +185,8 @@ MUTANTS = (
         what="an attempt during which the worker dies does not count, so such attempts have no limit",
         rule="ADR 10: an attempt is counted before it begins",
         module="contexts.notifications.service.sending",
-        replace="due_at = now() + %s, unknown_outcomes = unknown_outcomes + 1",
-        by="due_at = now() + %s",
+        replace="due_at = now() + %s, unknown_outcomes = %s {",
+        by="due_at = now() + %s, unknown_outcomes = %s - 1 {",
         caught_by="tests/notifications/test_slow_mail_server.py"
         "::test_a_message_is_counted_while_it_is_sent_so_that_the_death_of_a_worker_counts",
     ),
@@ -166,8 +204,8 @@ MUTANTS = (
         what="a message whose sender dies is sent again as soon as its lease expires",
         rule="ADR 10: attempts with an unknown outcome are minutes apart",
         module="contexts.notifications.service.sending",
-        replace="[leases.LEASE_DURATION, pause, message.id",
-        by="[leases.LEASE_DURATION, leases.LEASE_DURATION, message.id",
+        replace="leases.LEASE_DURATION, _pause_after_unknown_outcome(count), count",
+        by="leases.LEASE_DURATION, leases.LEASE_DURATION, count",
         caught_by="tests/notifications/test_slow_mail_server.py"
         "::test_the_attempt_after_the_death_of_a_worker_waits_as_long",
     ),
@@ -176,12 +214,12 @@ MUTANTS = (
         what="while a mail server takes minutes for one message, no worker sends the others of its batch",
         rule="ADR 10: only the lease of the message that is being sent is renewed",
         module="contexts.notifications.service.sending",
-        replace="                _send_one(smtp, remaining.popleft(), orders_by_id)",
+        replace="                sender.send(remaining.popleft(), orders_by_id)",
         by="""\
                 held = [leases.keep_lease_alive(message, ALIAS) for message in remaining]
                 for lease in held:
                     lease.__enter__()
-                _send_one(smtp, remaining.popleft(), orders_by_id)
+                sender.send(remaining.popleft(), orders_by_id)
                 for lease in held:
                     lease.__exit__(None, None, None)""",
         caught_by="tests/notifications/test_slow_mail_server.py"

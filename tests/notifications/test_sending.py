@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 
 from contexts.notifications import handlers
@@ -264,6 +264,54 @@ def test_a_connection_lost_after_the_server_accepted_sends_nothing_twice(mail_se
     assert len(mail_server.mails_to(order.email)) == 1
 
 
+def test_an_attempt_counts_once_if_its_begin_is_repeated(mail_server):
+    """The answer to the statement that records a mail and begins the next one is lost, so the statement runs twice."""
+    orders = [example_orders.add_order() for _ in range(2)]
+    for order in orders:
+        publish_order_confirmed(order)
+    runs, counted = [], []
+
+    def lose_answer(execute_statement, sql, *arguments):
+        if len(runs) == 2:  # the second mail is sent
+            counted.extend(run_concurrently(lambda: read_email_of(orders[1])["unknown_outcomes"]))
+        result = execute_statement(sql, *arguments)
+        if "begun" in sql and mail_server.mails:
+            runs.append(sql)
+            if len(runs) == 1:
+                raise OperationalError("the answer is lost")
+        return result
+
+    with connections["notifications"].execute_wrapper(lose_answer):
+        handlers.send_waiting_messages()
+    assert counted == [1]
+    assert are_sent(*orders) and len(mail_server.mails) == 2
+    assert len(runs) == 3, "the lost one, its repetition, and the record of the last mail"
+
+
+def test_the_lease_of_a_mail_is_renewed_until_it_is_recorded(mail_server):
+    """The record of it fails for longer than a lease that nobody renews would last."""
+    order = example_orders.add_order()
+    publish_order_confirmed(order)
+    began, held = [], []
+
+    def fail_for_a_while(execute_statement, sql, *arguments):
+        if "begun" in sql and mail_server.mails and not held:
+            began.append(read_lease(order))
+            eventually(lambda: read_lease(order) > began[0])
+            held.append(True)
+            raise OperationalError("the database is away")
+        return execute_statement(sql, *arguments)
+
+    with connections["notifications"].execute_wrapper(fail_for_a_while):
+        handlers.send_waiting_messages()
+    assert held and are_sent(order)
+    assert len(mail_server.mails) == 1
+
+
+def read_lease(order):
+    return run_concurrently(lambda: read_email_of(order)["lease_until"])[0]
+
+
 def count_connections_in_use() -> dict[str, int]:
     """Count the connections of this process that are not in their pools, by database."""
     stats = {alias: connections[alias].pool.get_stats() for alias in ("notifications", "orders")}
@@ -303,7 +351,7 @@ def test_nothing_is_sent_while_a_transaction_is_open(mail_server, alias):
     assert mail_server.mails == []
 
 
-def test_sending_takes_two_statements_per_mail_and_one_per_batch_of_a_connection(mail_server):
+def test_sending_takes_one_statement_per_mail_and_two_per_batch_of_a_connection(mail_server):
     orders = [example_orders.add_order() for _ in range(5)]
     for order in orders:
         publish_order_confirmed(order)
@@ -312,4 +360,4 @@ def test_sending_takes_two_statements_per_mail_and_one_per_batch_of_a_connection
     with CaptureQueriesContext(connections["notifications"]) as captured:
         handlers.send_waiting_messages()
     assert are_sent(*orders)
-    assert len(captured) == 1 + 2 * 5
+    assert len(captured) == 2 + 5

@@ -7,16 +7,18 @@ recorded, the message is sent once more, with the same Message-ID, by which mail
 rare duplicate to a lost message, but only EMAIL_MAX_UNKNOWN_OUTCOMES times: then the message is parked for staff. Each attempt
 is counted before it begins, and no longer counts once its outcome is known, so an attempt during which the worker dies counts.
 The attempts are minutes apart (RFC 5321, 4.5.4.1), so that a mail server that fails for a short time parks no message.
-A lost database connection alone causes no duplicate: see `_mark_sent`.
+A lost database connection alone causes no duplicate: see `_Sender`.
 """
 
 import math
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import copy_context
 from datetime import timedelta
+from typing import Self
 from uuid import UUID
 
 import structlog
@@ -50,14 +52,18 @@ log = structlog.get_logger(__name__)
 
 _IF_HELD_SQL = "WHERE id = %s AND attempt = %s AND status = 'waiting'"
 
-_BEGIN_ATTEMPT = PreparedStatement(f"""
-    UPDATE notifications_message
-    SET lease_until = now() + %s, due_at = now() + %s, unknown_outcomes = unknown_outcomes + 1 {_IF_HELD_SQL}""")
-
-_MARK_SENT = PreparedStatement(f"""
-    UPDATE notifications_message
-    SET status = 'sent', sent_at = now(), due_at = NULL, lease_until = NULL, reason = '', unknown_outcomes = 0
-    {_IF_HELD_SQL}""")
+# Records the message that was sent last, and begins the attempt of the next one; either id may be NULL. A repetition, after
+# the connection was lost, changes nothing.
+_RECORD_AND_BEGIN = PreparedStatement(f"""
+    WITH sent AS (
+        UPDATE notifications_message
+        SET status = 'sent', sent_at = now(), due_at = NULL, lease_until = NULL, reason = '', unknown_outcomes = 0
+        {_IF_HELD_SQL} RETURNING 1
+    ), begun AS (
+        UPDATE notifications_message
+        SET lease_until = now() + %s, due_at = now() + %s, unknown_outcomes = %s {_IF_HELD_SQL} RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM sent), EXISTS (SELECT FROM begun)""")
 
 
 def send_due() -> None:
@@ -105,14 +111,16 @@ def _send_batch(messages: Sequence[Message], claim_until: float) -> int:
     remaining, processed, is_full = deque(messages), 0, len(messages) >= MESSAGES_PER_CONNECTION
     try:
         orders_by_id = _fetch_orders(remaining)
-        with email.open_connection() as smtp:
+        with email.open_connection() as smtp, _Sender(smtp) as sender:
             while remaining:
-                _send_one(smtp, remaining.popleft(), orders_by_id)
+                sender.send(remaining.popleft(), orders_by_id)
                 processed += 1
-                if not remaining and is_full and time.monotonic() < claim_until:
-                    remaining.extend(_claim(MESSAGES_PER_CONNECTION))
-                    is_full = len(remaining) == MESSAGES_PER_CONNECTION
-                    orders_by_id = _fetch_orders(remaining)
+                if not remaining:
+                    sender.record_last()
+                    if is_full and time.monotonic() < claim_until:
+                        remaining.extend(_claim(MESSAGES_PER_CONNECTION))
+                        is_full = len(remaining) == MESSAGES_PER_CONNECTION
+                        orders_by_id = _fetch_orders(remaining)
     except email.Disconnected:
         _postpone(remaining, "", delay=timedelta(0))  # the failed message may be the cause, so do not delay the others
     except email.Unreachable as outage:
@@ -131,21 +139,95 @@ def _fetch_orders(messages: Iterable[Message]) -> dict[UUID, OrderSummary]:
     return found
 
 
-def _send_one(smtp: BaseEmailBackend, message: Message, orders_by_id: dict[UUID, OrderSummary]) -> None:
-    try:
-        if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
-            return _park(message, message.reason)
-        _begin_attempt(message)
-        close_all_connections()
-        with leases.keep_lease_alive(message, ALIAS):
-            _deliver(smtp, message, orders_by_id.get(message.order_id) if message.order_id else None)
-    except LeaseLost:
-        log.warning("message_taken_over", message=str(message.id))
+class _Sender:
+    """Sends messages over one connection, one after the other.
+
+    That the server has accepted a message is recorded by the statement that begins the attempt of the next one. Until then its
+    lease is renewed.
+    """
+
+    def __init__(self, smtp: BaseEmailBackend) -> None:
+        self.smtp = smtp
+        self.accepted: Message | None = None  # by the server, which is not recorded yet
+        self.lease = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.lease.close()
+
+    def send(self, message: Message, orders_by_id: Mapping[UUID, OrderSummary]) -> None:
+        """Send a message. Raises Disconnected if the connection cannot be used for another one."""
+        try:
+            if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
+                return _park(message, message.reason)
+            self._begin_attempt(message)
+            close_all_connections()
+            if _deliver(self.smtp, message, orders_by_id.get(message.order_id) if message.order_id else None):
+                self.accepted = message
+            else:
+                self.lease.close()
+        except LeaseLost:
+            _report_lost_lease(message)
+
+    def record_last(self) -> None:
+        """Record that the server accepted the last message."""
+        if self.accepted:
+            self._record_and_begin(None)
+
+    def _begin_attempt(self, message: Message) -> None:
+        """Renew the lease and count the attempt, right before the message is sent. Raises LeaseLost.
+
+        If the worker dies now, the outcome is unknown, so the message becomes due after the pause for that.
+        """
+        if not self._record_and_begin(message):
+            raise LeaseLost
+        self.lease.enter_context(leases.keep_lease_alive(message, ALIAS))
+        message.unknown_outcomes += 1
+
+    def _record_and_begin(self, next_message: Message | None) -> bool:
+        """Record the last message and begin the next. Returns whether it has begun.
+
+        If there is one to record, retry on a new connection, because it would be sent twice otherwise.
+        """
+        count = next_message.unknown_outcomes + 1 if next_message else 0
+        parameters = [
+            *_get_lease(self.accepted),
+            leases.LEASE_DURATION, _pause_after_unknown_outcome(count), count, *_get_lease(next_message),
+        ]  # fmt: skip
+        deadline = time.monotonic() + leases.LEASE_DURATION.total_seconds()
+        while True:
+            try:
+                [(is_recorded, has_begun)] = fetch_rows(ALIAS, _RECORD_AND_BEGIN, parameters)
+                break
+            except OUTAGE_ERRORS:
+                connections[ALIAS].close()  # it may be broken; the next statement opens another
+                if self.accepted is None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        self.lease.close()
+        if self.accepted and is_recorded:
+            log.info("message_sent", message=str(self.accepted.id), template=self.accepted.template)
+        elif self.accepted:
+            _report_lost_lease(self.accepted)
+        self.accepted = None
+        return bool(has_begun)
 
 
-def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | None) -> None:
+def _get_lease(message: Message | None) -> tuple[UUID | None, int | None]:
+    return (message.id, message.attempt) if message else (None, None)
+
+
+def _report_lost_lease(message: Message) -> None:
+    log.warning("message_taken_over", message=str(message.id))
+
+
+def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | None) -> bool:
+    """Give a message to the mail server. Returns whether the server accepted it; another outcome is recorded."""
     try:
         email.deliver(smtp, _build_email(message, order))
+        return True
     except email.Refused as refusal:
         _mark_failed(message, str(refusal))
     except email.OutcomeUnknown as outage:
@@ -165,8 +247,7 @@ def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | Non
     except Exception as error:
         log.exception("message_not_sent", message=str(message.id), template=message.template)
         _postpone_unaccepted(message, type(error).__name__)
-    else:
-        _mark_sent(message)
+    return False
 
 
 def _build_email(message: Message, order: OrderSummary | None) -> email.OutgoingEmail:
@@ -179,34 +260,9 @@ def _build_email(message: Message, order: OrderSummary | None) -> email.Outgoing
     return email.OutgoingEmail(message_id=message.message_id, to=order.email, subject=subject, text=text)
 
 
-def _begin_attempt(message: Message) -> None:
-    """Renew the lease and count the attempt, right before the message is sent. Raises LeaseLost.
-
-    If the worker dies now, the outcome is unknown, so the message becomes due after the pause for that.
-    """
-    pause = _pause_after_unknown_outcome(message.unknown_outcomes + 1)
-    _raise_if_fenced(execute(ALIAS, _BEGIN_ATTEMPT, [leases.LEASE_DURATION, pause, message.id, message.attempt]))
-    message.unknown_outcomes += 1
-
-
 def _pause_after_unknown_outcome(count: int) -> timedelta:
     """Return how long to wait after this number of unknown outcomes: by default 1, 10 and from then on 100 minutes."""
     return timedelta(seconds=settings.EMAIL_UNKNOWN_OUTCOME_PAUSE * 10 ** (min(count, 3) - 1))
-
-
-def _mark_sent(message: Message) -> None:
-    """Record that the server accepted the message. Retry on a new connection, because it would be sent twice otherwise."""
-    deadline = time.monotonic() + leases.LEASE_DURATION.total_seconds()
-    while True:
-        try:
-            _raise_if_fenced(execute(ALIAS, _MARK_SENT, [message.id, message.attempt]))
-            log.info("message_sent", message=str(message.id), template=message.template)
-            return
-        except OUTAGE_ERRORS:
-            connections[ALIAS].close()  # it may be broken; the next statement opens another
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def _mark_failed(message: Message, reason: str) -> None:
