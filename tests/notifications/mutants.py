@@ -46,7 +46,7 @@ MUTANTS = (
         module="contexts.notifications.service.sending",
         replace="if self.accepted is None or time.monotonic() > deadline:",
         by="if True:",
-        caught_by="tests/notifications/test_sending.py::test_a_connection_lost_after_the_server_accepted_sends_nothing_twice",
+        caught_by="tests/notifications/test_sending.py::test_the_lease_of_a_mail_is_renewed_until_it_is_recorded",
     ),
     Mutant(
         name="lease_of_an_accepted_mail_ends_before_its_record",

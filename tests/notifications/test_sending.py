@@ -25,6 +25,7 @@ from tests.notifications.messages import (
     read_messages,
     send_until,
 )
+from tests.shop.db.superuser_session import execute_as_superuser
 
 
 def are_sent(*orders) -> bool:
@@ -255,8 +256,7 @@ def test_a_connection_lost_after_the_server_accepted_sends_nothing_twice(mail_se
     pid = connections["notifications"].connection.info.backend_pid
 
     def break_connection():
-        fetch_rows("notifications", "SELECT pg_terminate_backend(%s)", [pid])
-        connections.close_all()
+        execute_as_superuser("SELECT pg_terminate_backend(%s)", [pid])
 
     mail_server.before_accept = break_connection
     handlers.send_waiting_messages()

@@ -1,14 +1,13 @@
-"""Build the representations of an order: the API's view, the summary for other contexts, the outcome of placing it."""
+"""Build the representations of an order: the API's view, and the outcome of placing it."""
 
 from datetime import datetime
 from typing import Any, Literal, cast
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 
 from contexts.orders import models
-from contexts.orders.interface import OrderLine, OrderRefund, OrderStatus, OrderSummary
+from contexts.orders.interface import OrderLine, OrderStatus
 from contexts.orders.models import Order
 from contexts.orders.service.cancellation import can_customer_cancel
 from contexts.orders.service.carts import Totals
@@ -137,24 +136,6 @@ def to_timeline(order: Order) -> list[TimelineEntry]:
     return sorted(entries, key=lambda entry: entry.at)
 
 
-def to_summary(order: Order) -> OrderSummary:
-    """Build the summary of an order for other contexts."""
-    return OrderSummary(
-        id=order.id,
-        number=order.number,
-        status=OrderStatus(order.status),
-        email=order.email,
-        user_id=order.user_id,
-        lines=tuple(to_line(line, order.currency) for line in order.lines.all()),
-        total=Money(order.total, order.currency),
-        link=build_link(order),
-        refunds=tuple(
-            OrderRefund(id=UUID(refund["id"]), amount=Money(refund["amount"], order.currency))
-            for refund in _get_refunds(order)
-        ),
-    )
-
-
 def to_line(line: models.OrderLine, currency: str) -> OrderLine:
     """Build the view of an order's line. currency: of the order, for a line of an older release."""
     return OrderLine(
@@ -219,13 +200,6 @@ def add_guest_token(outcome: Outcome, order_id: UUID) -> Outcome:
     members = msgspec.json.decode(outcome.body, type=dict[str, msgspec.Raw])
     body = msgspec.json.encode({**members, "token": make_guest_token(order_id)})
     return Outcome(outcome.status, body)
-
-
-def build_link(order: Order) -> str:
-    """Build the link to an order for its e-mails. With the token in it, the reader of an e-mail sees the order."""
-    token = make_guest_token(order.id)
-    link: str = settings.ORDER_LINK_TEMPLATE
-    return link.format(site=settings.SITE_URL, id=order.id, number=order.number, token=token)
 
 
 def make_guest_token(order_id: UUID) -> str:
