@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import socket
 import threading
 import time
@@ -167,9 +168,10 @@ def test_a_busy_shop_answers_health_checks(shop):
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders_cart'::regclass"
     with open_superuser_session(database_name("orders")) as session, ExitStack() as connections:
         session.execute("LOCK TABLE orders_cart IN ACCESS EXCLUSIVE MODE")
-        for _ in range(100):
-            connections.enter_context(closing(connect(shop, sent)))
+        clients = [connections.enter_context(closing(connect(shop, sent))) for _ in range(20)]
         eventually(lambda: session.execute(waiting).fetchone()[0] >= 4)
         shopper = Shopper(shop.site)
         shopper.timeout = PROMPT_SECONDS
         assert shopper.get("/health").status == 200
+        answered, _, _ = select.select(clients, [], [], 0)
+        assert len(answered) < len(clients), "the health check has waited for all requests before it"

@@ -47,6 +47,7 @@ MUTANTS = (
         replace="if self.accepted is None or time.monotonic() > deadline:",
         by="if True:",
         caught_by="tests/notifications/test_sending.py::test_the_lease_of_a_mail_is_renewed_until_it_is_recorded",
+        fails_with="django.db.utils.OperationalError",
     ),
     Mutant(
         name="lease_of_an_accepted_mail_ends_before_its_record",

@@ -127,9 +127,9 @@ MUTANTS = (
         name="long_actor_is_cut",
         what="the audit trail does not tell staff apart whose addresses begin with the same 64 characters",
         rule="Audit: each change names who made it",
-        module="contexts.users.service.signing",
-        replace='"name": _get_display_name(user),',
-        by='"name": _get_display_name(user)[:64],',
+        module="contexts.users.service.staff",
+        replace="name = actor.get_username()",
+        by="name = actor.get_username()[:64]",
         caught_by="tests/users/test_staff.py::test_the_audit_trail_has_the_whole_address_of_staff_with_a_long_one",
     ),
     Mutant(
