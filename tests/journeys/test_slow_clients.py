@@ -174,4 +174,4 @@ def test_a_busy_shop_answers_health_checks(shop):
         shopper.timeout = PROMPT_SECONDS
         assert shopper.get("/health").status == 200
         answered, _, _ = select.select(clients, [], [], 0)
-        assert len(answered) < len(clients), "the health check has waited for all requests before it"
+        assert len(answered) < len(clients) / 2, "the health check has waited for the requests before it"
