@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.hashers import MD5PasswordHasher
 
 from contexts.users.interface import SignInFailed, users
 from contexts.users.models import ATTEMPT_RETENTION
@@ -37,17 +36,6 @@ WRONG = "not the password"
 FAILED, TOO_MANY = (401, "users.sign_in_failed"), (429, "shop.too_many_requests")
 
 
-class CountingHasher(MD5PasswordHasher):
-    """Logs each computed hash to a file, so that hashes of all processes are counted."""
-
-    algorithm = "counting"
-
-    def encode(self, password: str, salt: str) -> str:
-        with open(settings.COMPUTED_HASHES, "a") as file:
-            file.write(f"{salt}\n")
-        return super().encode(password, salt)
-
-
 class HashLog:
     """The log of computed hashes."""
 
@@ -65,7 +53,7 @@ class HashLog:
 @pytest.fixture
 def hashes(settings, tmp_path):
     settings.COMPUTED_HASHES = str(tmp_path / "hashes")
-    settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
+    settings.PASSWORD_HASHERS = ["tests.users.counting_hasher.CountingHasher"]
     return HashLog(tmp_path / "hashes")
 
 

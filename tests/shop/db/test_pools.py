@@ -28,25 +28,26 @@ SESSIONS_SQL = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %
 
 
 @pytest.fixture
-def limit_connections(monkeypatch, settings):
+def limit_connections(settings):
     """Return a function that gives the pools of this process a new budget, and returns it."""
     close_all_connections()
-    monkeypatch.setattr(DatabaseWrapper, "_connection_pools", {})
-    monkeypatch.setattr(pools, "_budgets", {})
+    with pytest.MonkeyPatch.context() as patch:  # fixtures that end after this one need the pools that were there before
+        patch.setattr(DatabaseWrapper, "_connection_pools", {})
+        patch.setattr(pools, "_budgets", {})
 
-    def limit(count: int, **options) -> pools.ConnectionBudget:
-        for alias in settings.CONTEXTS:
-            server = connections.settings[alias]
-            pool = server["OPTIONS"]["pool"] | options
-            monkeypatch.setitem(server, "OPTIONS", server["OPTIONS"] | {"pool": pool, "application_name": NAME})
-        settings.CONNECTIONS = settings.CONNECTIONS._replace(connections=count + pools.PROBE_CONNECTIONS)
-        return get_budget()
+        def limit(count: int, **options) -> pools.ConnectionBudget:
+            for alias in settings.CONTEXTS:
+                server = connections.settings[alias]
+                pool = server["OPTIONS"]["pool"] | options
+                patch.setitem(server, "OPTIONS", server["OPTIONS"] | {"pool": pool, "application_name": NAME})
+            settings.CONNECTIONS = settings.CONNECTIONS._replace(connections=count + pools.PROBE_CONNECTIONS)
+            return get_budget()
 
-    yield limit
-    close_all_connections()
-    for pool in tuple(DatabaseWrapper._connection_pools.values()):
-        pool.close()
-    eventually(lambda: count_sessions() == 0)
+        yield limit
+        close_all_connections()
+        for pool in tuple(DatabaseWrapper._connection_pools.values()):
+            pool.close()
+        eventually(lambda: count_sessions() == 0)
 
 
 def get_budget() -> pools.ConnectionBudget:
