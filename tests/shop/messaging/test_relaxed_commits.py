@@ -1,9 +1,5 @@
 """Commits that do not wait for the disk: only follow-up work, and only where its acknowledgement follows in the same log."""
 
-import os
-import signal
-from pathlib import Path
-
 import msgspec
 import pytest
 from django.db import connections
@@ -13,8 +9,9 @@ from shop.db import leases
 from shop.messaging import inbox, relay
 from shop.messaging.events import Envelope
 from shop.models import InboxRow
-from tests.concurrency import eventually, run_before_statement
+from tests.concurrency import run_before_statement
 from tests.shop.db.superuser_session import execute_as_superuser
+from tests.shop.db.unwritten_log import count_bytes_not_on_disk, stopped_wal_writer
 from tests.shop.messaging.letters import (
     PUBLISHER,
     SUBSCRIBER,
@@ -34,22 +31,10 @@ pytestmark = pytest.mark.usefixtures("in_one_process", "idle_wal_writer")
 STORE, ACKNOWLEDGE = "INSERT INTO shop_inboxrow", "SET acknowledged_at"
 
 
-def count_bytes_not_on_disk() -> int:
-    """Return how much of the server's log a crash would lose."""
-    [(size,)] = execute_as_superuser("SELECT (pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn())::bigint")
-    return size
-
-
 @pytest.fixture(scope="module")
 def idle_wal_writer():
-    """Stop the process that writes the log in the background: only commits that wait for the disk write it."""
-    [(pid,)] = execute_as_superuser("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
-    os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
-    try:
+    with stopped_wal_writer():
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
