@@ -22,7 +22,7 @@ class Statement(NamedTuple):
 
 
 class DiskUse(NamedTuple):
-    """What a server has written to its log since it started: bytes, and how often it waited for the disk."""
+    """The log of a server since it started: bytes written, and how often it waited for the disk."""
 
     wal_bytes: int
     fsyncs: int

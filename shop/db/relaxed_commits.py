@@ -28,7 +28,7 @@ _WRITE = PreparedStatement("SELECT pg_logical_emit_message(true, 'satsuma', '')"
 
 
 class Delivery:
-    """Events on their way to subscribers in this process, after they were claimed in the present session of the publisher."""
+    """A delivery to subscribers in this process, of events that were claimed in the present session of the publisher."""
 
     def __init__(self, publisher: str) -> None:
         self.wrapper = _get_wrapper(publisher)

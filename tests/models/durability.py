@@ -52,7 +52,7 @@ Server: TypeAlias = tuple[Rows, ...]  # on disk, then after each commit that is 
 
 
 class Relay(NamedTuple):
-    """What the process that delivers the event remembers."""
+    """The memory of the process that delivers the event."""
 
     session: int
     server: int  # of the publisher, as the session of the claim knows it
@@ -62,7 +62,7 @@ class Relay(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """What a process that sends the mail remembers."""
+    """The memory of a process that sends the mail."""
 
     mail: int
     lease: int

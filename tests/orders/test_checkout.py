@@ -35,7 +35,7 @@ def test_a_paid_order_is_confirmed_and_its_stock_is_sold(shopper):
     assert count_charges(order["id"]) == 1
 
 
-def test_the_provider_and_the_customer_are_told_what_is_on_the_disk(shopper, in_one_process):
+def test_calls_to_the_provider_and_the_response_follow_commits_on_the_disk(shopper, in_one_process):
     not_on_disk = {}
 
     def measure(point):

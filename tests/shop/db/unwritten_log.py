@@ -1,4 +1,4 @@
-"""What a crash of the database server would lose: the part of its log that is not on the disk yet."""
+"""The part of the database server's log that is not on the disk yet: a crash would lose it."""
 
 import os
 import signal

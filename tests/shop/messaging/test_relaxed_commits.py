@@ -141,7 +141,7 @@ def test_events_that_were_only_stored_are_acknowledged_in_any_session(letter, ru
 
 
 def test_a_repeated_event_is_on_the_disk_before_it_is_acknowledged(letter, batch_handler):
-    """What stored it first may have been relaxed, and the publisher may have moved to another server since."""
+    """The first commit may have been relaxed, and the publisher may have moved to another server since."""
     publish_letters(letter, "hello")
     relay.deliver_due(PUBLISHER)
     assert count_bytes_not_on_disk() > 0
