@@ -140,8 +140,8 @@ chaos: $(VENV)/dev.stamp  ## buy from a shop under injected faults, then audit i
 	@$(RUN) -m tests.soak --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
 		$(if $(findstring command,$(origin ENGINE)),--engine $(ENGINE))
 
-sweep: $(VENV)/dev.stamp  ## kill a process at every fault point, in one process and in five
-	@TRANSPORT=local SWEEP_EVERY=1 $(RUN) -m pytest tests/chaos/test_sweep.py
+sweep: $(VENV)/dev.stamp  ## kill a process, and the database server, at every fault point, in one process and in five
+	@TRANSPORT=local SWEEP_EVERY=1 $(RUN) -m pytest tests/chaos/test_sweep.py tests/chaos/test_server_crash.py
 	@TRANSPORT=loopback SWEEP_EVERY=1 $(RUN) -m pytest tests/chaos/test_sweep.py tests/chaos/test_split_sweep.py
 
 test-moves: $(VENV)/dev.stamp  ## move databases between servers, interrupted at every point (ARGS)

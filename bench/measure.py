@@ -34,6 +34,8 @@ class Figures:
     statements: float  # sent by the shop, without BEGIN, COMMIT and the like and without foreign key checks
     frame: float  # BEGIN, COMMIT and the like
     writes: float  # transactions that wrote something
+    fsyncs: float  # of the log of PostgreSQL
+    wal_kilobytes: float
     drain: float  # seconds from the last response until every event was handled
     count: int
     refused: float = 0  # requests that were refused because the shop was overloaded, and repeated later
@@ -86,6 +88,7 @@ def measured(
     """Run one round on a thawed system, until all its events are handled."""
     postgres = system.postgres
     sold, app, database, writes = system.orders(), system.cpu(), postgres.cpu(), postgres.writes()
+    disk_use = postgres.disk_use()
     postgres.forget()
     with changing(system, changes):
         loaded = load(system, operation, clients, seconds, seed)
@@ -95,7 +98,7 @@ def measured(
         system.await_receipts()
         if (more := system.orders() - sold) != n:
             raise Failed(f"{system.name} confirmed {n} orders with 201, but its tables have {more} more")
-    statements = postgres.statements()
+    statements, written = postgres.statements(), postgres.disk_use()
     frame = sum(one.calls for one in statements if is_frame(one.text))
     own = sum(one.calls for one in statements if not is_frame(one.text) and not is_check(one.text))
     return Figures(
@@ -107,6 +110,8 @@ def measured(
         statements=own / n,
         frame=frame / n,
         writes=(postgres.writes() - writes) / n,
+        fsyncs=(written.fsyncs - disk_use.fsyncs) / n,
+        wal_kilobytes=(written.wal_bytes - disk_use.wal_bytes) / 1000 / n,
         drain=ended - loaded["ended"],
         count=int(n),
         refused=loaded["refused"] / n,

@@ -21,6 +21,13 @@ class Statement(NamedTuple):
     planning: float  # 0 unless it is tracked
 
 
+class DiskUse(NamedTuple):
+    """The log of a server since it started: bytes written, and how often it waited for the disk."""
+
+    wal_bytes: int
+    fsyncs: int
+
+
 class Postgres:
     """The server that all measured systems share, with pg_stat_statements. It is durable, as in production."""
 
@@ -66,6 +73,14 @@ class Postgres:
         """Return a counter that each writing transaction, on any database, increases by one."""
         found = self.connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
         return found[0] if found else 0
+
+    def disk_use(self) -> DiskUse:
+        """Return what the server has written to its log. A process reports its part once it is idle for a moment."""
+        sql = "SELECT pg_current_wal_insert_lsn() - '0/0', (SELECT {} FROM {})"
+        in_io = self.connection.info.server_version >= 180000
+        column, view = ("sum(fsyncs)", "pg_stat_io WHERE object = 'wal'") if in_io else ("wal_sync", "pg_stat_wal")
+        found = self.connection.execute(sql.format(column, view)).fetchone() or (0, 0)
+        return DiskUse(int(found[0]), int(found[1]))
 
 
 def is_check(text: str) -> bool:

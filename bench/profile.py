@@ -48,7 +48,8 @@ def _title(operation: str, clients: int, figures: Figures) -> str:
     return (
         f"# {operation}, {clients} clients: {figures.count} operations, {figures.per_second:.1f}/s\n\n"
         f"CPU ms per operation: {figures.app_cpu:.2f} in the shop, {figures.database_cpu:.2f} in PostgreSQL. "
-        f"{figures.statements:.1f} statements, {figures.frame:.1f} BEGIN and COMMIT, {figures.writes:.1f} write transactions."
+        f"{figures.statements:.1f} statements, {figures.frame:.1f} BEGIN and COMMIT, {figures.writes:.1f} write transactions, "
+        f"{figures.fsyncs:.1f} fsyncs, {figures.wal_kilobytes:.1f} kB of WAL."
     )
 
 

@@ -10,9 +10,24 @@ from bench.chart import Results
 from bench.measure import Figures
 from bench.plan import OVERLOAD_CLIENTS, SCALED_AT, Plan
 
-LINE = "{:<7} {:>3}  {:<8} {:>8} {:>7} {:>7} {:>7}   {:>6} {:>6}   {:>5} {:>5} {:>6}   {:>6} {:>7}"
+LINE = "{:<7} {:>3}  {:<8} {:>8} {:>7} {:>7} {:>7}   {:>6} {:>6}   {:>5} {:>5} {:>6} {:>6} {:>6}   {:>6} {:>7}"
 HEADINGS = "\n" + LINE.format(
-    "", "", "", "per s", "p50 ms", "p95", "p99", "CPU ms", "+ PG", "SQL", "+ txn", "writes", "drain", "loader"
+    "",
+    "",
+    "",
+    "per s",
+    "p50 ms",
+    "p95",
+    "p99",
+    "CPU ms",
+    "+ PG",
+    "SQL",
+    "+ txn",
+    "writes",
+    "fsyncs",
+    "WAL kB",
+    "drain",
+    "loader",
 )
 # Throughput of Satsuma, divided by that of the control, at SCALED_AT clients.
 MIN_THROUGHPUT_RATIOS = {"orders": 0.35, "list": 2.0, "detail": 2.0}
@@ -68,6 +83,7 @@ def _line(row: Row) -> str:
     return LINE.format(
         row.operation, row.clients, row.system, f"{f.per_second:.1f}", f"{f.p50:.1f}", f"{f.p95:.1f}", f"{f.p99:.1f}",
         f"{f.app_cpu:.2f}", f"{f.database_cpu:.2f}", f"{f.statements:.1f}", f"{f.frame:.1f}", f"{f.writes:.1f}",
+        f"{f.fsyncs:.1f}", f"{f.wal_kilobytes:.1f}",
         f"{f.drain:.2f} s", f"{f.loader_cpu:.2f}",
     ) + (f"   {f.refused:.1f} refused for each" if f.refused else "")  # fmt: skip
 

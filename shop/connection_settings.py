@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from shop.process_variables import count_server_processes
-from shop.settings import read_number, read_whole_number
+from shop.settings import env, read_number, read_setting, read_whole_number
 
 COMMAND_CONNECTIONS = 10  # left for migrations, other commands of manage.py, and backups
 MIN_CONNECTIONS = 4  # for a request, the lease of its order, a relay or handler, and a probe
@@ -19,6 +19,10 @@ PROCESSES = (
     "engines. Nothing starts if it accepts fewer connections than all of them may open. The default is one container."
 )
 IDLE = "A connection that no thread needed for this long is closed, after twice this time at the latest."
+RELAXED = (
+    "Whether follow-up work that is done again after a crash of the database server commits without waiting for its disk. "
+    "Orders, payments and sent mails always wait."
+)
 READ_ACCEPTED_SQL = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true)::int, 0),
@@ -43,6 +47,7 @@ class ConnectionSettings(NamedTuple):
     connections: int  # of a process to one server
     processes: int  # that connect to the same server
     idle_seconds: float
+    relaxed_commits: bool
 
     def build_pool_options(self) -> dict[str, float]:
         """Return the options of the pool of one database."""
@@ -68,4 +73,5 @@ def read_connection_settings(*, threads: int, contexts: int) -> ConnectionSettin
         read_whole_number("DATABASE_CONNECTIONS", default, least=MIN_CONNECTIONS, most=10_000, description=CONNECTIONS),
         read_whole_number("DATABASE_PROCESSES", count_server_processes(), most=10_000, description=PROCESSES),
         read_number("DATABASE_IDLE_CONNECTION_SECONDS", 10, least=0.1, most=3600, description=IDLE),
+        read_setting("DATABASE_RELAXED_COMMITS", env.bool, True, description=RELAXED),
     )

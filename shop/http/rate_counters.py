@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from shop.db.database import PreparedStatement, execute, fetch_rows
+from shop.db.relaxed_commits import RELAX_SQL
 from shop.db.transactions import assert_no_open_transaction
 from shop.http.idempotency import Key, is_stored
 from shop.http.quotas import Quota
@@ -44,8 +45,6 @@ def _build_current(column: str, period: str) -> str:
 ARRAY(SELECT hit FROM unnest(counter.{column}) AS hit WHERE hit > clock_timestamp() - {period} ORDER BY hit)"""
 
 
-# Without waiting for the disk: set for the transaction of this statement only, which is its own.
-_ASYNC_COMMIT = "set_config('synchronous_commit', 'off', true)"
 _CURRENT_HITS = _build_current("hits", "excluded.period")
 _CURRENT_ATTEMPTS = _build_current("attempts", f"interval '{ATTEMPT_SECONDS} seconds'")
 _RESET_SECONDS = "extract(epoch FROM coalesce(hits[1] + period - clock_timestamp(), period))::float"
@@ -56,7 +55,7 @@ _RESET_SECONDS = "extract(epoch FROM coalesce(hits[1] + period - clock_timestamp
 COUNT = PreparedStatement(f"""
 WITH given AS MATERIALIZED (
     SELECT subject, quota, make_interval(secs => seconds) AS period, is_attempt
-    FROM {_ASYNC_COMMIT},
+    FROM {RELAX_SQL},
          unnest(%(subjects)s::text[], %(quotas)s::int[], %(periods)s::int[], %(are_attempts)s::bool[])
              AS item (subject, quota, seconds, is_attempt)),
 admitted AS MATERIALIZED (
@@ -100,7 +99,7 @@ _REMOVE_SQL = f"""
 UPDATE shop_ratelimit AS counter
 SET hits = array_remove(counter.hits, counted.hit), attempts = array_remove(counter.attempts, counted.hit)
 FROM (SELECT locked.subject, given.hit
-      FROM {_ASYNC_COMMIT}, shop_ratelimit AS locked
+      FROM {RELAX_SQL}, shop_ratelimit AS locked
       JOIN unnest(%s::text[], %s::timestamptz[]) WITH ORDINALITY AS given (subject, hit, place) USING (subject)
       ORDER BY place FOR UPDATE OF locked) AS counted
 WHERE counter.subject = counted.subject"""
@@ -110,7 +109,7 @@ _FAIL_SQL = f"""
 INSERT INTO shop_ratelimit AS counter (subject, hits, attempts, quota, period, expires_at)
 SELECT subject, ARRAY[clock_timestamp()], array_remove(ARRAY[attempt], NULL), quota, make_interval(secs => seconds),
        clock_timestamp() + make_interval(secs => seconds)
-FROM {_ASYNC_COMMIT},
+FROM {RELAX_SQL},
      unnest(%s::text[], %s::int[], %s::int[], %s::timestamptz[]) AS given (subject, quota, seconds, attempt)
 ORDER BY subject
 ON CONFLICT (subject) DO UPDATE SET

@@ -24,6 +24,7 @@ from shop.db.database import (
     fetch_rows,
     joinable_transaction,
 )
+from shop.db.relaxed_commits import RELAX_SQL, await_disk, claim_relaxed_commit
 from shop.messaging.events import MAX_HOPS, Envelope, Event, Handler, Received, build_trace, find_handler
 
 Arrival = tuple[Envelope, Handler]
@@ -32,7 +33,9 @@ Batch = dict[tuple[UUID, str], Arrival]  # by the unique key of the inbox row
 log = structlog.get_logger(__name__)
 
 # A batch holds up the deliveries to other subscribers: a row that is locked for long is left to `shop.messaging.handling`.
-_LIMIT_WAITING = "SET LOCAL lock_timeout = '500ms'"
+_LIMIT_WAITING_SQL = "SELECT set_config('lock_timeout', '500ms', true)"
+_LIMIT_WAITING = PreparedStatement(_LIMIT_WAITING_SQL)
+_LIMIT_WAITING_RELAXED = PreparedStatement(f"{_LIMIT_WAITING_SQL}, {RELAX_SQL}")
 
 # A row with an error is parked at once: the event has passed through too many handlers. An ordered event is not handled at
 # once while another one of its handler and stream waits or is parked.
@@ -55,8 +58,15 @@ def store(context: str, arrivals: Sequence[Arrival]) -> bool:
     """Store events for their handlers, in one transaction. Returns whether all of them have been handled at once.
 
     An event that the inbox has already stays as it is. If handling at once fails, nothing of it has happened, and the
-    events are stored only.
+    events are stored only. What another delivery has stored is on the disk afterwards: its commit may have been relaxed.
     """
+    are_handled = _store(context, arrivals)
+    if any(envelope.is_repeated for envelope, _ in arrivals):
+        await_disk(context)
+    return are_handled
+
+
+def _store(context: str, arrivals: Sequence[Arrival]) -> bool:
     if at_once := _choose(arrivals):
         try:
             return _store_and_handle(context, arrivals, at_once) == len(arrivals)
@@ -84,7 +94,7 @@ def _choose(arrivals: Sequence[Arrival]) -> Batch:
 def _store_and_handle(context: str, arrivals: Sequence[Arrival], at_once: Batch) -> int:
     """Store the events and run the handlers of those that can be handled at once. Returns the number of handled ones."""
     with joinable_transaction(context):
-        execute_deferred(context, _LIMIT_WAITING)
+        execute_deferred(context, _LIMIT_WAITING_RELAXED if claim_relaxed_commit(context) else _LIMIT_WAITING)
         stored = fetch_rows(context, _STORE, _build_columns(arrivals, at_once))
         handled = [at_once[event_id, handler] for event_id, handler, is_handled in stored if is_handled]
         received = [_receive(*arrival) for arrival in handled]

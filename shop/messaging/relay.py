@@ -14,6 +14,7 @@ from django.db import connections
 from shop import chaos
 from shop.calls.deadline import deadline
 from shop.db.database import PreparedStatement, execute, fetch_rows, hosted_contexts
+from shop.db.relaxed_commits import RELAX_SQL, Delivery, track_delivery
 from shop.messaging import inbox
 from shop.messaging.events import MAX_REPLAY_AGE, Envelope
 
@@ -71,6 +72,10 @@ _ACKNOWLEDGE_WHERE = """
 UPDATE shop_delivery SET acknowledged_at = now(), error = '', refused_since = NULL, parked_at = NULL
 WHERE {} AND acknowledged_at IS NULL"""
 _ACKNOWLEDGE = PreparedStatement(_ACKNOWLEDGE_WHERE.format("id = ANY(%s)"))
+# An acknowledgement that is lost is repeated.
+_ACKNOWLEDGE_RELAXED = PreparedStatement(
+    _ACKNOWLEDGE_WHERE.replace("WHERE", f"FROM {RELAX_SQL} WHERE").format("id = ANY(%s)")
+)
 _ACKNOWLEDGE_EVENTS = PreparedStatement(f"""
 WITH done AS ({_ACKNOWLEDGE_WHERE.format("subscriber = %s AND event_id = ANY(%s::uuid[])")} RETURNING id, subscriber, stream)
 SELECT EXISTS (SELECT FROM done JOIN shop_delivery next USING (subscriber, stream)
@@ -104,23 +109,29 @@ def deliver_due(publisher: str, send: EnvelopeSender | None = None) -> int:
             point = f"send.{publisher}.{subscriber}"
             if not chaos.call_with_points(point, send, publisher, subscriber, list(batch.values())):
                 to_deliver[subscriber] |= batch
-    _deliver_directly(publisher, to_deliver)
+    if to_deliver:
+        _deliver_directly(publisher, to_deliver)
     return len(claimed)
 
 
 def _deliver_directly(publisher: str, by_subscriber: DeliveriesBySubscriber) -> None:
     acknowledged: list[int] = []
-    for subscriber in sorted(by_subscriber, key=lambda name: name not in hosted_contexts()):
-        if subscriber not in hosted_contexts():  # a remote call may take long: record the local ones first
-            _acknowledge(publisher, acknowledged)
-            acknowledged = []
-        acknowledged += _deliver_batch(publisher, subscriber, by_subscriber[subscriber])
-    _acknowledge(publisher, acknowledged)
+    with track_delivery(publisher) as delivery:
+        for subscriber in sorted(by_subscriber, key=lambda name: name not in hosted_contexts()):
+            if subscriber not in hosted_contexts():  # a remote call may take long: record the local ones first
+                _acknowledge(publisher, acknowledged, delivery)
+                acknowledged = []
+            acknowledged += _deliver_batch(publisher, subscriber, by_subscriber[subscriber])
+        _acknowledge(publisher, acknowledged, delivery)
 
 
-def _acknowledge(publisher: str, deliveries: list[int]) -> None:
-    if deliveries:
-        execute(publisher, _ACKNOWLEDGE, [deliveries])
+def _acknowledge(publisher: str, deliveries: list[int], delivery: Delivery) -> None:
+    """Record acknowledgements. Without the session of the claim the deliveries stay due: what they caused may be lost."""
+    if deliveries and not delivery.can_acknowledge():
+        log.warning("acknowledgements_discarded", publisher=publisher, events=len(deliveries))
+    elif deliveries:
+        relaxed = settings.CONNECTIONS.relaxed_commits
+        execute(publisher, _ACKNOWLEDGE_RELAXED if relaxed else _ACKNOWLEDGE, [deliveries])
 
 
 def acknowledge(publisher: str, subscriber: str, events: Iterable[str], refused: dict[str, str]) -> bool:

@@ -28,7 +28,7 @@ PARENT = (
 def figures(**changes):
     plain = Figures(
         per_second=100, p50=1, p95=2, p99=3, app_cpu=4, database_cpu=5, loader_cpu=0.1, statements=8, frame=2, writes=1,
-        drain=0.1, count=500,
+        fsyncs=1, wal_kilobytes=3, drain=0.1, count=500,
     )  # fmt: skip
     return Figures(**vars(plain) | changes)
 
@@ -83,6 +83,15 @@ def test_statements_and_writes_of_others_are_counted_but_not_our_own(postgres):
     found = {statement.text: statement.calls for statement in postgres.statements() if "counted" in statement.text}
     assert found == {"INSERT INTO counted VALUES ($1)": 3}
     assert postgres.writes() - before >= 3
+
+
+def test_what_a_commit_writes_to_the_log_is_counted(postgres):
+    before = postgres.disk_use()
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("SELECT pg_logical_emit_message(true, 'test', repeat('x', 5000))")
+    after = postgres.disk_use()
+    assert after.wal_bytes - before.wal_bytes >= 5000
+    assert after.fsyncs == before.fsyncs  # this server is not durable
 
 
 def test_the_median_round_counts():

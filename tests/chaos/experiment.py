@@ -39,6 +39,19 @@ class FaultInjection:
         return f"{self.flow}: {self.point}:{self.nth}:{self.action}"
 
 
+def list_injections(flow: str, passed: list[str], action: str = "kill") -> list[FaultInjection]:
+    """Return a fault at each point that a run has passed; "engine" stands between the requests and the engine."""
+    times, injections, mail_is_out = Counter[str](), [], False
+    engine = passed.index("engine")
+    for position, point in enumerate(passed):
+        if position != engine:
+            times[point] += 1
+            mail_is_out = point == "smtp.send.after" or (mail_is_out and point != "notifications.commit.after")
+            in_request = position < engine
+            injections.append(FaultInjection(flow, point, times[point], action, in_request, mail_is_out))
+    return injections
+
+
 class Experiment:
     """Fault injections, the purchases in which they happen, and the outcomes."""
 

@@ -10,7 +10,6 @@ has the other.
 
 import json
 import os
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,14 @@ from django.conf import settings
 
 from shop.db.database import execute, fetch_rows
 from tests.chaos import final_states
-from tests.chaos.experiment import Experiment, FaultInjection, percentiles, run_experiment, run_in_batches
+from tests.chaos.experiment import (
+    Experiment,
+    FaultInjection,
+    list_injections,
+    percentiles,
+    run_experiment,
+    run_in_batches,
+)
 from tests.chaos.flows import FLOWS, STOCK, Purchase
 from tests.chaos.forkserver import ForkServer
 from tests.chaos.row_locks import UnfinishedRowLocks
@@ -50,16 +56,7 @@ def recorded(server: ForkServer, flow: str, file: Path) -> list[FaultInjection]:
         locks.lock_unfinished()
         outcome = server.run(Purchase.of(flow, create_sku(STOCK)), record=str(file))
     assert outcome["is_finished"], outcome
-    passed, times, injections, mail_is_out = file.read_text().split(), Counter(), [], False
-    engine = passed.index("engine")
-    for position, point in enumerate(passed):
-        if position != engine:
-            times[point] += 1
-            mail_is_out = point == "smtp.send.after" or (mail_is_out and point != "notifications.commit.after")
-            injections.append(
-                FaultInjection(flow, point, times[point], in_request=position < engine, may_duplicate_mail=mail_is_out)
-            )
-    return injections
+    return list_injections(flow, file.read_text().split())
 
 
 def test_no_flow_passes_fewer_points_than_before(injections, capsys):

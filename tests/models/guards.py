@@ -73,5 +73,11 @@ GUARDS: dict[str, Link] = {
     "settlement.retry_after_refusal": Link("3.7", ("payment_retries_unanswered_capture",)),
     "settlement.account_for_amounts": Link("4.4", ("payment_ignores_refunds_at_the_provider",)),
     "settlement.end_refused_refund": Link("4.4", ("refused_refund_keeps_checkout_open",)),
+    "durability.same_server": Link("9.2", ("effects_relaxed_on_another_server",)),
+    "durability.same_session": Link("9.2", ("acknowledged_after_a_lost_session",)),
+    "durability.repeat_waits": Link("9.2", ("repeated_event_is_not_on_the_disk",)),
+    "durability.claim_waits": Link("9.3", ("relaxed_claim_of_deliveries",)),
+    "durability.lease_waits": Link("9.4", ("relaxed_lease",)),
+    "durability.hold_waits": Link("9.4", ("attempt_counted_by_relaxed_commit",)),
     "payment.version_guard": Link("4.3", ("payment_save_ignores_version", "payment_save_is_not_fenced")),
 }

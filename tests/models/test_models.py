@@ -14,7 +14,7 @@ from tests.mutants.planted import mutants
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 
-STATES = {"delivery": 45_592, "checkout": 187_700, "payment": 394, "settlement": 192}
+STATES = {"delivery": 45_592, "checkout": 187_700, "payment": 394, "settlement": 192, "durability": 248_157}
 CHECKOUT_STATES_WITH_NAMED_WORKERS = 372_520
 
 COUNTEREXAMPLES = {
@@ -40,6 +40,12 @@ COUNTEREXAMPLES = {
     "settlement.retry_after_refusal": "the money is captured twice",
     "settlement.account_for_amounts": "staff are asked to pay back what was refunded",
     "settlement.end_refused_refund": DEAD_END,
+    "durability.same_server": "an acknowledged event is lost",
+    "durability.same_session": "an acknowledged event is lost",
+    "durability.repeat_waits": "an acknowledged event is lost",
+    "durability.claim_waits": "an acknowledged event is lost",
+    "durability.lease_waits": "two workers hold one lease",
+    "durability.hold_waits": "a mail was sent more often than counted",
     "payment.notfound_inconclusive": "the payment is declined, the provider holds the customer's money",
     "payment.version_guard": "a final payment was changed",
     "payment.force_before_giveup": "the payment is voided, the provider holds the customer's money",

@@ -4,6 +4,15 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="attempt_counted_by_relaxed_commit",
+        what="a mail is sent more often than the limit allows, because the server has lost the count in a crash",
+        rule="protocol 9.4: an attempt to send is counted by a commit that has waited",
+        module="contexts.notifications.service.sending",
+        replace="unknown_outcomes = %s {_IF_HELD_SQL}",
+        by="unknown_outcomes = %s {_IF_HELD_SQL} AND set_config('synchronous_commit', 'off', true) = 'off'",
+        caught_by="tests/notifications/test_sending.py::test_an_attempt_is_counted_on_the_disk_before_the_mail_is_sent",
+    ),
+    Mutant(
         name="any_mail_server_is_trusted",
         what="mails and the password go to a mail server with any certificate",
         rule="ASVS V12.3.2: certificates are checked",

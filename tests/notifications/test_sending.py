@@ -12,10 +12,11 @@ from contexts.notifications import handlers
 from contexts.notifications.channels import email
 from contexts.notifications.service import sending
 from contexts.orders.events import OrderCancelled
+from shop import chaos
 from shop.db.database import close_all_connections, execute, fetch_rows, transaction
 from shop.errors import InTransaction, Unavailable
 from shop.ids import uuid7
-from tests.concurrency import eventually, run_concurrently
+from tests.concurrency import eventually, run_concurrently, run_in_thread
 from tests.notifications import example_orders
 from tests.notifications.messages import (
     end_pause,
@@ -26,6 +27,7 @@ from tests.notifications.messages import (
     send_until,
 )
 from tests.shop.db.superuser_session import execute_as_superuser
+from tests.shop.db.unwritten_log import count_bytes_not_on_disk, stopped_wal_writer
 
 
 def are_sent(*orders) -> bool:
@@ -48,6 +50,23 @@ def test_a_receipt_lists_the_purchase_and_goes_to_the_buyer(mail_server):
         and read_email_of(order)["sent_at"]
         and read_email_of(order)["due_at"] is None
     )
+
+
+def test_an_attempt_is_counted_on_the_disk_before_the_mail_is_sent(mail_server):
+    order, not_on_disk = example_orders.add_order(), []
+
+    def measure(point):
+        if point == "smtp.send.before":
+            not_on_disk.append(run_in_thread(count_bytes_not_on_disk))
+
+    publish_order_confirmed(order)
+    with stopped_wal_writer():
+        chaos.on_point_reached = measure
+        try:
+            handlers.send_waiting_messages()
+        finally:
+            chaos.on_point_reached = None
+    assert (read_email_of(order)["status"], not_on_disk) == ("sent", [0])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,25 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="order_promised_by_relaxed_commit",
+        what="the response reports an order that the server loses in a crash",
+        rule="protocol 9.1: nothing leaves the server before a commit that has waited",
+        module="contexts.orders.checkout.persistence",
+        replace="WHERE id = %s AND attempt = %s AND {only_if}",
+        by="WHERE id = %s AND attempt = %s AND {only_if} AND set_config('synchronous_commit', 'off', true) = 'off'",
+        caught_by="tests/orders/test_checkout.py::test_calls_to_the_provider_and_the_response_follow_commits_on_the_disk",
+    ),
+    Mutant(
+        name="intent_stored_by_relaxed_commit",
+        what="the provider is called with an intent that the server loses in a crash",
+        rule="protocol 9.1: nothing leaves the server before a commit that has waited",
+        module="contexts.payments.service.persistence",
+        replace='"attempt": "1",',
+        by="""\
+"attempt": "length(left(set_config('synchronous_commit', 'off', true), 1))",""",
+        caught_by="tests/orders/test_checkout.py::test_calls_to_the_provider_and_the_response_follow_commits_on_the_disk",
+    ),
+    Mutant(
         name="orders_read_again_count_as_updated",
         what="refresh_order_payments reports updates at every run",
         rule="a command reports what it has changed",

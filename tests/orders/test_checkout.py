@@ -9,12 +9,14 @@ from contexts.inventory.interface import Line, inventory
 from contexts.orders.interface import orders
 from contexts.orders.service.views import make_guest_token
 from contexts.payments.interface import PaymentMethod, payments
+from shop import chaos
 from shop.errors import Closed
 from shop.money import Money
-from tests.concurrency import eventually
+from tests.concurrency import eventually, run_in_thread
 from tests.engine_driver import run_checkout_timers, run_payment_timers, run_until_idle
 from tests.factories import create_sku
 from tests.orders.queries import assert_stock_adds_up, count_charges, payment_of, reservation_of, stock_of
+from tests.shop.db.unwritten_log import count_bytes_not_on_disk, stopped_wal_writer
 
 pytestmark = pytest.mark.usefixtures("verified")
 
@@ -31,6 +33,23 @@ def test_a_paid_order_is_confirmed_and_its_stock_is_sold(shopper):
     assert stock_of(sku) == (4, 0)
     assert reservation_of(order["id"]) == "committed"
     assert count_charges(order["id"]) == 1
+
+
+def test_calls_to_the_provider_and_the_response_follow_commits_on_the_disk(shopper, in_one_process):
+    not_on_disk = {}
+
+    def measure(point):
+        if point in ("provider.sandbox.confirm.before", "provider.sandbox.capture.before"):
+            not_on_disk[point] = run_in_thread(count_bytes_not_on_disk)
+
+    with stopped_wal_writer():
+        chaos.on_point_reached = measure
+        try:
+            answer = shopper.order(create_sku(5))
+        finally:
+            chaos.on_point_reached = None
+        not_on_disk["response"] = count_bytes_not_on_disk()
+    assert (answer.status, set(not_on_disk.values()), len(not_on_disk)) == (201, {0}, 3)
 
 
 def test_prices_are_frozen_with_the_order(shopper):

@@ -5,13 +5,14 @@ server forgets those of its last half second.
 """
 
 from shop.db.database import PreparedStatement, execute
+from shop.db.relaxed_commits import RELAX_SQL
 
 SIGNATURE_WINDOW_SECONDS = 30  # validity of a signature, and the difference that two clocks may have
 NONCE_SECONDS = 2 * SIGNATURE_WINDOW_SECONDS  # by the latest clock, a signature is valid until then
 
-_RECORD_SQL = PreparedStatement("""
+_RECORD_SQL = PreparedStatement(f"""
 INSERT INTO shop_receivedcall (nonce, expires_at)
-SELECT %s, clock_timestamp() + make_interval(secs => %s) FROM set_config('synchronous_commit', 'off', true)
+SELECT %s, clock_timestamp() + make_interval(secs => %s) FROM {RELAX_SQL}
 ON CONFLICT DO NOTHING""")
 
 

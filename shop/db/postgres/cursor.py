@@ -1,6 +1,6 @@
 """Connections, and the cursors of Django's queries, which send the statements that were deferred before their own."""
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # django-stubs does not declare what this class inherits from
     DjangoCursor = psycopg.ClientCursor[Any]
 else:
     DjangoCursor = base.Cursor
+
+IDENTIFY_SERVER_SQL = "SELECT system_identifier, pg_postmaster_start_time() FROM pg_control_system()"
 
 
 class Connection(PreparingConnection, GuardedConnection):
@@ -32,6 +34,15 @@ class Connection(PreparingConnection, GuardedConnection):
             raise
         connection.circuit = circuit
         return connection
+
+    @cached_property
+    def server_identity(self) -> tuple[int, object] | None:
+        """Identify the server and its start: a copy of its files has the same identifier. None if the role may not know."""
+        try:
+            found: tuple[int, object] | None = self.cursor().execute(IDENTIFY_SERVER_SQL).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            return None
+        return found
 
 
 class Cursor(DjangoCursor):

@@ -31,7 +31,9 @@ SESSIONS_SQL = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %
 def limit_connections(settings):
     """Return a function that gives the pools of this process a new budget, and returns it."""
     close_all_connections()
-    with pytest.MonkeyPatch.context() as patch:  # fixtures that end after this one need the pools that were there before
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # fixtures that end after this one need the pools that were there before
         patch.setattr(DatabaseWrapper, "_connection_pools", {})
         patch.setattr(pools, "_budgets", {})
 

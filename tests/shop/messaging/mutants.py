@@ -4,6 +4,64 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="effects_relaxed_on_another_server",
+        what="effects do not wait for the disk although the acknowledgement is on another server, which may keep it alone",
+        rule="protocol 9.2: the subscriber's commit is relaxed only on the publisher's server",
+        module="shop.db.relaxed_commits",
+        replace="if not (delivery and delivery.server and _get_wrapper(alias).connection.server_identity == delivery.server):",
+        by="if not (delivery and delivery.server):",
+        caught_by="tests/shop/messaging/test_relaxed_commits.py::test_effects_wait_if_the_publisher_is_on_another_server",
+    ),
+    Mutant(
+        name="acknowledged_after_a_lost_session",
+        what="a relay acknowledges what it remembers, although the server has lost it in a crash",
+        rule="protocol 9.2: after a relaxed commit only the session of the claim acknowledges",
+        module="shop.db.relaxed_commits",
+        replace="return not self.has_relaxed or self.wrapper.connection is self.session",
+        by="return True",
+        caught_by="tests/shop/messaging/test_relaxed_commits.py"
+        "::test_without_the_session_of_the_claim_nothing_is_acknowledged",
+    ),
+    Mutant(
+        name="repeated_event_is_not_on_the_disk",
+        what="a repeated event is acknowledged while what has stored it may still be lost",
+        rule="protocol 9.2: a repeated event is on the disk before it is acknowledged",
+        module="shop.messaging.arrival",
+        replace="if any(envelope.is_repeated for envelope, _ in arrivals):",
+        by="if not arrivals:",
+        caught_by="tests/shop/messaging/test_relaxed_commits.py"
+        "::test_a_repeated_event_is_on_the_disk_before_it_is_acknowledged",
+    ),
+    Mutant(
+        name="relaxed_claim_of_deliveries",
+        what="an event is handed over whose commit the publisher's server may still lose",
+        rule="protocol 9.3: an event is handed over after a commit that has waited",
+        module="shop.messaging.relay",
+        replace="was_parked, event.* FROM claimed CROSS JOIN LATERAL (",
+        by="was_parked, event.* FROM set_config('synchronous_commit', 'off', true), claimed CROSS JOIN LATERAL (",
+        caught_by="tests/shop/messaging/test_relaxed_commits.py"
+        "::test_an_event_is_handed_over_after_a_claim_that_has_waited",
+    ),
+    Mutant(
+        name="relaxed_commits_cannot_be_switched_off",
+        what="effects do not wait for the disk although the operator wants all commits to wait",
+        rule="DATABASE_RELAXED_COMMITS",
+        module="shop.db.relaxed_commits",
+        replace="self.session.server_identity if settings.CONNECTIONS.relaxed_commits else None",
+        by="self.session.server_identity",
+        caught_by="tests/shop/messaging/test_relaxed_commits.py::test_nothing_is_relaxed_if_the_setting_is_off",
+    ),
+    Mutant(
+        name="relaxed_lease",
+        what="a server that crashes loses a lease, and the next worker takes one with the same attempt",
+        rule="protocol 9.4: a lease is taken by a commit that has waited",
+        module="shop.db.leases",
+        replace="            WHERE {model._meta.pk.column} = ANY(ARRAY({_select_due_keys(model)}))",
+        by="""            WHERE {model._meta.pk.column} = ANY(ARRAY({_select_due_keys(model)}))
+                AND set_config('synchronous_commit', 'off', true) = 'off'""",
+        caught_by="tests/shop/messaging/test_relaxed_commits.py::test_a_lease_is_taken_by_a_commit_that_waits",
+    ),
+    Mutant(
         name="parked_events_beyond_a_page_are_in_no_list",
         what="the 101st parked event of a context is in no list, and nothing says that there are more",
         rule="every parked event is listed",
