@@ -63,7 +63,9 @@ def track_delivery(publisher: str) -> Iterator[Delivery]:
 def claim_relaxed_commit(alias: str) -> bool:
     """Return whether the effects of the present delivery may be relaxed: they are on the publisher's server, with one log."""
     delivery = _state.delivery
-    if not (delivery and delivery.server and _get_wrapper(alias).connection.server_identity == delivery.server):
+    if not (delivery and delivery.server and delivery.wrapper.connection is delivery.session):
+        return False
+    if _get_wrapper(alias).connection.server_identity != delivery.server:
         return False
     delivery.has_relaxed = True
     return True

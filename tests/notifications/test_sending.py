@@ -308,7 +308,7 @@ def test_an_attempt_counts_once_if_its_begin_is_repeated(mail_server):
 
 
 def test_the_lease_of_a_mail_is_renewed_until_it_is_recorded(mail_server):
-    """The record of it fails for longer than a lease that nobody renews would last."""
+    """The record of it fails until the lease has been renewed."""
     order = example_orders.add_order()
     publish_order_confirmed(order)
     began, held = [], []

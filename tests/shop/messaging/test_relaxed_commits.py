@@ -58,6 +58,11 @@ def run_at_point():
     chaos.on_point_reached = None
 
 
+def lose_session():
+    connections[PUBLISHER].connection.close()
+    connections[PUBLISHER].close()
+
+
 def test_effects_do_not_wait_if_the_acknowledgement_follows_in_the_same_log(letter, batch_handler):
     publish_letters(letter, "hello")
     with run_before_statement(PUBLISHER, ACKNOWLEDGE, count_bytes_not_on_disk) as before_acknowledgement:
@@ -115,16 +120,21 @@ def test_effects_wait_if_another_process_delivers(letter, batch_handler):
 
 def test_without_the_session_of_the_claim_nothing_is_acknowledged(letter, batch_handler, run_at_point):
     publish_letters(letter, "hello")
-
-    def lose_session():
-        connections[PUBLISHER].connection.close()
-        connections[PUBLISHER].close()
-
     run_at_point(f"relay.{PUBLISHER}.{SUBSCRIBER}.after", lose_session)
     relay.deliver_due(PUBLISHER)
     [delivery] = deliveries(letter)
     assert delivery.acknowledged_at is None
     make_all_due(letter)
+    relay.deliver_due(PUBLISHER)
+    [delivery] = deliveries(letter)
+    assert delivery.acknowledged_at is not None
+    assert recorded_effects(letter) == ["hello"]
+
+
+def test_effects_wait_if_the_session_of_the_claim_is_lost_already(letter, batch_handler, run_at_point):
+    """For example because the thread has given its connection back, to get one to the subscriber."""
+    publish_letters(letter, "hello")
+    run_at_point(f"relay.{PUBLISHER}.{SUBSCRIBER}.before", lose_session)
     relay.deliver_due(PUBLISHER)
     [delivery] = deliveries(letter)
     assert delivery.acknowledged_at is not None
