@@ -219,7 +219,9 @@ def test_the_orders_of_a_set_whose_process_died_go_on_alone(shopper, provider):
     execute("orders", over.format("orders_order", "id"), [ids])
     execute("payments", over.format("payments_payment", "order_id"), [ids])
     capturing.capture_confirmed()
-    attempts = fetch_rows("orders", "SELECT min(attempt), max(attempt) FROM orders_order WHERE id = ANY(%s::uuid[])", [ids])
+    attempts = fetch_rows(
+        "orders", "SELECT min(attempt), max(attempt) FROM orders_order WHERE id = ANY(%s::uuid[])", [ids]
+    )
     assert attempts == [(2, 2)]  # the request, and the set that died: no other set has taken them
     assert states_of(placed) == [("confirmed", "capturing")] * 3
     run_payment_timers()
