@@ -25,7 +25,7 @@ class Order(NamedTuple):
 
 
 class SetMember(NamedTuple):
-    """What the worker of the set knows of one order."""
+    """One order, as the worker of the set knows it."""
 
     is_mine: bool = False
     is_called: bool = False
@@ -104,7 +104,7 @@ def call_steps(state: State, index: int, guards: Guards) -> Steps:
 
 
 def write(state: State, guards: Guards) -> State:
-    """Mark as paid what was captured, and give the rest back."""
+    """Mark as paid what was captured, and release the rest."""
     for index, member in enumerate(state.members):
         order = state.orders[index]
         can_write = order.is_of_set or not guards.fence

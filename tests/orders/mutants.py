@@ -593,7 +593,7 @@ cancel(
         what="orders that a set could not finish wait until its leases expire",
         rule="protocol 3.10: a slow call keeps no lease of another order",
         module="contexts.orders.service.capturing",
-        replace="        _give_back([order for order in orders if order.id not in paid])\n",
+        replace="        _release([order for order in orders if order.id not in paid])\n",
         by="",
         caught_by="tests/orders/test_capture_sets.py::test_after_a_slow_call_the_rest_of_a_set_goes_on_alone",
     ),

@@ -17,7 +17,7 @@ MUTANTS = (
         what="payments that a set did not reach wait until its leases expire",
         rule="protocol 3.10: a slow call keeps no lease of another order",
         module="contexts.payments.service.capture_sets",
-        replace="    starts.give_back(left)\n",
+        replace="    starts.release_leases(left)\n",
         by="",
         caught_by="tests/orders/test_capture_sets.py::test_after_a_slow_call_the_rest_of_a_set_goes_on_alone",
     ),

@@ -44,7 +44,7 @@ FROM (SELECT placed.id, given.payment_status, given.timeline
       WHERE NOT placed.woken ORDER BY placed.id FOR UPDATE OF placed) mine
 WHERE paid.id = mine.id RETURNING paid.id, sequence""")
 
-_GIVE_BACK_SQL = PreparedStatement("""
+_RELEASE_SQL = PreparedStatement("""
 UPDATE orders_order SET lease_until = NULL, due_at = now(), tries = tries + 1
 FROM unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)
 WHERE orders_order.id = mine.id AND orders_order.attempt = mine.attempt""")
@@ -62,7 +62,7 @@ def _capture_set() -> list[Order]:
     if orders:
         orders.sort(key=lambda order: order.id)
         paid = _mark_paid(orders, _capture(orders))
-        _give_back([order for order in orders if order.id not in paid])
+        _release([order for order in orders if order.id not in paid])
     return orders
 
 
@@ -100,7 +100,7 @@ def _build_columns(captured: Sequence[tuple[Order, Payment]]) -> tuple[list[obje
     )
 
 
-def _give_back(orders: Sequence[Order]) -> None:
+def _release(orders: Sequence[Order]) -> None:
     """Release the leases of orders that go on alone, at once."""
     if orders:
-        execute(ALIAS, _GIVE_BACK_SQL, [[order.id for order in orders], [order.attempt for order in orders]])
+        execute(ALIAS, _RELEASE_SQL, [[order.id for order in orders], [order.attempt for order in orders]])

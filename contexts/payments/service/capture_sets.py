@@ -23,7 +23,7 @@ def capture_orders(order_ids: tuple[UUID, ...]) -> tuple[interface.Payment, ...]
     """Capture the authorized payments of these orders. Return the payments of all of them; tombstones are omitted."""
     decided, left = _call_provider(starts.begin_captures(order_ids))
     after = [*_write(decided), *left]
-    starts.give_back(left)
+    starts.release_leases(left)
     known = {row.order_id for row in after}
     others = tuple(order_id for order_id in order_ids if order_id not in known)
     return (*map(operations.to_payment, after), *(operations.of_orders(others) if others else ()))

@@ -33,7 +33,7 @@ _BEGIN_CAPTURES_SQL = PreparedStatement(
     )
 )
 # Due at once for the reconciler.
-_GIVE_BACK_SQL = """
+_RELEASE_SQL = """
 UPDATE payments_payment given SET lease_until = NULL, due_at = now()
 FROM unnest(%s, %s::int[]) AS mine (id, attempt) WHERE given.id = mine.id AND given.attempt = mine.attempt"""
 # Only a definite refusal is followed by another capture; a running one is repeated with its own key.
@@ -84,10 +84,10 @@ def begin_captures(order_ids: Sequence[UUID]) -> list[Payment]:
     return sorted(rows, key=lambda row: row.id)
 
 
-def give_back(rows: Sequence[Payment]) -> None:
+def release_leases(rows: Sequence[Payment]) -> None:
     """Release the leases of payments that this worker has not processed: the reconciler processes them now."""
     if rows:
-        execute(ALIAS, _GIVE_BACK_SQL, [[row.id for row in rows], [row.attempt for row in rows]])
+        execute(ALIAS, _RELEASE_SQL, [[row.id for row in rows], [row.attempt for row in rows]])
 
 
 def begin_recapture(payment_id: UUID, amount: Money | None) -> Payment | None:
