@@ -31,8 +31,8 @@ pytestmark = pytest.mark.usefixtures("verified")
 def after_answer(settings):
     """Capture after the answer, in this process, with no order of another test waiting."""
     with single_process():
-        capturing.capture_confirmed()
         settings.CAPTURE = "after_answer"
+        capturing.capture_confirmed()
         yield
         run_until_finished()
 

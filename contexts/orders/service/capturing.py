@@ -8,6 +8,7 @@ capture, a cancel and the death of a process are handled there, in one place.
 from collections.abc import Sequence
 
 import structlog
+from django.conf import settings
 from psycopg.types.json import Jsonb
 
 from contexts.orders.checkout.history import append_timeline_entry, build_event_keys
@@ -51,7 +52,9 @@ WHERE orders_order.id = mine.id AND orders_order.attempt = mine.attempt""")
 
 
 def capture_confirmed() -> None:
-    """Capture the payments of all orders that wait for it, one set after the other."""
+    """Capture the payments of all orders that wait for it, one set after the other. Do nothing with CAPTURE=in_request."""
+    if settings.CAPTURE == "in_request":
+        return
     while len(_capture_set()) == SET_SIZE:
         pass
 
