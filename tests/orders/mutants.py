@@ -661,8 +661,8 @@ cancel(
         what="the holder releases its lease without reading what was requested meanwhile",
         rule="protocol 3.2: the holder releases its lease only WHERE NOT woken",
         module="contexts.orders.checkout.persistence",
-        replace='only_if="NOT woken"',
-        by='only_if="true"',
+        replace='only_if=f"NOT woken AND {pause.only_if}"',
+        by="only_if=pause.only_if",
         caught_by="tests/orders/test_races.py::test_a_cancel_whose_requester_died_is_carried_out_by_the_holder",
     ),
     Mutant(

@@ -18,18 +18,18 @@ _BEGIN_OPERATION_SQL = f"""
 UPDATE payments_payment SET {{assignments}}, version = version + 1, attempt = attempt + 1, lease_until = now() + %s,
     due_at = now(), woken = false
 WHERE {{condition}} RETURNING {build_column_list(Payment)}"""
-_CAPTURABLE_SQL = "status = 'authorized' AND NOT cancel_wanted"
 _BEGIN_CAPTURE_SQL = PreparedStatement(
     _BEGIN_OPERATION_SQL.format(
         assignments="status = 'capturing', capturing = amount, capture_attempts = capture_attempts + 1",
-        condition=f"order_id = %s AND {_CAPTURABLE_SQL}",
+        condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted",
     )
 )
 _BEGIN_CAPTURES_SQL = PreparedStatement(
     _BEGIN_OPERATION_SQL.format(
         assignments="status = 'capturing', capturing = amount, capture_attempts = capture_attempts + 1",
-        condition=f"""id = ANY(ARRAY(
-            SELECT id FROM payments_payment WHERE order_id = ANY(%s) AND {_CAPTURABLE_SQL} ORDER BY id FOR UPDATE))""",
+        condition="""id = ANY(ARRAY(
+            SELECT id FROM payments_payment WHERE order_id = ANY(%s) AND status = 'authorized' AND NOT cancel_wanted
+            ORDER BY id FOR UPDATE))""",
     )
 )
 # Due at once for the reconciler.
