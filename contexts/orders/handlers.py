@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from contexts.inventory.events import ReservationDue
 from contexts.inventory.interface import inventory
-from contexts.orders.service import order_payments, orders, payment_numbers
+from contexts.orders.service import capturing, order_payments, orders, payment_numbers
 from contexts.payments.events import (
     PaymentDisputed,
     PaymentNeedsAttention,
@@ -66,6 +66,12 @@ def decide_on_due_reservation(event: ReservationDue) -> None:
         orders.resume(event.order_id)
     except orders.OrderNotFound:
         inventory.release(order_id=event.order_id)
+
+
+@every(timedelta(seconds=0.25))
+def capture_confirmed_orders() -> None:
+    """Capture the payments of orders that were confirmed since the last time, many at once."""
+    capturing.capture_confirmed()
 
 
 @every(timedelta(seconds=0.5))

@@ -174,6 +174,14 @@ class Payments(Protocol):
         """
 
     @idempotent
+    def capture_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
+        """Capture the authorized payments of these orders, and return the payments of all of them, one for each order.
+
+        The provider is called for one after the other. Once a call was slow, the rest is captured by payments itself, which
+        then publishes PaymentResolved. What cannot be captured is returned as it is; orders without a payment are omitted.
+        """
+
+    @idempotent
     def pay_again(self, *, order_id: UUID, attempt_id: UUID, method: PaymentMethod) -> Payment:
         """Pay an order in another way, while its payment is open or its capture was refused.
 

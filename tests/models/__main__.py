@@ -3,11 +3,19 @@
 import argparse
 from typing import Any
 
-from tests.models import checkout, delivery, durability, payment, settlement
+from tests.models import capture_set, checkout, delivery, durability, payment, settlement
 from tests.models.explorer import Exploration, Model, explore
 
 MODELS: dict[str, Model[Any, Any]] = {  # each has states and guards of its own
-    model.name: model for model in (delivery.MODEL, checkout.MODEL, payment.MODEL, settlement.MODEL, durability.MODEL)
+    model.name: model
+    for model in (
+        delivery.MODEL,
+        checkout.MODEL,
+        capture_set.MODEL,
+        payment.MODEL,
+        settlement.MODEL,
+        durability.MODEL,
+    )  # fmt: skip
 }
 
 

@@ -60,6 +60,9 @@ GUARDS: dict[str, Link] = {
     "checkout.saga_owns_expiry": Link("3.5", ("reservation_released_by_inventory_on_expiry",)),
     "checkout.one_undo": Link("3.6", ("payment_cancel_keeps_captured_money",)),
     "checkout.free_after_money": Link("3.6", ("saga_releases_stock_before_payment_is_final",)),
+    "capture_set.fence": Link("3.10", ("set_marks_order_of_another_worker_paid",)),
+    "capture_set.wake_up": Link("3.10", ("set_ignores_cancel",)),
+    "capture_set.capturable": Link("3.10", ("set_of_captures_begins_cancelled_payments",)),
     "payment.notfound_inconclusive": Link("4.1", ("payment_treats_not_found_as_decline",)),
     "payment.force_before_giveup": Link("4.1", ("payment_treats_not_found_as_voided",)),
     "settlement.ask_before_expiry": Link(

@@ -14,7 +14,9 @@ from tests.mutants.planted import mutants
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 
-STATES = {"delivery": 45_592, "checkout": 187_700, "payment": 394, "settlement": 192, "durability": 248_157}
+STATES = {
+    "delivery": 45_592, "checkout": 187_700, "capture_set": 409, "payment": 394, "settlement": 192, "durability": 248_157,
+}  # fmt: skip
 CHECKOUT_STATES_WITH_NAMED_WORKERS = 372_520
 
 COUNTEREXAMPLES = {
@@ -36,6 +38,9 @@ COUNTEREXAMPLES = {
     "checkout.cancel_flag": "the order is cancelled, the stock is committed",
     "checkout.one_undo": DEAD_END,
     "checkout.free_after_money": "the stock is free, the money is still taken",
+    "capture_set.fence": "the order is paid, the money is not taken",
+    "capture_set.wake_up": DEAD_END,
+    "capture_set.capturable": "the order is cancelled, the money is taken",
     "settlement.ask_before_expiry": "a paid order is rejected for lack of payment",
     "settlement.retry_after_refusal": "the money is captured twice",
     "settlement.account_for_amounts": "staff are asked to pay back what was refunded",

@@ -24,7 +24,7 @@ from tests.shopper import InProcessShopper
 class InterruptedPayments(LocalPayments):
     """Payments that runs an action once, before its reply to an authorize or a capture arrives."""
 
-    actions: dict[str, list[Callable[[uuid.UUID], Any]]] = {"authorize": [], "capture": []}
+    actions: dict[str, list[Callable[[uuid.UUID], Any]]] = {"authorize": [], "capture": [], "capture_orders": []}
 
     def authorize(self, **arguments):
         answer = super().authorize(**arguments)
@@ -34,6 +34,11 @@ class InterruptedPayments(LocalPayments):
     def capture(self, **arguments):
         answer = super().capture(**arguments)
         self.interrupt("capture", **arguments)
+        return answer
+
+    def capture_orders(self, *, order_ids):
+        answer = super().capture_orders(order_ids=order_ids)
+        self.interrupt("capture_orders", order_ids[0])
         return answer
 
     def interrupt(self, call, /, order_id, **_):

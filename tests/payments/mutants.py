@@ -4,6 +4,42 @@ from tests.mutants.planted import Change, Mutant
 
 MUTANTS = (
     Mutant(
+        name="set_of_captures_ignores_slow_call",
+        what="one slow call of the provider keeps the leases of all payments of a set",
+        rule="protocol 3.10: a slow call keeps no lease of another order",
+        module="contexts.payments.service.capture_sets",
+        replace="if time.monotonic() > deadline:",
+        by="if not begun:",
+        caught_by="tests/orders/test_capture_sets.py::test_after_a_slow_call_the_rest_of_a_set_goes_on_alone",
+    ),
+    Mutant(
+        name="set_of_captures_keeps_leases_of_the_rest",
+        what="payments that a set did not reach wait until its leases expire",
+        rule="protocol 3.10: a slow call keeps no lease of another order",
+        module="contexts.payments.service.capture_sets",
+        replace="    starts.release_leases(left)\n",
+        by="",
+        caught_by="tests/orders/test_capture_sets.py::test_after_a_slow_call_the_rest_of_a_set_goes_on_alone",
+    ),
+    Mutant(
+        name="set_of_captures_fails_as_a_whole",
+        what="a cancel of one payment leaves a whole set of captures unwritten",
+        rule="protocol 3.10: what a set cannot write together it writes one by one",
+        module="contexts.payments.service.capture_sets",
+        replace="return [processing.write_or_continue(row, transition) for row, transition in decided]",
+        by="return [row for row, _ in decided]",
+        caught_by="tests/orders/test_capture_sets.py::test_a_payment_cancelled_while_its_set_captures_leaves_the_others_captured",
+    ),
+    Mutant(
+        name="set_of_captures_begins_cancelled_payments",
+        what="a set captures a payment that is captured already, or whose cancel was requested",
+        rule="protocol 4.3: one operation at a time",
+        module="contexts.payments.service.starts",
+        replace="WHERE order_id = ANY(%s) AND status = 'authorized' AND NOT cancel_wanted\n",
+        by="WHERE order_id = ANY(%s)\n",
+        caught_by="tests/orders/test_capture_sets.py::test_a_repeat_of_a_set_captures_nothing_again",
+    ),
+    Mutant(
         name="refused_refund_is_not_explained",
         what="staff see that a refund was refused, but neither why nor what they can do",
         rule="Admin: the page of a payment has the provider's reason for a refused refund, and the ways on",

@@ -12,6 +12,9 @@ from shop.db.leases import backoff
 from shop.messaging.events import Event
 
 RECHECK_INTERVAL = timedelta(seconds=30)  # while waiting for an event: in case the event is late
+# After the confirmation, an order is captured together with others. If the process dies with that set, the sweeper captures
+# the order alone: it is due then, and its lease has expired.
+CAPTURE_ALONE_AFTER = timedelta(seconds=3)
 ALERT_AFTER_TRIES = 10  # unanswered tries of one step, after which each further one is logged as an error
 
 log = structlog.get_logger(__name__)
@@ -21,12 +24,13 @@ log = structlog.get_logger(__name__)
 class Pause:
     """A reason to release the lease: the checkout is final (no delay), or it is due again after `delay`.
 
-    The transaction that releases the lease also writes `changes` and publishes `event`.
+    The transaction that releases the lease also writes `changes` and publishes `event`; `only_if` is its SQL condition.
     """
 
     delay: timedelta | None = None
     event: Event | None = None
     changes: Mapping[str, object] = field(default_factory=dict)  # column: value
+    only_if: str = "true"
 
 
 def get_full_hold() -> timedelta:

@@ -70,15 +70,15 @@ def save_if(order: Order, event: Event, changes: Changes, condition: str = "true
 def release_lease(order: Order, pause: Pause) -> Iterator[None]:
     """Open the transaction that writes the checkpoint and releases the lease.
 
-    The block may write more into the same transaction. Raises NoRowChanged if the order was woken meanwhile or the
-    lease is lost.
+    The block may write more into the same transaction. Raises NoRowChanged if the order was woken meanwhile, the
+    condition of the pause does not hold, or the lease is lost.
     """
     # An expired order waits for a provider that could not be asked.
     can_expire = (order.step == Step.AUTHORIZING or order.status == OrderStatus.ON_HOLD) and not order.is_expired
     due = FromNow(pause.delay, at_latest="expires_at" if can_expire else "NULL")
     checkpoint = {name: getattr(order, name) for name in CHECKPOINT_COLUMNS}
     changes = {**checkpoint, **pause.changes, "lease_until": None, "due_at": due}
-    with change_order(order, changes, pause.event, only_if="NOT woken"):
+    with change_order(order, changes, pause.event, only_if=f"NOT woken AND {pause.only_if}"):
         yield
 
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from contexts.payments.interface import OrderNumber, Payment, PaymentMethod, Payments, Refund
-from contexts.payments.service import attempts, operations, order_numbers
+from contexts.payments.service import attempts, capture_sets, operations, order_numbers
 from shop.money import Money
 
 
@@ -23,6 +23,9 @@ class LocalPayments(Payments):
 
     def capture(self, *, order_id: UUID) -> Payment:
         return operations.capture(order_id)
+
+    def capture_orders(self, *, order_ids: tuple[UUID, ...]) -> tuple[Payment, ...]:
+        return capture_sets.capture_orders(order_ids)
 
     def pay_again(self, *, order_id: UUID, attempt_id: UUID, method: PaymentMethod) -> Payment:
         return attempts.pay_again(order_id, attempt_id, method)

@@ -108,9 +108,20 @@ def advance_payment(
         return persistence.find_payment(row.id) or row
 
 
+def write_or_continue(row: Payment, transition: Transition) -> Payment:
+    """Write the transition of a payment whose lease this worker holds. If it was changed meanwhile, process it anew."""
+    after = persistence.save_transition(row, transition)
+    if after and not transition.continues:
+        return after
+    current = after or persistence.reload_if_held(row)
+    if current is None:
+        return persistence.find_payment(row.id) or row
+    return advance_payment(current, report_by=ReportBy.EVENT)
+
+
 def _advance_until_waiting(row: Payment, call: ProviderCall | None, report_by: ReportBy) -> Payment:
     while True:
-        transition = _decide_next(row, call)
+        transition = decide_next(row, call)
         if report_by is ReportBy.EVENT:
             transition = publish_resolved(row, transition)
         after = persistence.save_transition(row, transition)
@@ -124,7 +135,8 @@ def _advance_until_waiting(row: Payment, call: ProviderCall | None, report_by: R
             return after
 
 
-def _decide_next(row: Payment, call: ProviderCall | None) -> Transition:
+def decide_next(row: Payment, call: ProviderCall | None = None) -> Transition:
+    """Call the provider as the status of the payment asks for, or by `call`. Return the transition that follows."""
     if is_cancel_due(row):
         return continue_with_cancel(row, keep_row(row))
     if row.next_attempt and (following := providers.find(row.next_provider)):

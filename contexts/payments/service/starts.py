@@ -10,7 +10,7 @@ from uuid import UUID
 from contexts.payments.interface import PaymentMethod, PaymentStatus
 from contexts.payments.models import ALIAS, Payment, Refund
 from contexts.payments.service.transitions import FINAL_STATUSES, VOIDABLE_STATUSES
-from shop.db.database import PreparedStatement, build_column_list, fetch_instances
+from shop.db.database import PreparedStatement, build_column_list, execute, fetch_instances
 from shop.db.leases import LEASE_DURATION
 from shop.money import Money
 
@@ -24,6 +24,18 @@ _BEGIN_CAPTURE_SQL = PreparedStatement(
         condition="order_id = %s AND status = 'authorized' AND NOT cancel_wanted",
     )
 )
+_BEGIN_CAPTURES_SQL = PreparedStatement(
+    _BEGIN_OPERATION_SQL.format(
+        assignments="status = 'capturing', capturing = amount, capture_attempts = capture_attempts + 1",
+        condition="""id = ANY(ARRAY(
+            SELECT id FROM payments_payment WHERE order_id = ANY(%s) AND status = 'authorized' AND NOT cancel_wanted
+            ORDER BY id FOR UPDATE))""",
+    )
+)
+# Due at once for the reconciler.
+_RELEASE_SQL = """
+UPDATE payments_payment given SET lease_until = NULL, due_at = now()
+FROM unnest(%s, %s::int[]) AS mine (id, attempt) WHERE given.id = mine.id AND given.attempt = mine.attempt"""
 # Only a definite refusal is followed by another capture; a running one is repeated with its own key.
 _BEGIN_RECAPTURE_SQL = _BEGIN_OPERATION_SQL.format(
     assignments="""status = 'capturing', capturing = coalesce(%s, amount - captured),
@@ -64,6 +76,18 @@ def begin_capture(order_id: UUID) -> Payment | None:
     Returns None if no payment is authorized or a cancel was requested.
     """
     return _fetch_first(_BEGIN_CAPTURE_SQL, [LEASE_DURATION, order_id])
+
+
+def begin_captures(order_ids: Sequence[UUID]) -> list[Payment]:
+    """Start the captures of the authorized payments of these orders and take their leases, in the order of their ids."""
+    rows = fetch_instances(Payment, ALIAS, _BEGIN_CAPTURES_SQL, [LEASE_DURATION, list(order_ids)])
+    return sorted(rows, key=lambda row: row.id)
+
+
+def release_leases(rows: Sequence[Payment]) -> None:
+    """Release the leases of payments that this worker has not processed: the reconciler processes them now."""
+    if rows:
+        execute(ALIAS, _RELEASE_SQL, [[row.id for row in rows], [row.attempt for row in rows]])
 
 
 def begin_recapture(payment_id: UUID, amount: Money | None) -> Payment | None:

@@ -18,6 +18,8 @@ from shop.errors import DomainError, Unavailable
 
 CAPTURED_STATUSES = ("captured", "refunding", "refunded")  # a refund by staff cancels no order
 
+PAID_ENTRY = ("paid", "The payment was taken.", "payments")  # of the timeline: kind, text, context
+
 REFUSALS: tuple[type[DomainError], ...] = (NotCapturable,)
 
 undo = authorize.undo  # One call undoes both: a captured payment is refunded, an authorized one voided.
@@ -27,7 +29,7 @@ def do(order: Order, next_step: str) -> Pause | None:
     """Capture the money. A definite refusal puts the order on hold: nothing ships until it is captured."""
     payment = payments.capture(order_id=order.id)
     authorize.record_payment(order, payment)
-    if payment.status in CAPTURED_STATUSES and _is_complete(order, payment):
+    if is_paid(order, payment):
         return _mark_paid(order, payment, next_step)
     if payment.status in (*CAPTURED_STATUSES, "capture_refused") and order.status != OrderStatus.ON_HOLD:
         _put_on_hold(order, payment)
@@ -49,14 +51,15 @@ def on_expired(order: Order, undo_step: str) -> None:
         authorize.record_payment(order, payment)
     if payment and payment.status == "capturing":
         raise Unavailable(what="The capture of the payment")
-    if payment and payment.status in CAPTURED_STATUSES and _is_complete(order, payment):
+    if payment and is_paid(order, payment):
         return  # `do` marks the order as paid
     cancel(order, "not_paid", "The payment could not be taken in time.", undo_step=undo_step)
 
 
-def _is_complete(order: Order, payment: Payment) -> bool:
+def is_paid(order: Order, payment: Payment) -> bool:
     """Return whether the whole total was captured. A process of an older release does not say how much was."""
-    return payment.captured is None or payment.captured.amount >= order.total
+    is_complete = payment.captured is None or payment.captured.amount >= order.total
+    return payment.status in CAPTURED_STATUSES and is_complete
 
 
 def _mark_paid(order: Order, payment: Payment, next_step: str) -> Pause:
@@ -64,7 +67,7 @@ def _mark_paid(order: Order, payment: Payment, next_step: str) -> Pause:
         "status": OrderStatus.CONFIRMED,
         "step": next_step,
         "payment_status": payment.status,
-        "timeline": append_timeline_entry(order, "paid", "The payment was taken.", "payments"),
+        "timeline": append_timeline_entry(order, *PAID_ENTRY),
     }
     return Pause(event=OrderPaid(**build_event_keys(order), total=payment.amount), changes=changes)
 
