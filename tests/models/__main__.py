@@ -6,17 +6,8 @@ from typing import Any
 from tests.models import capture_set, checkout, delivery, durability, payment, settlement
 from tests.models.explorer import Exploration, Model, explore
 
-MODELS: dict[str, Model[Any, Any]] = {  # each has states and guards of its own
-    model.name: model
-    for model in (
-        delivery.MODEL,
-        checkout.MODEL,
-        capture_set.MODEL,
-        payment.MODEL,
-        settlement.MODEL,
-        durability.MODEL,
-    )  # fmt: skip
-}
+CHOICES = (delivery.MODEL, checkout.MODEL, capture_set.MODEL, payment.MODEL, settlement.MODEL, durability.MODEL)
+MODELS: dict[str, Model[Any, Any]] = {model.name: model for model in CHOICES}  # each has states and guards of its own
 
 
 def main() -> None:
