@@ -218,7 +218,7 @@ MUTANTS = (
         module="contexts.inventory.service.stock",
         replace="ORDER BY sku FOR UPDATE OF inventory_stock),",
         by="FOR UPDATE OF inventory_stock),",
-        caught_by="tests/inventory/test_races.py::test_orders_with_the_same_skus_in_opposite_order_do_not_deadlock",
+        caught_by="tests/inventory/test_races.py::test_an_order_locks_its_skus_in_their_order",
     ),
     Mutant(
         name="stock_lines_not_summed_by_sku",

@@ -36,13 +36,16 @@ def run_blocked_by(first, second):
         with joinable_transaction("inventory"):
             first()
             waiting = pool.submit(run_concurrently, second)
-            eventually(
-                lambda: fetch_rows(
-                    "inventory", "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
-                )
-            )
+            await_waiting_transaction()
         [result] = waiting.result()
     return result
+
+
+def await_waiting_transaction():
+    """Wait until a transaction waits for the end of another one."""
+    eventually(
+        lambda: fetch_rows("inventory", "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+    )
 
 
 def count_types(results):
@@ -99,6 +102,22 @@ def test_orders_with_the_same_skus_in_opposite_order_do_not_deadlock():
 
     assert run_concurrently(*[buy] * 16) == [None] * 16
     assert [stock_of(sku) for sku in skus] == [(1000, 0)] * 3
+
+
+def test_an_order_locks_its_skus_in_their_order():
+    """While an order waits for the first one, it has locked no other."""
+    for _ in range(5):
+        skus = create_product([10] * 8)
+        lines = [(sku, 1) for sku in random.sample(skus, len(skus))]
+        with ThreadPoolExecutor(1) as pool, joinable_transaction("inventory"):
+            lock_first = "SELECT 1 FROM inventory_stock WHERE sku = ANY(%s) ORDER BY sku LIMIT 1 FOR UPDATE"
+            fetch_rows("inventory", lock_first, [skus])
+            waiting = pool.submit(run_concurrently, partial(reserve_units, *lines))
+            await_waiting_transaction()
+            lockable = "SELECT sku FROM inventory_stock WHERE sku = ANY(%s) FOR UPDATE SKIP LOCKED"
+            [unlocked] = run_concurrently(partial(fetch_rows, "inventory", lockable, [skus]))
+        waiting.result()
+        assert len(unlocked) == len(skus) - 1
 
 
 def test_confirmations_of_the_same_orders_and_skus_in_any_order_do_not_deadlock_and_sell_once():

@@ -165,7 +165,7 @@ MUTANTS = (
         module="ops.management.commands.worker",
         replace="poll = settings.POLL_SECONDS",
         by="poll = 3600.0",
-        caught_by="tests/shop/messaging/celery/test_workers.py::test_orders_and_events_are_processed_while_the_broker_is_down_and_after",
+        caught_by="tests/shop/messaging/celery/test_workers.py::test_a_worker_polls_for_what_no_message_announces",
     ),
     Mutant(
         name="worker_accepts_remote_control",

@@ -106,6 +106,17 @@ def test_orders_and_events_are_processed_while_the_broker_is_down_and_after(shop
     eventually(lambda: all(map(is_processed, orders)))
 
 
+def test_a_worker_polls_for_what_no_message_announces(shopper, server, start_workers):
+    """The broker is down, and nothing else wakes the workers up."""
+    start_workers(*LAYOUT, POLL_SECONDS="0.2", WATCHDOG_SECONDS=DISABLED_INTERVAL)
+    server.kill()
+    try:
+        order = place_confirmed_order(shopper)
+        eventually(lambda: is_processed(order))
+    finally:
+        server.start()
+
+
 @pytest.fixture
 def blocked_inbox():
     """SQL that takes a lock. While it is held, inserts into inventory's inbox wait; claims do not."""
