@@ -551,8 +551,8 @@ def test_only_unknown_variables_that_are_named_like_settings_cause_a_warning(che
         "ORDERS_PORT_8001_TCP",
         "USERNAME",
     )
-    done = check(SATSUMA_FEATURE="1", **dict.fromkeys(foreign, "1"))
-    assert "SATSUMA_FEATURE is set, but there is no such setting; docs/settings.md lists all" in done.stderr
+    done = check(SATSUMA_GADGETS="1", **dict.fromkeys(foreign, "1"))
+    assert "SATSUMA_GADGETS is set, but there is no such setting; docs/settings.md lists all" in done.stderr
     assert [name for name in foreign if name in done.stderr] == []
 
 

@@ -40,6 +40,15 @@ MUTANTS = (
         caught_by="tests/notifications/test_sending.py::test_a_sent_message_is_not_sent_again",
     ),
     Mutant(
+        name="mail_before_a_parked_one_is_not_recorded",
+        what="a mail is sent twice because the database was away when the next one was to be parked",
+        rule="ADR 10: a lost database connection alone causes no duplicate",
+        module="contexts.notifications.service.sending",
+        replace="                self.record_last()  # which is retried, other than what follows\n",
+        by="",
+        caught_by="tests/notifications/test_sending.py::test_a_mail_is_recorded_before_the_next_one_is_parked",
+    ),
+    Mutant(
         name="begin_of_an_attempt_counts_twice",
         what="a lost connection counts an attempt twice, so that a message is parked too early",
         rule="ADR 10: an attempt whose outcome is known does not count",
@@ -185,8 +194,8 @@ MUTANTS = (
         also=(
             Change(
                 "contexts.notifications.service.sending",
-                "message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:\n                return _park(message, message.reason)",
-                "False:\n                return None",
+                "            if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:\n                self.record_last()",
+                "            if False:\n                self.record_last()",
             ),
         ),
     ),

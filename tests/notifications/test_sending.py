@@ -327,6 +327,24 @@ def test_the_lease_of_a_mail_is_renewed_until_it_is_recorded(mail_server):
     assert len(mail_server.mails) == 1
 
 
+def test_a_mail_is_recorded_before_the_next_one_is_parked(mail_server):
+    """While the next one is parked the database is away, which must not send the first one again."""
+    sent, parked = [example_orders.add_order() for _ in range(2)]
+    for order in (sent, parked):
+        publish_order_confirmed(order)
+    sql = "UPDATE notifications_message SET unknown_outcomes = 99 WHERE subject_id = %s"
+    execute("notifications", sql, [parked.id])
+
+    def fail_to_park(execute_statement, sql, *arguments):
+        if "'parked'" in sql:
+            raise OperationalError("the database is away")
+        return execute_statement(sql, *arguments)
+
+    with connections["notifications"].execute_wrapper(fail_to_park), pytest.raises(OperationalError):
+        handlers.send_waiting_messages()
+    assert are_sent(sent) and read_email_of(parked)["status"] == "waiting"
+
+
 def read_lease(order):
     return run_concurrently(lambda: read_email_of(order)["lease_until"])[0]
 

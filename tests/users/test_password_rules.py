@@ -1,5 +1,7 @@
 """Which passwords are accepted, and that a password is checked as it was entered."""
 
+import uuid
+
 import pytest
 from django.contrib.auth.hashers import get_hasher
 from django.test import override_settings
@@ -21,7 +23,8 @@ COMPOSITIONS = {
 
 @pytest.mark.parametrize("password", COMPOSITIONS.values(), ids=COMPOSITIONS)
 def test_a_password_may_consist_of_any_characters(password):
-    person = register_person(password=password)
+    letters = uuid.uuid4().hex.translate(str.maketrans("0123456789", "ghijklmnop"))  # like none of the passwords
+    person = register_person(password=password, email=f"{letters}@satsuma.example")
     assert sign_in(person, password).status_code == 200
 
 

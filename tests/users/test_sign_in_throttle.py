@@ -1,6 +1,8 @@
 """Sign-in throttling: growing delays for one client, no lock of an account. Responses do not reveal which accounts exist."""
 
+import math
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -85,9 +87,14 @@ def fail(person: Person, attempts: int, address: str) -> None:
 def test_a_burst_of_guesses_is_checked_up_to_the_free_attempts(hashes):
     person, address = register_person(), unique_ip_address()
     hashes.clear()
+    began = time.monotonic()
     responses = repeat_concurrently(100, lambda _: problem_of(sign_in(person, WRONG, REMOTE_ADDR=address)))
-    assert (responses.count(FAILED), responses.count(TOO_MANY)) == (FREE, 100 - FREE)
-    assert len(hashes) == FREE
+    delays_that_ended = int(
+        math.log2(time.monotonic() - began + 1)
+    )  # of 1, 2, 4 s and so on: none, but on a busy machine
+    assert FREE <= responses.count(FAILED) <= FREE + delays_that_ended
+    assert responses.count(FAILED) + responses.count(TOO_MANY) == 100
+    assert len(hashes) == responses.count(FAILED)
 
 
 def test_control_a_counter_read_before_writing_allows_the_whole_burst():

@@ -161,6 +161,7 @@ class _Sender:
         """Send a message. Raises Disconnected if the connection cannot be used for another one."""
         try:
             if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
+                self.record_last()  # which is retried, other than what follows
                 return _park(message, message.reason)
             self._begin_attempt(message)
             close_all_connections()

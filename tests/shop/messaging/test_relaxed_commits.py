@@ -47,10 +47,11 @@ def run_at_point():
     """Return a function that runs an action once, when this process reaches a point."""
 
     def arm(point, action):
+        waiting = [action]
+
         def handle(reached):
-            if reached == point:
-                chaos.on_point_reached = None
-                action()
+            if reached == point and waiting:
+                waiting.pop()()
 
         chaos.on_point_reached = handle
 
