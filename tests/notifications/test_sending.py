@@ -328,7 +328,7 @@ def test_the_lease_of_a_mail_is_renewed_until_it_is_recorded(mail_server):
 
 
 def test_a_mail_is_recorded_before_the_next_one_is_parked(mail_server):
-    """While the next one is parked the database is away, which must not send the first one again."""
+    """The database fails while the next one is parked, which must not send the first one again."""
     sent, parked = [example_orders.add_order() for _ in range(2)]
     for order in (sent, parked):
         publish_order_confirmed(order)
