@@ -21,7 +21,7 @@ PROCESSES = (
 IDLE = "A connection that no thread needed for this long is closed, after twice this time at the latest."
 RELAXED = (
     "Whether follow-up work that is done again after a crash of the database server commits without waiting for its disk. "
-    "What a customer, a provider or a mail server is told always waits."
+    "What customers, providers and mail servers learn always waits."
 )
 READ_ACCEPTED_SQL = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
