@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shop.calls import methods, services
 
-BATCH_INTERVAL_SECONDS = 0.5  # between two slices of batch jobs
+BATCH_INTERVAL_SECONDS = 1.0  # between two slices of batch jobs
 
 
 class ShopConfig(AppConfig):

@@ -11,8 +11,8 @@ WAIT_SECONDS = 5.0  # how long a thread waits for a connection
 OTHER_THREADS = 6  # two for timers; leases, probes, counts of calls, e-mails
 POOL_SIZE = "Connections of a process to one database, within those to its server."
 CONNECTIONS = (
-    "Connections of a process to one server, for all its databases there. The default is one for each thread: WEB_THREADS or "
-    "INTERNAL_THREADS, two for each context, and six."
+    "Connections of a process to one server, for all its databases there. The default is three for each of WEB_THREADS or "
+    "INTERNAL_THREADS (one with a single context), two for each context, and six."
 )
 PROCESSES = (
     "Processes that connect to the same server: WEB_WORKERS of each container and one more with INTERNAL_PORT, workers and "
@@ -65,9 +65,14 @@ class ConnectionSettings(NamedTuple):
         return max(0, self.count_needed() - accepted.by_server, *missing)
 
 
+def count_held(contexts: int) -> int:
+    """Return how many connections a thread keeps while it places an order: to orders, inventory and payments."""
+    return min(3, contexts)
+
+
 def read_connection_settings(*, threads: int, contexts: int) -> ConnectionSettings:
     """Read the settings that limit connections, of a process with `threads` for requests that hosts this many contexts."""
-    default = threads + 2 * contexts + OTHER_THREADS
+    default = threads * count_held(contexts) + 2 * contexts + OTHER_THREADS
     return ConnectionSettings(
         read_whole_number("DATABASE_POOL_SIZE", 16, most=1_000, description=POOL_SIZE),
         read_whole_number("DATABASE_CONNECTIONS", default, least=MIN_CONNECTIONS, most=10_000, description=CONNECTIONS),

@@ -11,6 +11,7 @@ from string import Template
 from django.conf import settings
 
 from ops.deploy import gateway
+from shop.connection_settings import count_held
 
 DEPLOY_FOLDER = settings.BASE_DIR / "deploy"
 KUBERNETES_FOLDER = DEPLOY_FOLDER / "kubernetes"
@@ -126,7 +127,8 @@ def count_web_workers(hosts: Hosts) -> int:
 
 def count_connections(hosts: Hosts) -> int:
     """Return DATABASE_CONNECTIONS: those of the threads of the host with the most contexts, but for rare work."""
-    return settings.WEB_THREADS + 2 * max(len(contexts) for contexts in hosts.values()) + 2
+    most = max(len(contexts) for contexts in hosts.values())
+    return settings.WEB_THREADS * count_held(most) + 2 * most + 2
 
 
 def count_processes(hosts: Hosts, *, has_workers: bool = False) -> int:

@@ -17,9 +17,11 @@ from shop.calls import tracing
 from shop.db.database import OUTAGE_ERRORS, are_connections_scarce, close_all_connections, hosted_contexts
 from shop.messaging import events, handling, inbox, outbox, relay
 
-POLL_INTERVAL_SECONDS = 0.25  # between two claims that find nothing, unless a wake-up comes before
-MIN_BATCH_INTERVAL_SECONDS = 0.1  # between claims that do not fill a batch: at 50 orders a second, five are one set
-ABANDONED_INTERVAL_SECONDS = 0.5
+POLL_INTERVAL_SECONDS = 1.0  # between two claims that find nothing, unless a wake-up comes before
+MIN_BATCH_INTERVAL_SECONDS = 0.2  # between claims that do not fill a batch: at 50 orders a second, ten are one set
+ABANDONED_INTERVAL_SECONDS = 1.0
+TIMER_PRECISION_SECONDS = 0.125
+PAUSE_SECONDS = 0.25  # after an error
 TIMER_THREADS = 2
 RUNNING = float("inf")  # as the next run of a timer: a thread of this process runs it now
 
@@ -163,7 +165,7 @@ class Engine:
         while not self.stopping.is_set():
             timer = self._claim_due_timer()
             if timer is None:
-                self.stopping.wait(POLL_INTERVAL_SECONDS / 2)
+                self.stopping.wait(TIMER_PRECISION_SECONDS)
             else:
                 with tracing.use_trace(tracing.start_trace()):
                     self._run_timer(timer)
@@ -194,8 +196,8 @@ class Engine:
         except OUTAGE_ERRORS as error:
             log.warning("engine_outage", subject=subject, error=str(error))
             close_all_connections()
-            self.stopping.wait(POLL_INTERVAL_SECONDS)
+            self.stopping.wait(PAUSE_SECONDS)
         except Exception:
             log.exception("engine_error", subject=subject)
-            self.stopping.wait(POLL_INTERVAL_SECONDS)
+            self.stopping.wait(PAUSE_SECONDS)
         return 0

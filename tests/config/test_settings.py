@@ -556,10 +556,11 @@ def test_only_unknown_variables_that_are_named_like_settings_cause_a_warning(che
     assert [name for name in foreign if name in done.stderr] == []
 
 
-def test_the_default_budget_is_a_connection_for_each_thread(read_settings):
+def test_the_default_budget_is_what_the_threads_keep_under_load(read_settings):
     unset = {"DATABASE_CONNECTIONS": None}
-    assert read_settings("s.CONNECTIONS.connections", **unset) == 20
-    assert read_settings("s.CONNECTIONS.connections", WEB_THREADS="8", **unset) == 24
+    assert read_settings("s.CONNECTIONS.connections", **unset) == 28
+    assert read_settings("s.CONNECTIONS.connections", WEB_THREADS="8", **unset) == 40
+    assert read_settings("s.CONNECTIONS.connections", CONTEXTS="orders", **unset) == 12
     assert read_settings("s.CONNECTIONS.connections", DATABASE_CONNECTIONS="7") == 7
 
 

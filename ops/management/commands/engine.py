@@ -9,6 +9,8 @@ from shop.calls.call_metrics import CallRecorder
 from shop.db.database import hosted_contexts
 from shop.messaging.engine import Engine
 
+POLL_INTERVAL_SECONDS = 0.25  # nothing wakes this engine up: the web processes run none
+
 
 class Command(BaseCommand):
     help = "Run the engine of the hosted contexts until SIGTERM or Ctrl-C."
@@ -17,7 +19,7 @@ class Command(BaseCommand):
         stop = {signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # awaited below, so that a second signal changes nothing
         self.check(tags=[Tags.database], databases=hosted_contexts())
-        engine, recorder = Engine(), CallRecorder()
+        engine, recorder = Engine(poll_interval=POLL_INTERVAL_SECONDS), CallRecorder()
         engine.start()
         recorder.start()
         signal.sigwait(stop)
