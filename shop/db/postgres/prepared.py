@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 from psycopg.abc import Buffer, PQGen
 from psycopg.abc import Transformer as Adapters
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.types.array import ListDumper
 from psycopg.waiting import READY_R, WAIT_R, WAIT_RW
 
 Parameters = Sequence[Any] | Mapping[str, Any]  # values of all types that psycopg adapts
@@ -54,6 +55,34 @@ class Execution(NamedTuple):
 Item: TypeAlias = Execution | bytes  # bytes: a statement without parameters, which is planned anew each time
 
 
+class ArrayDumper(ListDumper):
+    """Encode a list like psycopg, in a tenth of the time: all elements are quoted, whatever characters they have.
+
+    The type of the array is not looked up, since PostgreSQL infers it from the prepared statement.
+    """
+
+    def get_key(self, obj: list[Any], format: PyFormat) -> type:
+        return self.cls
+
+    def upgrade(self, obj: list[Any], format: PyFormat) -> "ArrayDumper":
+        return self
+
+    def dump(self, obj: list[Any]) -> Buffer:
+        return b"{%b}" % b",".join(self.dump(one) if isinstance(one, list) else self._quote(one) for one in obj)
+
+    def _quote(self, element: object) -> bytes:
+        if element is None or (dumped := self._dump_item(element)) is None:
+            return b"NULL"
+        return b'"%b"' % bytes(dumped).replace(b"\\", rb"\\").replace(b'"', rb"\"")
+
+
+class _Context(NamedTuple):
+    """What psycopg's Transformer takes from a connection."""
+
+    adapters: AdaptersMap
+    connection: psycopg.Connection[Any]
+
+
 class PreparingConnection(psycopg.Connection[Any]):
     """A connection that remembers the statements that it has prepared."""
 
@@ -64,7 +93,9 @@ class PreparingConnection(psycopg.Connection[Any]):
     @cached_property
     def transformer(self) -> Adapters:
         """Psycopg's adapters of this connection, which are looked up once for each type."""
-        return Transformer(self)
+        adapters = AdaptersMap(self.adapters)
+        adapters.register_dumper(list, ArrayDumper)
+        return Transformer(_Context(adapters, self))
 
     def bind(self, statement: PreparedStatement, parameters: Parameters) -> Execution:
         """Encode the parameters of a statement. Raises psycopg.ProgrammingError for a wrong number of them."""

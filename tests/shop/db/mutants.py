@@ -163,6 +163,15 @@ MUTANTS = (
         fails_with="django.db.utils.ProgrammingError",
     ),
     Mutant(
+        name="array_elements_are_not_escaped",
+        what="a text with a backslash or a quote changes the elements of the array that it is in",
+        rule="shop/db/postgres/prepared.py: all elements are quoted, whatever characters they have",
+        module="shop.db.postgres.prepared",
+        replace="""bytes(dumped).replace(b"\\\\", rb"\\\\").replace(b'"', rb"\\\"")""",
+        by="bytes(dumped)",
+        caught_by="tests/shop/db/test_postgres.py::test_an_array_is_stored_as_psycopg_stores_it",
+    ),
+    Mutant(
         name="late_answer_goes_to_next_statement",
         what="a statement gets the answer of an earlier one that nobody waited for",
         rule="each statement gets its own answer",

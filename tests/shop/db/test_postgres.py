@@ -4,18 +4,21 @@ import select
 import signal
 import threading
 import time
+import uuid
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings
-from django.db import IntegrityError, InternalError, OperationalError, ProgrammingError, connections
+from django.db import DataError, IntegrityError, InternalError, OperationalError, ProgrammingError, connections
 from django.db import transaction as django_transaction
 from django.db.backends.postgresql import base as stock
 from django.db.transaction import TransactionManagementError
 from django.test import TestCase
 from psycopg.pq import TransactionStatus
+from psycopg.types.json import Jsonb
 
+from contexts.orders.interface import OrderStatus
 from shop.db.database import (
     OUTAGE_ERRORS,
     NoRowChanged,
@@ -283,6 +286,36 @@ def test_values_of_a_prepared_statement_are_not_part_of_its_text():
     [(text, value)] = fetch_rows("orders", own, ["ann@example.com"])
     assert value == "ann@example.com"
     assert "ann@example.com" not in text
+
+
+ELEMENTS = ["", "null", "NULL", None, "a,b", '{"a": "\\\\"}', "\\", '"', "{}", " a ", "\n", "é", "a\\", OrderStatus.PENDING]
+
+
+@pytest.mark.parametrize(
+    ("kind", "elements"),
+    [
+        ("text", []),
+        ("text", ELEMENTS),
+        ("jsonb", [Jsonb({"a": '\\"{,}', "b": None}), Jsonb([]), Jsonb("x")]),
+        ("uuid", [uuid.UUID(int=1), None]),
+        ("bigint", [1, -(2**63), None]),
+        ("boolean", [True, False, None]),
+        ("interval", [timedelta(days=-1, microseconds=1)]),
+        ("timestamptz", [datetime(2026, 2, 28, 23, 59, 59, 999999, tzinfo=UTC)]),
+        ("bytea", [b"\x00\\,"]),
+        ("text", [["a", '"'], ["b", None]]),
+    ],
+)
+def test_an_array_is_stored_as_psycopg_stores_it(kind, elements):
+    sql = f"SELECT (%s::{kind}[])::text"
+    with connections["orders"].cursor() as cursor:
+        cursor.execute(sql, [elements])
+        assert fetch_rows("orders", PreparedStatement(sql), [elements]) == cursor.fetchall()
+
+
+def test_an_array_with_a_null_character_is_refused():
+    with pytest.raises(DataError, match="NUL"):
+        fetch_rows("orders", PreparedStatement("SELECT %s::text[]"), [["a\0b"]])
 
 
 @pytest.mark.parametrize("parameters", [[], [1, 2]])
