@@ -33,7 +33,7 @@ class Delivery:
     def __init__(self, publisher: str) -> None:
         self.wrapper = _get_wrapper(publisher)
         self.session = self.wrapper.connection
-        self.server = self.session.server_identity if settings.CONNECTIONS.relaxed_commits else None
+        self.server = _identify_server(self.wrapper) if settings.CONNECTIONS.relaxed_commits else None
         self.has_relaxed = False
 
     def can_acknowledge(self) -> bool:
@@ -65,7 +65,7 @@ def claim_relaxed_commit(alias: str) -> bool:
     delivery = _state.delivery
     if not (delivery and delivery.server and delivery.wrapper.connection is delivery.session):
         return False
-    if _get_wrapper(alias).connection.server_identity != delivery.server:
+    if _identify_server(_get_wrapper(alias)) != delivery.server:
         return False
     delivery.has_relaxed = True
     return True
@@ -74,6 +74,12 @@ def claim_relaxed_commit(alias: str) -> bool:
 def await_disk(alias: str) -> None:
     """Wait until everything that was committed on the server of an alias is on its disk."""
     _get_wrapper(alias).run(_WRITE, ())
+
+
+def _identify_server(wrapper: "DatabaseWrapper") -> tuple[int, object] | None:
+    with wrapper.wrap_database_errors:  # a lost connection is an outage, as in any other statement
+        identity: tuple[int, object] | None = wrapper.connection.server_identity
+        return identity
 
 
 def _get_wrapper(alias: str) -> "DatabaseWrapper":

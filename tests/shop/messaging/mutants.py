@@ -8,9 +8,19 @@ MUTANTS = (
         what="effects do not wait for the disk although the acknowledgement is on another server, which may keep it alone",
         rule="protocol 9.2: the subscriber's commit is relaxed only on the publisher's server",
         module="shop.db.relaxed_commits",
-        replace="if _get_wrapper(alias).connection.server_identity != delivery.server:",
+        replace="if _identify_server(_get_wrapper(alias)) != delivery.server:",
         by="if not delivery.server:",
         caught_by="tests/shop/messaging/test_relaxed_commits.py::test_effects_wait_if_the_publisher_is_on_another_server",
+    ),
+    Mutant(
+        name="lost_session_counts_as_an_error_of_a_handler",
+        what="a session that the server has closed is reported as an error of a handler, with a traceback",
+        rule="shop/messaging/arrival.py: after an outage, the events of a batch are stored only",
+        module="shop.db.relaxed_commits",
+        replace="with wrapper.wrap_database_errors:",
+        by="if wrapper:",
+        caught_by="tests/shop/messaging/test_relaxed_commits.py"
+        "::test_events_are_postponed_if_the_session_of_the_subscriber_is_lost",
     ),
     Mutant(
         name="acknowledged_after_a_lost_session",
@@ -47,8 +57,8 @@ MUTANTS = (
         what="effects do not wait for the disk although the operator wants all commits to wait",
         rule="DATABASE_RELAXED_COMMITS",
         module="shop.db.relaxed_commits",
-        replace="self.session.server_identity if settings.CONNECTIONS.relaxed_commits else None",
-        by="self.session.server_identity",
+        replace="_identify_server(self.wrapper) if settings.CONNECTIONS.relaxed_commits else None",
+        by="_identify_server(self.wrapper)",
         caught_by="tests/shop/messaging/test_relaxed_commits.py::test_nothing_is_relaxed_if_the_setting_is_off",
     ),
     Mutant(

@@ -3,14 +3,15 @@
 import msgspec
 import pytest
 from django.db import connections
+from structlog.testing import capture_logs
 
 from shop import chaos
 from shop.db import leases
-from shop.messaging import inbox, relay
+from shop.messaging import handling, inbox, relay
 from shop.messaging.events import Envelope
 from shop.models import InboxRow
 from tests.concurrency import run_before_statement
-from tests.shop.db.superuser_session import execute_as_superuser
+from tests.shop.db.superuser_session import execute_as_superuser, terminate_connection
 from tests.shop.db.unwritten_log import count_bytes_not_on_disk, stopped_wal_writer
 from tests.shop.messaging.letters import (
     PUBLISHER,
@@ -108,6 +109,17 @@ def test_a_copy_of_a_server_is_another_server():
     assert identity == connections[SUBSCRIBER].connection.server_identity
     started = execute_as_superuser("SELECT system_identifier, pg_postmaster_start_time() FROM pg_control_system()")
     assert [identity] == started
+
+
+def test_events_are_postponed_if_the_session_of_the_subscriber_is_lost(letter, batch_handler):
+    publish_letters(letter, "hello")
+    terminate_connection(SUBSCRIBER)
+    vars(connections[SUBSCRIBER].connection).pop("server_identity", None)
+    with capture_logs() as logs:
+        relay.deliver_due(PUBLISHER)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["batch_postponed"]
+    handling.handle_due(SUBSCRIBER)
+    assert recorded_effects(letter) == ["hello"]
 
 
 def test_effects_wait_if_another_process_delivers(letter, batch_handler):
