@@ -255,10 +255,26 @@ class OrderPayment(models.Model):
         return f"payment of {self.order_id}"
 
 
+class OrderSearchText(models.Model):
+    """Number, e-mail address and names of an order in lower case, which staff search. A trigger writes it."""
+
+    id = models.UUIDField(primary_key=True)
+    text = models.TextField()
+
+    retention = DeletedWith("orders_order", by="id")
+
+    class Meta:
+        db_table = "orders_order_search"
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class OrderLine(models.Model):
     """One line of an order, at the price that was frozen with it."""
 
-    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
+    # The index of the constraint serves it.
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines", db_index=False)
     position = models.SmallIntegerField()
     sku = models.CharField(max_length=sizes.SKU_LENGTH)
     name = models.CharField(max_length=sizes.OFFER_NAME_LENGTH)

@@ -17,14 +17,14 @@ from shop.admin.bulk_actions import Confirmation, bulk_action
 from shop.admin.context_admin import ContextAdmin
 from shop.admin.links import build_list_url, build_object_url
 from shop.batch import Task
-from shop.db.text_search import filter_by_words, normalize_term, parse_id
+from shop.db.text_search import filter_by_found, normalize_term, parse_id
 from shop.http.idempotency import Key
 from shop.http.tokens import Caller
 from shop.money import Money
 from shop.text import format_count
 
 MAX_REASON_LENGTH = 200
-NUMBER_EXPRESSION = "lower(order_number)"  # of the trigram index in the migrations
+FIND_WORD_SQL = "SELECT id FROM payments_payment_search WHERE text LIKE %s"
 
 
 def _get_caller(request: HttpRequest) -> Caller:
@@ -50,7 +50,7 @@ class ReadOnlyMoneyAdmin(ContextAdmin):
         term = normalize_term(search_term)
         if found_id := parse_id(term):
             return queryset.filter(Q(payment_id=found_id) | Q(payment__order_id=found_id)), False
-        found = filter_by_words(Payment.objects.all(), NUMBER_EXPRESSION, term)
+        found = filter_by_found(Payment.objects.all(), FIND_WORD_SQL, term)
         return (queryset.filter(payment__in=found) if term else queryset), False
 
 
@@ -276,7 +276,7 @@ class PaymentAdmin(ReadOnlyMoneyAdmin):
         term = normalize_term(search_term)
         if found_id := parse_id(term):
             return queryset.filter(Q(order_id=found_id) | Q(id=found_id)), False
-        found = filter_by_words(queryset, NUMBER_EXPRESSION, term)
+        found = filter_by_found(queryset, FIND_WORD_SQL, term)
         return (found | queryset.filter(reference=term) if term else queryset), False
 
     def get_related_links(self, obj: Payment) -> list[tuple[str, str]]:

@@ -136,6 +136,21 @@ class Payment(LeasedModel):
         return self.captured - self.refunded - self.disputed - self.waived
 
 
+class PaymentSearchText(models.Model):
+    """The order number of a payment in lower case, by parts of which staff find it. A trigger writes it."""
+
+    id = models.UUIDField(primary_key=True)
+    text = models.TextField()
+
+    retention = Kept(because="It is part of a payment.")
+
+    class Meta:
+        db_table = "payments_payment_search"
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class PaymentAttempt(models.Model):
     """An intent of a payment that was paid in another way: the ones before, and the one that replaced them.
 

@@ -246,6 +246,25 @@ MUTANTS = (
         caught_by="tests/orders/test_admin.py::test_staff_find_an_order_by_parts_in_any_case",
     ),
     Mutant(
+        name="search_text_of_existing_rows_is_not_copied",
+        what="orders of the release before are not found any more",
+        rule="shop/db/text_search.py: the text of all rows is copied",
+        module="shop.db.text_search",
+        replace="while last_id:",
+        by="if last_id:",
+        caught_by="tests/orders/test_search_text.py::test_the_migration_copies_page_by_page",
+    ),
+    Mutant(
+        name="migration_overwrites_newer_search_text",
+        what="a row that changes while the migration runs gets the text that it had before",
+        rule="shop/db/text_search.py: a copy that exists stays as it is",
+        module="shop.db.text_search",
+        replace='copied AS ({write.format(rows="page")} NOTHING)',
+        by='copied AS ({write.format(rows="page")} UPDATE SET text = EXCLUDED.text)',
+        caught_by="tests/orders/test_search_text.py"
+        "::test_the_migration_copies_the_orders_that_exist_and_keeps_newer_copies",
+    ),
+    Mutant(
         name="errors_outside_of_views_are_not_logged",
         what="an error in a middleware shows a page that refers to the log, which has nothing",
         rule="Admin: the log has each error, with the request id that the page shows",

@@ -77,7 +77,7 @@ class ArrayDumper(ListDumper):
 
 
 class _Context(NamedTuple):
-    """What psycopg's Transformer takes from a connection."""
+    """The attributes of a connection that psycopg's Transformer reads."""
 
     adapters: AdaptersMap
     connection: psycopg.Connection[Any]

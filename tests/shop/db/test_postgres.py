@@ -288,7 +288,22 @@ def test_values_of_a_prepared_statement_are_not_part_of_its_text():
     assert "ann@example.com" not in text
 
 
-ELEMENTS = ["", "null", "NULL", None, "a,b", '{"a": "\\\\"}', "\\", '"', "{}", " a ", "\n", "é", "a\\", OrderStatus.PENDING]
+ELEMENTS = [
+    "",
+    "null",
+    "NULL",
+    None,
+    "a,b",
+    '{"a": "\\\\"}',
+    "\\",
+    '"',
+    "{}",
+    " a ",
+    "\n",
+    "é",
+    "a\\",
+    OrderStatus.PENDING,
+]
 
 
 @pytest.mark.parametrize(
