@@ -106,5 +106,7 @@ def _encode_domain(domain: str) -> str:
 
 
 def _has_invisible_characters(text: str) -> bool:
+    if text.isascii():
+        return not text.isprintable()
     categories = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
     return has_blank_letters(text) or any(unicodedata.category(character) in categories for character in text)
