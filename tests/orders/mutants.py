@@ -581,6 +581,15 @@ cancel(
         caught_by="tests/orders/test_capture_sets.py::test_the_events_of_a_set_continue_the_traces_of_their_orders",
     ),
     Mutant(
+        name="verifier_lets_orders_wait_for_their_capture",
+        what="no check reports that orders are not captured, although their timer runs",
+        rule="docs/invariants.md: order_comes_to_rest",
+        module="contexts.orders.invariants",
+        replace="step NOT IN ('authorizing', 'done', 'closed') THEN",
+        by="step NOT IN ('authorizing', 'capturing', 'done', 'closed') THEN",
+        caught_by="tests/ops/verify/test_under_traffic.py::test_an_order_may_wait_for_its_capture_for_the_grace_period_only",
+    ),
+    Mutant(
         name="set_marks_order_of_another_worker_paid",
         what="a set writes to an order that another worker has taken over",
         rule="protocol 3.10: each write of a set is fenced",

@@ -90,7 +90,7 @@ def test_a_set_of_captures_stays_within_its_budget():
 
 
 def measure_captures(shopper: InProcessShopper, sku: str, count: int) -> StatementCount:
-    """Place so many orders, and measure the set in which they are captured."""
+    """Place orders, and measure the set in which they are captured."""
     assert [shopper.order(sku).status for _ in range(count)] == [201] * count
     return measure(capture_payments)
 

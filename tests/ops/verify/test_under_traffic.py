@@ -115,6 +115,18 @@ def test_a_recent_violation_is_excused_and_an_old_one_is_not(invariant, token, c
     assert violations_about([order], check()) == []
 
 
+def test_an_order_may_wait_for_its_capture_for_the_grace_period_only():
+    order = InProcessShopper().order(create_sku(1)).body
+    assert violations_about([order], check()) == []
+    backdate([order["id"]])
+    execute("orders", "UPDATE orders_order SET due_at = now() + interval '1 minute' WHERE id = %s", [order["id"]])
+    details = {found.invariant: found.detail for found in violations_about([order], check())}
+    assert "confirmed and still capturing" in details["order_comes_to_rest"]
+    execute("orders", "UPDATE orders_order SET due_at = now() WHERE id = %s", [order["id"]])
+    run_until_idle()
+    assert violations_about([order], check()) == []
+
+
 def test_a_recent_event_may_be_undelivered():
     [order] = place_settled_orders(InProcessShopper(), "tok_ok")
     stream = f"orders.order:{order['id']}"
