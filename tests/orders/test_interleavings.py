@@ -118,6 +118,19 @@ def test_a_worker_that_lost_its_lease_returns_the_result_of_its_successor(shoppe
     assert again.content == first.content
 
 
+def test_a_worker_that_captures_alone_and_loses_its_lease_leaves_the_cancelled_order_unchanged(shopper, interrupt):
+    def cancel_elsewhere(order_id: uuid.UUID) -> None:
+        orders.record_cancel_request(order_id)
+        execute("orders", "UPDATE orders_order SET attempt = attempt + 1, lease_until = NULL WHERE id = %s", [order_id])
+        orders.resume(order_id)
+
+    order_id = uuid.UUID(shopper.order(create_sku(1)).body["id"])
+    interrupt(cancel_elsewhere, "capture")
+    assert orders.resume(order_id).status == "cancelled"
+    assert (status_and_step_of(order_id), payment_of(order_id)) == (("cancelled", "closed"), "refunded")
+    assert published_events(order_id) == ["order_placed", "order_confirmed", "order_cancelled"]
+
+
 def test_the_response_of_a_confirmed_order_stays_after_its_cancel(shopper):
     sku, key = create_sku(1), uuid.uuid4().hex
     first = shopper.order(sku, key=key)
