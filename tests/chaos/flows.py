@@ -54,7 +54,7 @@ class Flow:
     name: str
     token: str
     answers: tuple[int, ...]  # the status of each request, once the order is final
-    final_states: tuple[FinalState, ...]  # one of these; the first one without a fault
+    final_states: tuple[FinalState, ...]  # one of these; a cancel without a fault ends in the first one
     quantity: int = 1
     expires: bool = False  # the time to pay ends while the order waits
     loses_a_unit: bool = False  # one unit is removed between quote and reservation
