@@ -8,7 +8,6 @@ from shop.http.quotas import HOLD_KEYS, read_limits, read_rate_limit
 from shop.setting_types import parse_url
 from shop.settings import env, read_number, read_setting, read_whole_number
 
-CAPTURE_TIMES = ("in_request", "after_answer")
 LINK_EXAMPLE = {"site": "https://shop.example", "id": "1", "number": "1", "token": "1"}
 
 
@@ -26,14 +25,6 @@ def read_link_template(name: str, default: str) -> str:
     return template
 
 
-def read_capture(name: str, default: str) -> str:
-    """Return when payments are captured. Raises ValueError if it is not one of CAPTURE_TIMES."""
-    when = str(env.str(name, default=default))
-    if when not in CAPTURE_TIMES:
-        raise ValueError(f"it has to be one of {', '.join(CAPTURE_TIMES)}")
-    return when
-
-
 # How long a checkout may wait for its payment, once the customer has acted on it.
 RESERVATION_HOLD_SECONDS = read_number("RESERVATION_HOLD_SECONDS", 900, most=365 * 86_400)
 # How long a checkout waits for the customer to act on the payment, such as to approve it at the bank.
@@ -43,9 +34,6 @@ UNPAID_HOLD_SECONDS = read_number("UNPAID_HOLD_SECONDS", 300, most=365 * 86_400)
 HOLD_LIMIT_ORDERS = read_limits("HOLD_LIMIT_ORDERS", HOLD_KEYS, "address:50,account:10,email:10,recipient:25")
 # How many units these orders may hold.
 HOLD_LIMIT_UNITS = read_limits("HOLD_LIMIT_UNITS", HOLD_KEYS, "address:1000,account:200,email:200,recipient:500")
-# When the authorized money of a new order is taken: in_request, before the answer to POST /orders; after_answer, right after it
-# and many orders at once. The answer then shows the payment as authorized, and an order whose capture is refused as confirmed.
-CAPTURE = read_setting("CAPTURE", read_capture, "in_request")
 # How long an order whose capture was refused keeps its stock.
 ON_HOLD_SECONDS = read_number("ON_HOLD_SECONDS", 72 * 3600, most=365 * 86_400)
 # Seconds after placing in which a customer can cancel a confirmed order; 0: never. Staff can later, too.

@@ -1,6 +1,6 @@
 """Outbox: store an event in the transaction of the change that it reports, with one delivery per subscribing context."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -11,11 +11,11 @@ from django.db import transaction as django_transaction
 from shop import clock
 from shop.calls import tracing
 from shop.calls.tracing import Trace
-from shop.db.database import PreparedStatement, execute_deferred
+from shop.db.database import PreparedStatement, execute_deferred, fetch_rows
 from shop.db.transactions import transaction_state
 from shop.errors import InTransaction
 from shop.ids import uuid7
-from shop.messaging.events import Event
+from shop.messaging.events import Event, build_trace
 
 _INSERT = PreparedStatement("""
 INSERT INTO shop_outboxevent (id, name, version, stream, sequence, occurred_at, hops,
@@ -25,6 +25,9 @@ _INSERT_WITH_DELIVERIES = PreparedStatement(f"""
 WITH event AS ({_INSERT} RETURNING id, stream, sequence)
 INSERT INTO shop_delivery (event_id, subscriber, stream, sequence)
 SELECT id, unnest(%s::text[]), stream, sequence FROM event""")
+_FIND_TRACES = PreparedStatement("""
+SELECT stream, id, hops, correlation_id, traceparent
+FROM shop_outboxevent JOIN unnest(%s::text[], %s::bigint[]) AS last (stream, sequence) USING (stream, sequence)""")
 
 # Called after the commit, with the context whose outbox has deliveries.
 wake_callbacks: list[Callable[[str], None]] = []
@@ -87,3 +90,13 @@ def _insert(event: Event, sequence: int, trace: Trace) -> None:
 def _wake(publisher: str) -> None:
     for wake in wake_callbacks:
         wake(publisher)
+
+
+def find_traces(publisher: str, sequences: Mapping[str, int]) -> dict[str, Trace]:
+    """Return the traces that continue with published events, by stream. sequences: that of one event of each stream.
+
+    For work on many rows at once, each of which continues what was done for that row alone. Purged events are omitted.
+    """
+    found = fetch_rows(publisher, _FIND_TRACES, [list(sequences), list(sequences.values())])
+    names = ("id", "hops", "correlation_id", "traceparent")
+    return {stream: build_trace(dict(zip(names, values, strict=True))) for stream, *values in found}

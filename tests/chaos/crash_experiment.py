@@ -16,7 +16,7 @@ from tests.chaos.flows import STOCK, Purchase, SteppedEngine, send_requests
 from tests.concurrency import run_in_thread
 from tests.factories import create_sku
 
-FLOW_NAMES = ("buy", "cancel", "decline", "timeout", "expiry")
+FLOW_NAMES = ("buy", "cancel", "cancel_before_capture", "decline", "timeout", "expiry")
 
 
 def record_points(folder: Path) -> list[FaultInjection]:

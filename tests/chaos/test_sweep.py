@@ -54,8 +54,12 @@ def injections(server, tmp_path_factory):
 def recorded(server: ForkServer, flow: str, file: Path) -> list[FaultInjection]:
     with UnfinishedRowLocks() as locks:
         locks.lock_unfinished()
-        outcome = server.run(Purchase.of(flow, create_sku(STOCK)), record=str(file))
+        purchase = Purchase.of(flow, create_sku(STOCK))
+        outcome = server.run(purchase, record=str(file))
     assert outcome["is_finished"], outcome
+    if flow in CANCELS:  # before or after the capture, as the flow requires
+        [state] = final_states.load_final_states([purchase.email])[purchase.email]
+        assert state == purchase.definition.final_states[0]
     return list_injections(flow, file.read_text().split())
 
 

@@ -111,7 +111,6 @@ WRONG = {
     "MAX_ORDER_LINES is 40000; it has to be from 1 to 10000": {"MAX_ORDER_LINES": "40000"},
     "MAX_CART_ITEMS is 200 and MAX_ORDER_LINES is 50: a full cart could not be ordered": {"MAX_ORDER_LINES": "50"},
     "ON_HOLD_SECONDS cannot be read": {"ON_HOLD_SECONDS": "a while"},
-    "CAPTURE cannot be read: it has to be one of in_request, after_answer": {"CAPTURE": "later"},
     "CANCEL_WINDOW is -1.0; it has to be from 0 to 315360000": {"CANCEL_WINDOW": "-1"},
     "ORDER_LINK_TEMPLATE cannot be read: it needs the placeholders": {"ORDER_LINK_TEMPLATE": "https://a.example/{id}"},
     "ORDER_LINK_TEMPLATE cannot be read: it has unknown placeholders: order": {

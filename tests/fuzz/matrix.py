@@ -67,7 +67,7 @@ def order_request(path: str, **headers: str) -> Callable[[InProcessShopper], Req
     """Build a request about an order of the owner."""
 
     def build(owner: InProcessShopper) -> Request:
-        order = owner.order(create_sku(5), email=None).body
+        order = owner.buy(create_sku(5), email=None)
         return Request(path.format(order=order["id"], payment=order["payment"]["id"]), headers=dict(headers))
 
     return build
@@ -75,7 +75,7 @@ def order_request(path: str, **headers: str) -> Callable[[InProcessShopper], Req
 
 def pay_request(owner: InProcessShopper) -> Request:
     """Build a request to pay an order on hold with another card."""
-    order = owner.order(create_sku(5), token="tok_capture_refused", email=None).body
+    order = owner.buy(create_sku(5), token="tok_capture_refused", email=None)
     body = {"payment_method": {"provider": "sandbox", "token": "tok_ok"}}
     return Request(f"orders/{order['id']}/payment", body, idempotency_header())
 
@@ -111,14 +111,14 @@ def payment_request(path: str, token: str) -> Callable[[InProcessShopper], Reque
     """Build a request of staff about a payment in the status that the token leads to."""
 
     def build(owner: InProcessShopper) -> Request:
-        order = owner.order(create_sku(5), token=token, email=None).body
+        order = owner.buy(create_sku(5), token=token, email=None)
         return Request(path.format(payment=order["payment"]["id"]), headers=idempotency_header())
 
     return build
 
 
 def movement_request(owner: InProcessShopper) -> Request:
-    order = owner.order(create_sku(5), email=None).body
+    order = owner.buy(create_sku(5), email=None)
     reference = f"sb_{uuid.UUID(order['payment']['id']).hex}"
     return Request(f"payments/sandbox/{reference}/movements", {"movement": "refund", "amount": 1})
 

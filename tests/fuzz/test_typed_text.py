@@ -126,7 +126,7 @@ def find_product(sku):
 
 
 def pay(sku):
-    return f"payments/{InProcessShopper().order(sku).body['payment']['id']}/refunds"
+    return f"payments/{InProcessShopper().buy(sku)['payment']['id']}/refunds"
 
 
 LINES = {

@@ -14,6 +14,7 @@ from django.core.management import call_command
 from config.admin_site import SESSION_TOKEN_KEY
 from contexts.users.models import User
 from contexts.users.service import staff_sessions
+from tests.concurrency import eventually
 from tests.factories import create_sku
 from tests.journeys.split import RoutedShopper, SplitShop
 from tests.shopper import PASSWORD, Response, Shopper
@@ -61,6 +62,7 @@ class PreparedActions:
         self.cart = actors.guest.post("carts").body["id"]
         self.waiting = actors.guest.order(self.sku, token="tok_requires_action").body
         self.paid = actors.guest.order(self.sku).body
+        eventually(lambda: self._is_captured(self.paid))
         self.session = actors.build_session_cookie()
 
     def perform(self, column: str, timeout: float = 30.0) -> Response | None:
@@ -105,4 +107,7 @@ class PreparedActions:
 
     def is_paid(self) -> Any:
         """Return whether the order whose customer approved the payment is paid."""
-        return self.actors.guest.get_order(self.waiting)["payment"]["status"] == "captured"
+        return self._is_captured(self.waiting)
+
+    def _is_captured(self, order: dict[str, Any]) -> bool:
+        return self.actors.guest.get_order(order)["payment"]["status"] == "captured"

@@ -2,15 +2,22 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from shop.db.database import fetch_rows
 from tests.concurrency import eventually
 from tests.factories import create_sku
+from tests.http_shopper import Shopper
 from tests.orders.queries import assert_stock_adds_up, count_charges, payment_of, stock_of
 
 pytestmark = pytest.mark.usefixtures("verified")
+
+
+def is_captured(shopper: Shopper, order: dict[str, Any]) -> bool:
+    """Return whether the payment was captured, which follows the answer."""
+    return shopper.get_order(order)["payment"]["status"] == "captured"
 
 
 def test_a_customer_buys_and_is_notified(shopper):
@@ -21,7 +28,7 @@ def test_a_customer_buys_and_is_notified(shopper):
     answer = shopper.order(items=None, cart_id=cart, email=None)
     assert answer.status == 201
     order = answer.body
-    assert (order["email"], order["status"], order["payment"]["status"]) == (email, "confirmed", "captured")
+    assert (order["email"], order["status"], order["payment"]["status"]) == (email, "confirmed", "authorized")
     assert order["lines"][0]["quantity"] == 2
     eventually(lambda: stock_of(sku) == (1, 0))
     messages = eventually(
@@ -29,6 +36,7 @@ def test_a_customer_buys_and_is_notified(shopper):
     )
     assert messages[0]["order_id"] == order["id"]
     assert [found["id"] for found in shopper.get("orders").body["results"]] == [order["id"]]
+    eventually(lambda: is_captured(shopper, order))
     payment = shopper.get(f"payments/{order['payment']['id']}").body
     assert (payment["status"], payment["order_id"]) == ("captured", order["id"])
     stranger = shopper.new_client()
@@ -51,13 +59,14 @@ def test_a_timed_out_payment_is_found_and_captured_once(shopper):
     answer = shopper.order(create_sku(1), token="tok_timeout_then_ok")
     assert answer.status == 202
     assert eventually(lambda: shopper.get_order(answer.body)["status"] == "confirmed")
+    assert eventually(lambda: is_captured(shopper, answer.body))
     assert count_charges(answer.body["id"]) == 1
 
 
 def test_a_cancelled_order_releases_stock_and_refunds_money(shopper):
     sku = create_sku(1)
     order = shopper.order(sku).body
-    eventually(lambda: stock_of(sku) == (0, 0))
+    eventually(lambda: stock_of(sku) == (0, 0) and is_captured(shopper, order))
     assert shopper.post(f"orders/{order['id']}/cancel", X_Order_Token=order["token"]).status in (200, 202)
     eventually(lambda: stock_of(sku) == (1, 0))
     assert payment_of(order["id"]) == "refunded"

@@ -19,7 +19,7 @@ SAVE, LIST = b'name="_save"', "/admin/orders/order/"
 
 @pytest.fixture
 def order():
-    return InProcessShopper().order(create_sku(1)).body
+    return InProcessShopper().buy(create_sku(1))
 
 
 def change(order: dict) -> str:

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from contexts.notifications.handlers import send_waiting_messages
 from shop.db.database import execute
-from tests.engine_driver import run_until_idle
+from tests.engine_driver import capture_payments, run_until_idle
 from tests.factories import create_sku
 from tests.mail_server import FakeMailServer
 from tests.shopper import InProcessShopper
@@ -80,10 +80,26 @@ def test_the_budget_does_not_grow_with_the_lines():
     assert len(measure(lambda: shopper.order(*few)).statements) == len(measure(lambda: shopper.order(*many)).statements)
 
 
+def test_a_set_of_captures_stays_within_its_budget():
+    shopper, sku = InProcessShopper(), create_sku(20)
+    alone, together = (measure_captures(shopper, sku, count) for count in (1, 11))
+    assert len(alone.statements) <= 10, "\n".join(alone.statements)
+    assert alone.transactions() <= 5, "\n".join(alone.all)
+    assert together.transactions() == alone.transactions() + 10  # of the provider, which is built in
+    assert len(together.statements) - len(alone.statements) <= 10 * 5, "\n".join(together.statements)
+
+
+def measure_captures(shopper: InProcessShopper, sku: str, count: int) -> StatementCount:
+    """Place orders, and measure the set in which they are captured."""
+    assert [shopper.order(sku).status for _ in range(count)] == [201] * count
+    return measure(capture_payments)
+
+
 def test_event_handling_after_an_order_stays_within_its_budget(mail_server):
     postpone = "UPDATE notifications_message SET due_at = now() + interval '1 day' WHERE status = 'waiting'"
     execute("notifications", postpone)
     assert InProcessShopper().order(*(create_sku(5) for _ in range(3))).status == 201
+    capture_payments()
 
     empty_polls: list[str] = []
 

@@ -61,7 +61,7 @@ def test_a_window_of_zero_lets_only_staff_cancel_a_confirmed_order(shopper, sett
 @pytest.mark.parametrize("token", ["tok_requires_action", "tok_capture_refused"])
 def test_an_order_that_is_not_paid_stays_cancellable(shopper, settings, token):
     settings.CANCEL_WINDOW = 0
-    order = shopper.order(create_sku(1), token=token).body
+    order = shopper.buy(create_sku(1), token=token)
     assert order["status"] in ("pending", "on_hold")
     age(order, 10)
     assert shopper.get_order(order)["cancellable"] is True
@@ -77,7 +77,7 @@ def test_a_cancel_that_was_requested_in_time_is_answered_later_too(shopper, sett
 
 def test_staff_cancel_after_the_window(shopper, settings):
     settings.CANCEL_WINDOW = 0
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     assert cancel(shopper, order).status == 409
     staff = sign_in_to_admin("orders.change", "payments.refund")
     confirm(staff, run_action(staff, "/admin/orders/order/", "request_cancel", order["id"]))

@@ -85,7 +85,7 @@ def test_a_cart_of_an_older_release_gets_the_currency_of_its_first_offer(shopper
 
 def test_every_amount_of_a_purchase_has_the_currency_of_the_offer(shopper, skus):
     local, _ = skus
-    order = shopper.order(local).body
+    order = shopper.buy(local)
     amounts = [*order["totals"].values(), order["lines"][0]["unit_price"], order["lines"][0]["total"]]
     assert {amount["currency"] for amount in amounts} == {"EUR"}
     assert fetch_rows("orders", "SELECT currency FROM orders_orderline WHERE order_id = %s", [order["id"]]) == [

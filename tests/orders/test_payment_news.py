@@ -76,7 +76,7 @@ def emails_of(order):
 
 
 def test_a_paid_order_shows_what_was_paid(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     assert (order["payment_status"], money_of(order)) == ("paid", {"paid": 1999, "refunded": 0, "due": 0})
     assert (order["dispute"], order["refunds"]) == ("none", [])
 
@@ -87,7 +87,7 @@ def test_an_unpaid_order_shows_what_is_due(shopper):
 
 
 def test_a_partial_refund_reaches_the_order_and_its_customer(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     refund(order, 500)
     shown = shopper.get_order(order)
     assert (shown["status"], shown["payment_status"], shown["payment"]["status"]) == (
@@ -104,7 +104,7 @@ def test_a_partial_refund_reaches_the_order_and_its_customer(shopper):
 
 
 def test_each_refund_is_mailed_once_and_the_last_one_makes_the_order_refunded(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     refund(order, 500)
     refund(order)
     shown = shopper.get_order(order)
@@ -120,7 +120,7 @@ def test_each_refund_is_mailed_once_and_the_last_one_makes_the_order_refunded(sh
 
 
 def test_reading_payments_again_reports_what_was_read_and_what_has_changed(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     run_until_idle()
     before = str(uuid.UUID(int=uuid.UUID(order["id"]).int - 1))
     refunds.refund(
@@ -134,7 +134,7 @@ def test_reading_payments_again_reports_what_was_read_and_what_has_changed(shopp
 
 
 def test_the_refund_of_a_cancelled_order_is_shown_but_not_mailed_again(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     shopper.post(f"orders/{order['id']}/cancel")
     run_until_idle()
     shown = shopper.get_order(order)
@@ -144,7 +144,7 @@ def test_the_refund_of_a_cancelled_order_is_shown_but_not_mailed_again(shopper):
 
 
 def test_a_refund_at_the_provider_reaches_the_order(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     move_money(order, "refund", 700)
     check_payment(order)
     shown = shopper.get_order(order)
@@ -155,7 +155,7 @@ def test_a_refund_at_the_provider_reaches_the_order(shopper):
 @pytest.mark.parametrize("amount", [None, 700], ids=["all", "a part"])
 def test_an_order_that_was_refunded_at_the_provider_can_be_cancelled(shopper, amount):
     sku = create_sku(1)
-    order = shopper.order(sku).body
+    order = shopper.buy(sku)
     run_until_idle()
     move_money(order, "refund", amount)
     assert shopper.post(f"orders/{order['id']}/cancel").status == 200
@@ -167,7 +167,7 @@ def test_an_order_that_was_refunded_at_the_provider_can_be_cancelled(shopper, am
 
 def test_a_cancel_whose_refund_is_refused_ends_and_is_a_task_for_staff(shopper):
     sku = create_sku(1)
-    order = shopper.order(sku, token="tok_refund_refused").body
+    order = shopper.buy(sku, token="tok_refund_refused")
     run_until_idle()
     assert shopper.post(f"orders/{order['id']}/cancel").status == 200
     run_until_idle()
@@ -182,7 +182,7 @@ def test_a_cancel_whose_refund_is_refused_ends_and_is_a_task_for_staff(shopper):
 
 
 def test_a_dispute_reaches_the_order(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     move_money(order, "dispute")
     check_payment(order)
     assert shopper.get_order(order)["dispute"] == "open"
@@ -196,7 +196,7 @@ def test_a_dispute_reaches_the_order(shopper):
 
 
 def test_a_refused_capture_that_succeeds_later_takes_the_order_off_hold(shopper):
-    order = shopper.order(create_sku(1), token="tok_capture_refused").body
+    order = shopper.buy(create_sku(1), token="tok_capture_refused")
     assert order["status"] == "on_hold"
     move_money(order, "allow")
     captures.capture(payment_id=payment_id_of(order), actor="clerk")
@@ -206,13 +206,13 @@ def test_a_refused_capture_that_succeeds_later_takes_the_order_off_hold(shopper)
 
 
 def test_the_schedule_takes_an_order_off_hold(shopper):
-    order = shopper.order(create_sku(1), token="tok_capture_refused_once").body
+    order = shopper.buy(create_sku(1), token="tok_capture_refused_once")
     check_payment(order)
     assert status_and_step_of(order["id"]) == ("confirmed", "done")
 
 
 def test_a_capture_of_a_part_keeps_the_order_on_hold(shopper):
-    order = shopper.order(create_sku(1), token="tok_capture_refused").body
+    order = shopper.buy(create_sku(1), token="tok_capture_refused")
     move_money(order, "capture", 1000)
     check_payment(order)
     shown = shopper.get_order(order)
@@ -224,7 +224,7 @@ def test_a_capture_of_a_part_keeps_the_order_on_hold(shopper):
 
 def test_staff_void_a_payment_and_the_order_is_cancelled(shopper):
     sku = create_sku(1)
-    order = shopper.order(sku, token="tok_capture_refused").body
+    order = shopper.buy(sku, token="tok_capture_refused")
     run_until_idle()
     captures.void(payment_id=payment_id_of(order), actor="clerk")
     run_until_idle()
@@ -264,7 +264,7 @@ def test_an_order_does_not_expire_while_the_provider_cannot_be_asked(shopper, se
 
 
 def test_an_order_on_hold_is_not_cancelled_when_the_money_was_captured_after_all(shopper):
-    order = shopper.order(create_sku(1), token="tok_capture_refused").body
+    order = shopper.buy(create_sku(1), token="tok_capture_refused")
     move_money(order, "capture")
     execute("orders", "UPDATE orders_order SET expires_at = now(), due_at = now() WHERE id = %s", [order["id"]])
     eventually(lambda: status_and_step_of(order["id"])[1] in ("done", "closed"), run_checkout_timers, run_until_idle)
@@ -277,7 +277,7 @@ def test_an_order_without_a_payment_has_nothing_to_synchronize():
 
 @pytest.mark.parametrize("amount", [None, 500], ids=["all", "a part"])
 def test_a_refund_that_the_bank_returns_is_shown_by_the_order(shopper, amount, error_log):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     refund(order, amount)
     move_money(order, "refund_failed")
     check_payment(order)
@@ -294,7 +294,7 @@ def test_a_refund_that_the_bank_returns_is_shown_by_the_order(shopper, amount, e
 
 
 def test_a_cancelled_order_whose_refund_the_bank_returns_is_not_refunded(shopper, error_log):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     shopper.post(f"orders/{order['id']}/cancel")
     run_until_idle()
     move_money(order, "refund_failed")
@@ -314,7 +314,7 @@ def attention_of(order):
 
 
 def test_a_part_that_staff_capture_keeps_the_order_on_hold_until_the_rest_is_captured(shopper, error_log):
-    order = shopper.order(create_sku(1), token="tok_capture_refused").body
+    order = shopper.buy(create_sku(1), token="tok_capture_refused")
     move_money(order, "allow")
     captures.capture(payment_id=payment_id_of(order), actor="clerk", amount=Money(1200, "EUR"))
     run_until_idle()
@@ -329,7 +329,7 @@ def test_a_part_that_staff_capture_keeps_the_order_on_hold_until_the_rest_is_cap
 
 def test_an_order_of_which_a_part_was_captured_is_cancelled_and_refunded(shopper, error_log):
     sku = create_sku(1)
-    order = shopper.order(sku, token="tok_capture_refused").body
+    order = shopper.buy(sku, token="tok_capture_refused")
     move_money(order, "allow")
     captures.capture(payment_id=payment_id_of(order), actor="clerk", amount=Money(1200, "EUR"))
     run_until_idle()
@@ -341,7 +341,7 @@ def test_an_order_of_which_a_part_was_captured_is_cancelled_and_refunded(shopper
 
 
 def test_the_numbers_of_older_orders_reach_their_payments(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     execute("payments", "UPDATE payments_payment SET order_number = '' WHERE order_id = %s", [order["id"]])
     run_checkout_timers()
     number = fetch_rows("payments", "SELECT order_number FROM payments_payment WHERE order_id = %s", [order["id"]])
@@ -349,7 +349,7 @@ def test_the_numbers_of_older_orders_reach_their_payments(shopper):
 
 
 def test_the_page_of_an_order_shows_staff_its_refunds(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     refund(order, 500)
     html = sign_in_to_admin("*").get(f"/admin/orders/order/{order['id']}/change/").content.decode()
     assert "partially refunded" in html and "5.00 EUR" in html
@@ -357,6 +357,6 @@ def test_the_page_of_an_order_shows_staff_its_refunds(shopper):
 
 
 def test_the_response_to_a_cancel_shows_what_was_refunded_before(shopper):
-    order = shopper.order(create_sku(1)).body
+    order = shopper.buy(create_sku(1))
     refund(order, 500)
     assert money_of(shopper.post(f"orders/{order['id']}/cancel").body)["refunded"] >= 500

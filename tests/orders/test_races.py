@@ -210,7 +210,7 @@ def test_the_holder_of_a_busy_lease_sees_a_new_request(shopper):
 
 def capture_while_a_cancel_is_requested(shopper: InProcessShopper, *, wake: bool) -> tuple[str, str]:
     """Request a cancel while a worker is about to capture; the requesting process dies right after the request."""
-    order_id = uuid.UUID(shopper.order(create_sku(1), token="tok_capture_timeout_then_ok").body["id"])
+    order_id = uuid.UUID(shopper.buy(create_sku(1), token="tok_capture_timeout_then_ok")["id"])
     holder = leases.acquire_lease(Order, "orders", order_id)
     orders.record_cancel_request(order_id)
     if not wake:
@@ -231,7 +231,7 @@ def test_control_without_the_woken_flag_the_cancel_is_lost(shopper):
 
 @pytest.mark.breaks("order_path")
 def test_a_resumed_order_with_a_refused_capture_goes_on_hold_despite_a_wakeup(shopper):
-    order_id = shopper.order(create_sku(1), token="tok_capture_refused").body["id"]
+    order_id = shopper.buy(create_sku(1), token="tok_capture_refused")["id"]
     execute("orders", "UPDATE orders_order SET status = 'confirmed' WHERE id = %s", [order_id])
     holder = leases.acquire_lease(Order, "orders", uuid.UUID(order_id))
     assert leases.acquire_lease(Order, "orders", uuid.UUID(order_id)) is None
@@ -258,7 +258,7 @@ def test_an_order_paid_before_expiry_is_confirmed(shopper, settings):
 
 def test_an_order_whose_payment_was_cancelled_before_capture_is_cancelled(shopper):
     sku = create_sku(1)
-    order_id = uuid.UUID(shopper.order(sku, token="tok_capture_refused").body["id"])
+    order_id = uuid.UUID(shopper.buy(sku, token="tok_capture_refused")["id"])
     run_until_idle()
     payments.cancel(order_id=order_id)
     execute("orders", "UPDATE orders_order SET due_at = now() WHERE id = %s", [order_id])

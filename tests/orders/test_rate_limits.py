@@ -153,7 +153,7 @@ def pay_again(shopper: InProcessShopper, order: dict, token: str, key: str = "")
 def test_a_card_that_is_declined_when_an_order_is_paid_again_counts_once(sku, limits):
     limits.RATE_LIMIT_DECLINED_PAYMENTS = "address:2/hour"
     shopper, key = InProcessShopper(), uuid.uuid4().hex
-    order = shopper.order(sku, token="tok_capture_refused", email=unique_email()).body
+    order = shopper.buy(sku, token="tok_capture_refused", email=unique_email())
     assert [pay_again(shopper, order, "tok_declined", key) for _ in range(3)] == [402] * 3
     assert pay_again(shopper, order, "tok_requires_action") == 202
     decline_at_provider(shopper.get_order(order))

@@ -28,7 +28,7 @@ def lost_refund_response():
 def create_order_before_capture_event(sku: str) -> tuple[InProcessShopper, dict, uuid.UUID]:
     """Return a shopper, a confirmed order that waits for its capture event, and its captured payment."""
     shopper = InProcessShopper()
-    order = shopper.order(sku, token="tok_capture_timeout_then_ok").body
+    order = shopper.buy(sku, token="tok_capture_timeout_then_ok")
     eventually(lambda: payment_of(order["id"]) == "captured", run_payment_timers)
     [(payment_id,)] = fetch_rows("payments", "SELECT id FROM payments_payment WHERE order_id = %s", [order["id"]])
     return shopper, order, payment_id

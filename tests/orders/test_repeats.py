@@ -112,7 +112,7 @@ def test_the_first_outcome_of_a_key_stays_though_the_order_went_on_meanwhile(ord
     [(status, step, is_leased)] = fetch_rows(
         "orders", "SELECT status, step, lease_until IS NOT NULL FROM orders_order WHERE email = %s", [order.email]
     )
-    assert (status, step, is_leased) == ("confirmed", "done", False)
+    assert (status, step, is_leased) == ("confirmed", "capturing", False)
 
 
 def test_a_repeat_while_the_first_request_is_in_progress_is_asked_to_wait(order):

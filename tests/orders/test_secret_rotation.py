@@ -70,7 +70,7 @@ def test_the_token_of_a_guest_shows_the_order_until_its_key_is_removed(settings)
 
 def test_a_guest_who_repeats_a_payment_after_the_rotation_is_charged_once(settings):
     shopper, key = InProcessShopper(), uuid.uuid4().hex
-    order = shopper.order(create_sku(1), token="tok_capture_refused").body
+    order = shopper.buy(create_sku(1), token="tok_capture_refused")
     headers = {"Idempotency_Key": key, "X_Order_Token": order["token"]}
     body = {"payment_method": {"provider": "sandbox", "token": "tok_ok"}}
     answers = [shopper.post(f"orders/{order['id']}/payment", body, **headers)]

@@ -18,6 +18,7 @@ DECLARED_STATUSES = {
     "repeat": {201, 402, 409},  # sent when every order is final
     "reuse": {422},
     "cancel": {200, 202, 409},
+    "read": {200},
     "refund": {201, 202, 409},
     "approve": {200, 409},
     "decline": {200, 409},

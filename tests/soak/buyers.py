@@ -16,6 +16,7 @@ from tests.soak.topology import Sites
 ADDRESS = {"name": "Ada Buyer", "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PASSWORD = "correct horse battery"
 API = "/api/v1/"
+MAX_CAPTURE_READS, CAPTURE_READ_INTERVAL_SECONDS = 40, 0.25
 SETUP_JOURNEY = -1  # the journey that opens the accounts
 
 
@@ -216,13 +217,24 @@ class JourneyRun:
             self.client.send(self.journey.decision, "POST", path)
 
     def _cancel(self, order: dict[str, Any]) -> None:
-        time.sleep(self.client.rng.choice((0, 0, 0.05, 0.5)))  # at once, or a moment later
+        time.sleep(self.client.rng.choice((0, 0.05, 0.5, 1.0)))  # before, while or after the payment is captured
         self.client.send(
             "cancel", "POST", f"{API}orders/{order['id']}/cancel", None, "", X_Order_Token=order.get("token") or ""
         )
 
+    def _await_capture(self, order: dict[str, Any]) -> None:
+        """Read the order until its payment is captured. Faults may delay that; then the refund is refused."""
+        for _ in range(MAX_CAPTURE_READS):
+            shown = self.client.send(
+                "read", "GET", f"{API}orders/{order['id']}", None, "", X_Order_Token=order.get("token") or ""
+            )
+            if shown.body["payment"]["status"] not in ("authorized", "capturing"):
+                return
+            time.sleep(CAPTURE_READ_INTERVAL_SECONDS)
+
     def _refund(self, order: dict[str, Any]) -> None:
-        """Refund a part of the payment or all of it, as staff."""
+        """Refund a part of the payment or all of it, as staff, once it is captured."""
+        self._await_capture(order)
         body: dict[str, Any] = {"reason": "A scratch."}
         if self.client.rng.random() < 0.5:
             total = order["totals"]["total"]

@@ -48,9 +48,10 @@ def set_bindings(bindings: dict[str, str]) -> None:
     )
 
 
-def run_timers() -> None:
+def run_timers(name: str = "") -> None:
     for timer in events.list_timers(hosted_contexts()):
-        timer.run()
+        if name in ("", timer.name):
+            timer.run()
 
 
 def record_calls() -> None:

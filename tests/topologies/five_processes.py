@@ -35,6 +35,8 @@ from tests.topologies.fakes_server import FakesServer
 
 OWN_SETTINGS = {"CONTEXTS", "DATABASES", "ENGINE", "ROOT_URLCONF", "SERVICES"}  # different in each process
 THREADS = 16  # of each process
+CAPTURE_TIMER = "orders.capture_confirmed_orders"
+MAX_ROUNDS = 1000  # of captures, deliveries and handlers
 
 current: "FiveProcesses | None" = None  # if the suite runs in five processes
 
@@ -132,13 +134,19 @@ class FiveProcesses:
 
     # --- Commands
 
-    def run_until_idle(self, rounds: int = 1000) -> None:
-        """Let the processes deliver and handle events until nothing is due in any of them."""
+    def run_until_idle(self) -> None:
+        """Let the processes capture payments, and deliver and handle events, until nothing is due in any of them."""
         self.forward_bindings()
-        for _ in range(rounds):
+        for _ in range(MAX_ROUNDS):
+            self.capture_payments()
             if not sum(self.command_all("work")):
                 return
-        raise CommandFailed(f"not idle after {rounds} rounds: events cause further events without end")
+        raise CommandFailed(f"not idle after {MAX_ROUNDS} rounds: events cause further events without end")
+
+    def capture_payments(self) -> None:
+        """Let orders capture the payments of confirmed orders."""
+        self.forward_bindings()
+        self.command("orders", "timers", CAPTURE_TIMER)
 
     def run_timers(self, *contexts: str) -> None:
         self.forward_bindings()

@@ -38,7 +38,7 @@ class Person(InProcessShopper):
         self.post("auth/register", {"email": self.email, "password": PASSWORD, "full_name": self.name.title()})
         self.token = self.post("auth/token", {"email": self.email, "password": PASSWORD}).body["access"]
 
-    def buy(self, status: int, *skus: str, token: str = "tok_ok", **changes: Any) -> dict[str, Any]:
+    def place(self, status: int, *skus: str, token: str = "tok_ok", **changes: Any) -> dict[str, Any]:
         """Place an order and check the status of the response."""
         changes = {"email": None if self.token else self.email} | changes
         answer = self.order(*skus, token=token, key=f"key-of-{self.name}-{self.request_count}", **changes)
@@ -81,7 +81,7 @@ Journey = Callable[[Person, Clerk, random.Random], None]
 
 
 def buys(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    person.buy(201, *dice.sample(["MUG", "MUG-L", "SPOON"], dice.randint(1, 3)))
+    person.place(201, *dice.sample(["MUG", "MUG-L", "SPOON"], dice.randint(1, 3)))
 
 
 def buys_the_cart(person: Person, clerk: Clerk, dice: random.Random) -> None:
@@ -90,7 +90,7 @@ def buys_the_cart(person: Person, clerk: Clerk, dice: random.Random) -> None:
     for sku in ("MUG", "SPOON"):
         assert person.send("PUT", f"carts/{cart}/items/{sku}", {"quantity": dice.randint(1, 3)}).status == 200
     assert person.send("DELETE", f"carts/{cart}/items/SPOON").status == 200
-    person.buy(201, items=None, cart_id=cart)
+    person.place(201, items=None, cart_id=cart)
     assert person.get("orders").body["results"][0]["status"] == "confirmed"
 
 
@@ -105,32 +105,32 @@ def asks_twice(person: Person, clerk: Clerk, dice: random.Random) -> None:
 
 
 def asks_for_what_is_gone(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    person.buy(409, "MUG", "GONE")
+    person.place(409, "MUG", "GONE")
 
 
 def asks_for_what_never_was(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    person.buy(422, "NO-SUCH-SKU")
+    person.place(422, "NO-SUCH-SKU")
 
 
 def is_declined(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    person.buy(402, "MUG", token="tok_declined")
+    person.place(402, "MUG", token="tok_declined")
 
 
 def approves(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    person.decide_payment(person.buy(202, "MUG-L", token="tok_requires_action"), "approve")
+    person.decide_payment(person.place(202, "MUG-L", token="tok_requires_action"), "approve")
 
 
 def declines(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    person.decide_payment(person.buy(202, "MUG-L", token="tok_requires_action"), "decline")
+    person.decide_payment(person.place(202, "MUG-L", token="tok_requires_action"), "decline")
 
 
 def cancels_instead_of_approving(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    person.cancel(person.buy(202, "RARE", token="tok_requires_action"))
+    person.cancel(person.place(202, "RARE", token="tok_requires_action"))
 
 
 def lets_the_time_run_out(person: Person, clerk: Clerk, dice: random.Random) -> None:
     with override_settings(RESERVATION_HOLD_SECONDS=EXPIRY_HOLD_SECONDS):
-        order = person.buy(202, "SPOON", token="tok_requires_action")
+        order = person.place(202, "SPOON", token="tok_requires_action")
         eventually(lambda: _has_passed("orders", "order", "expires_at", "id", order["id"]))
         eventually(lambda: _has_passed("inventory", "reservation", "due_at", "order_id", order["id"]))
         run_timers("inventory")
@@ -139,35 +139,38 @@ def lets_the_time_run_out(person: Person, clerk: Clerk, dice: random.Random) -> 
 
 
 def waits_for_a_provider_that_was_away(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    order = person.buy(202, "MUG", token="tok_timeout_then_ok")
+    order = person.place(202, "MUG", token="tok_timeout_then_ok")
     eventually(lambda: person.get_order(order)["status"] == "confirmed", run_payment_timers, run_until_idle)
 
 
 def is_put_on_hold(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    assert person.buy(201, "SPOON", token="tok_capture_refused")["status"] == "on_hold"
+    order = person.place(201, "SPOON", token="tok_capture_refused")
+    run_until_idle()
+    run_timers("orders")
+    assert person.get_order(order)["status"] == "on_hold"
 
 
 def sends_it_back(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    order = person.buy(201, "RARE", "MUG")
+    order = person.place(201, "RARE", "MUG")
     run_until_idle()
     person.cancel(order)
 
 
 def gets_a_part_back(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    order = person.buy(201, "MUG", "MUG-L")
+    order = person.place(201, "MUG", "MUG-L")
     run_until_idle()
     clerk.refund(order, 100 * dice.randint(1, 9))
 
 
 def gets_all_back(person: Person, clerk: Clerk, dice: random.Random) -> None:
-    order = person.buy(201, "MUG")
+    order = person.place(201, "MUG")
     run_until_idle()
     clerk.refund(order, None)
 
 
 def reads_the_mail(person: Person, clerk: Clerk, dice: random.Random) -> None:
     person.sign_up()
-    person.buy(201, "MUG")
+    person.place(201, "MUG")
     run_until_idle()
     [message] = [one for one in person.get("notifications").body["results"] if one["kind"] == "order_confirmed"]
     assert person.post(f"notifications/{message['id']}/read").status == 204
@@ -182,7 +185,7 @@ def mistypes_the_password(person: Person, clerk: Clerk, dice: random.Random) -> 
 def finds_the_shelf_refilled(person: Person, clerk: Clerk, dice: random.Random) -> None:
     clerk.change_stock("receipts", "SPOON", dice.randint(2, 6))
     clerk.change_stock("adjustments", "MUG-L", -1)
-    person.buy(201, "SPOON")
+    person.place(201, "SPOON")
 
 
 JOURNEYS: list[Journey] = [

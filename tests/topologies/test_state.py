@@ -24,8 +24,8 @@ CALLS = {
     "orders": {
         "inventory.inbox.accept", "inventory.offers", "inventory.quote", "inventory.release", "inventory.reserve",
         "notifications.inbox.accept",
-        "payments.authorize", "payments.cancel", "payments.capture", "payments.of_orders", "payments.refunds_of_orders",
-        "payments.sync", "users.profiles",
+        "payments.authorize", "payments.cancel", "payments.capture", "payments.capture_orders", "payments.of_orders",
+        "payments.refunds_of_orders", "payments.sync", "payments.without_number", "users.profiles",
     },
     "inventory": {"orders.inbox.accept"},
     "payments": {"orders.inbox.accept", "users.present_permissions"},

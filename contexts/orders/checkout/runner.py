@@ -9,14 +9,15 @@ result. Therefore a cancel or an expiry undoes everything, whatever step is stor
 tombstone where there is nothing to undo.
 
     outcome                         status      step          POST orders answers      event
-    success                         confirmed   done          201                      OrderConfirmed, OrderPaid
+    authorized                      confirmed   capturing     201                      OrderConfirmed
+    captured (right after that)     confirmed   done          (201 was given before)   OrderPaid
     customer or provider must act   pending     authorizing   202                      –
     not enough stock                rejected    closed        409 out_of_stock         OrderRejected (at placing, if the
                                                                                        quote shows it already)
     declined                        rejected    closed        402 declined             OrderRejected
     not paid in time                rejected    closed        409 expired              OrderRejected
     too much is held unpaid         rejected    closed        409 hold_limit_reached   OrderRejected
-    capture definitely refused      on_hold     capturing     201                      OrderPutOnHold
+    capture definitely refused      on_hold     capturing     (201 was given before)   OrderPutOnHold
     cancel requested                cancelled   closed        409 order_was_cancelled  OrderCancelled
                                                               (201 if given before)
 """

@@ -102,12 +102,12 @@ class OrderList(OrdersView):
     def post(self, request: Request, body: OrderRequest, key: Key, limiter: Limiter) -> HttpResponse:
         """Place an order.
 
-        201: confirmed, or on_hold if the payment could not be captured. 202: pending until the customer or the payment
-        provider has acted; poll the order. 402: the payment was declined. 409: out of stock, or the first request with
-        this key is still in progress, or the total is not `expected_total` any more (price_changed), or the cart was
-        ordered (cart_closed, which names that order). 422: items that are no longer for sale, with all their SKUs.
-        429: too many orders, or too many declined payments; nothing was charged. A retry with the same key returns
-        the original response, or while the order is pending its present state.
+        201: confirmed, with the payment authorized. It is captured right after the response; if that is refused, the order
+        is on_hold then. 202: pending until the customer or the payment provider has acted; poll the order. 402: the payment
+        was declined. 409: out of stock, or the first request with this key is still in progress, or the total is not
+        `expected_total` any more (price_changed), or the cart was ordered (cart_closed, which names that order). 422: items
+        that are no longer for sale, with all their SKUs. 429: too many orders, or too many declined payments; nothing was
+        charged. A retry with the same key returns the original response, or while the order is pending its present state.
         """
         result = orders.place(body, user_id=request.user.id, key=key, limiter=limiter)
         return respond(result, 202) if isinstance(result, OrderView) else rest.replay_response(result)
@@ -180,9 +180,10 @@ class Pay(OrdersView):
         """Pay an order that is pending or on hold again, or in another way.
 
         The last attempt is cancelled first, so that only one takes money. 200: confirmed, or still on hold because this
-        payment could not be captured either. 202: pending, or the customer has to act (`payment.action`). 402: declined; a
-        pending order is rejected then, an order on hold can be paid again. 409: the order cannot be paid
-        (not_payable), or its payment cannot be replaced now (payment_processing). A repeat starts no other attempt.
+        payment could not be captured either; the payment of a pending order is captured right after the response. 202:
+        pending, or the customer has to act (`payment.action`). 402: declined; a pending order is rejected then, an order on
+        hold can be paid again. 409: the order cannot be paid (not_payable), or its payment cannot be replaced now
+        (payment_processing). A repeat starts no other attempt.
         """
         orders.get_owned(order_id, user_id=request.user.id, token=_read_order_token(request))
         order = paying.pay(order_id, body, key=key, limiter=limiter)

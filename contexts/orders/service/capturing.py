@@ -1,4 +1,4 @@
-"""Capture the payments of confirmed orders right after their requests were answered (CAPTURE=after_answer), many at once.
+"""Capture the payments of confirmed orders right after their requests were answered, many at once.
 
 There is one statement for each step. A set takes the leases of its orders and does not renew them. An order is in one set at
 most: what a set does not finish, for whatever reason, goes on alone (`orders.resume_due`). So a slow provider, a refused
@@ -8,7 +8,6 @@ capture, a cancel and the death of a process are handled there, in one place.
 from collections.abc import Sequence
 
 import structlog
-from django.conf import settings
 from psycopg.types.json import Jsonb
 
 from contexts.orders.checkout.history import append_timeline_entry, build_event_keys
@@ -19,7 +18,7 @@ from contexts.orders.models import Order
 from contexts.payments.interface import Payment, payments
 from shop.db.database import PreparedStatement, build_column_list, execute, fetch_instances, fetch_rows, transaction
 from shop.db.leases import LEASE_DURATION
-from shop.messaging.outbox import Revision, publish
+from shop.messaging.outbox import Revision, find_traces, publish
 
 ALIAS = "orders"
 SET_SIZE = 50
@@ -52,9 +51,7 @@ WHERE orders_order.id = mine.id AND orders_order.attempt = mine.attempt""")
 
 
 def capture_confirmed() -> None:
-    """Capture the payments of all orders that wait for it, one set after the other. Do nothing with CAPTURE=in_request."""
-    if settings.CAPTURE == "in_request":
-        return
+    """Capture the payments of all orders that wait for it, one set after the other."""
     while len(_capture_set()) == SET_SIZE:
         pass
 
@@ -80,18 +77,26 @@ def _capture(orders: Sequence[Order]) -> dict[object, Payment]:
 
 
 def _mark_paid(orders: Sequence[Order], found: dict[object, Payment]) -> set[object]:
-    """Mark the orders whose totals are captured as paid, with their events. Return the ids of those that were marked."""
+    """Mark the orders whose totals are captured as paid. Return the ids of those that were marked.
+
+    Each event continues the trace of the confirmation, which is that of the request in most cases.
+    """
     captured = [(order, found[order.id]) for order in orders if order.id in found]
     captured = [(order, payment) for order, payment in captured if capture.is_paid(order, payment)]
     if not captured:
         return set()
+    traces = find_traces(ALIAS, {_get_stream(order): order.sequence for order, _ in captured})
     with transaction(ALIAS):
         written = dict(fetch_rows(ALIAS, _MARK_PAID_SQL, _build_columns(captured)))
         for order, payment in captured:
             if order.id in written:
                 paid = OrderPaid(**build_event_keys(order), total=payment.amount)
-                publish(paid, row=Revision(written[order.id]))
+                publish(paid, row=Revision(written[order.id]), trace=traces.get(_get_stream(order)))
     return set(written)
+
+
+def _get_stream(order: Order) -> str:
+    return OrderPaid.stream.format(order_id=order.id)
 
 
 def _build_columns(captured: Sequence[tuple[Order, Payment]]) -> tuple[list[object], ...]:

@@ -26,7 +26,7 @@ def create_sample_orders() -> dict[str, str]:
         "bought": customer.order(sku, email=None, items=[{"sku": sku, "quantity": 2}]).body["id"],
         "refunded": guest.order(sku).body["id"],
         "waiting": guest.order(rare, token="tok_requires_action").body["id"],
-        "on_hold": guest.order(sku, token="tok_capture_refused").body["id"],
+        "on_hold": guest.buy(sku, token="tok_capture_refused")["id"],
         "refused": guest.order(rare, items=[{"sku": rare, "quantity": 9}]).body["facts"]["order_id"],
         "returned": _cancelled(guest, sku, "tok_ok"),
         "voided": _cancelled(guest, sku, "tok_requires_action"),

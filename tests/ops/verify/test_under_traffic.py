@@ -22,7 +22,7 @@ TOKENS = ("tok_ok", "tok_declined", "tok_timeout_then_ok", "tok_capture_refused"
 def place_settled_orders(shopper: InProcessShopper, *tokens: str) -> list[dict]:
     """Place orders, run the engine until they are settled, and move them into the past."""
     sku = create_sku(len(tokens))
-    orders = [shopper.order(sku, token=token).body for token in tokens]
+    orders = [shopper.buy(sku, token=token) for token in tokens]
     run_until_idle()
     backdate(order["id"] for order in orders)
     return orders
@@ -104,7 +104,7 @@ SET_ACKNOWLEDGED_SQL = "UPDATE shop_delivery SET acknowledged_at = {} WHERE stre
     ],
 )
 def test_a_recent_violation_is_excused_and_an_old_one_is_not(invariant, token, context, sql, was, becomes):
-    order = InProcessShopper().order(create_sku(1), token=token).body
+    order = InProcessShopper().buy(create_sku(1), token=token)
     run_until_idle()
     execute(context, sql, [becomes, order["id"]])
     assert violations_about([order], check()) == []
@@ -112,6 +112,18 @@ def test_a_recent_violation_is_excused_and_an_old_one_is_not(invariant, token, c
     backdate([order["id"]])
     assert [found.invariant for found in violations_about([order], check())] == [invariant]
     execute(context, sql, [was, order["id"]])
+    assert violations_about([order], check()) == []
+
+
+def test_an_order_may_wait_for_its_capture_for_the_grace_period_only():
+    order = InProcessShopper().order(create_sku(1)).body
+    assert violations_about([order], check()) == []
+    backdate([order["id"]])
+    execute("orders", "UPDATE orders_order SET due_at = now() + interval '1 minute' WHERE id = %s", [order["id"]])
+    details = {found.invariant: found.detail for found in violations_about([order], check())}
+    assert "confirmed and still capturing" in details.get("order_comes_to_rest", "")
+    execute("orders", "UPDATE orders_order SET due_at = now() WHERE id = %s", [order["id"]])
+    run_until_idle()
     assert violations_about([order], check()) == []
 
 

@@ -1,10 +1,7 @@
 """Confirm the order: from here on stock is the customer's and the money is authorized."""
 
-from django.conf import settings
-
 from contexts.orders.checkout.history import append_timeline_entry, build_event_keys
 from contexts.orders.checkout.pauses import CAPTURE_ALONE_AFTER, Pause
-from contexts.orders.checkout.persistence import reload_cancel_request, save_if
 from contexts.orders.events import OrderConfirmed
 from contexts.orders.interface import OrderStatus
 from contexts.orders.models import Order
@@ -18,11 +15,10 @@ REFUSALS: tuple[type[DomainError], ...] = ()
 undo = None  # A confirmation cannot be undone: a confirmed order is cancelled, with an event of its own.
 
 
-def do(order: Order, next_step: str) -> Pause | None:
+def do(order: Order, next_step: str) -> Pause:
     """Confirm the order, unless a cancel was requested before.
 
-    With CAPTURE=after_answer this ends the run: the lease is released in the same transaction, and the capture follows in a
-    set (`service.capturing`).
+    This ends the run: the lease is released in the same transaction, and the capture follows in a set (`service.capturing`).
     """
     changes = {
         "status": OrderStatus.CONFIRMED,
@@ -36,11 +32,7 @@ def do(order: Order, next_step: str) -> Pause | None:
         "timeline": append_timeline_entry(order, "confirmed", "The order is confirmed."),
     }
     event = OrderConfirmed(**build_event_keys(order), total=Money(order.total, order.currency))
-    if settings.CAPTURE == "after_answer":
-        return Pause(CAPTURE_ALONE_AFTER, event, changes, only_if=NOT_CANCELLED_SQL)
-    if not save_if(order, event, changes, condition=NOT_CANCELLED_SQL):
-        reload_cancel_request(order)
-    return None
+    return Pause(CAPTURE_ALONE_AFTER, event, changes, only_if=NOT_CANCELLED_SQL)
 
 
 def on_refused(order: Order, refusal: DomainError, undo_step: str) -> None:
