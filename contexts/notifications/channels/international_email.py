@@ -69,7 +69,7 @@ class InternationalEmail(mail.EmailMessage):
 
     def _is_simple(self) -> bool:
         """Return whether the subject and the lines of the text need no care. Receipts are, and Django takes long for them."""
-        is_short = len(self.subject) + len("Subject: ") <= _MAX_FIELD_LENGTH and "=?" not in self.subject
+        is_short = len(self.subject) + len("Subject: ") <= _MAX_FIELD_LENGTH
         fields = (self.subject, *self.extra_headers.values())
         longest_line = max(map(len, _LINE_END.split(self.text)))
         return is_short and all(map(_WORDS.fullmatch, fields)) and longest_line <= _MAX_LINE_LENGTH
