@@ -6,18 +6,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
-from bench import chart, measure, order_history, profile, report
+from bench import chart, mail, measure, order_history, profile, report
 from bench.asyncpg_control.system import AsyncpgControl, list_missing_packages
+from bench.mail import MailRow
+from bench.mail_sink import sink
 from bench.operations import OPERATIONS, READS
-from bench.plan import COMPARED, OVERLOAD_CLIENTS, READ_BY_ASYNCPG, SCALED_AT, Plan, make_plan
+from bench.plan import COMPARED, EXTRA, OVERLOAD_CLIENTS, READ_BY_ASYNCPG, SCALED_AT, Plan, make_plan
 from bench.postgres import Postgres
 from bench.processes import Failed
 from bench.report import Row
@@ -59,7 +60,7 @@ def _parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="python -m bench",
         description="Measure Satsuma, compared with one plain Django view. See docs/performance.md.",
     )
-    names = f"{', '.join(OPERATIONS)}, calls, scale, split, celery, overload; put `profile` before one of them to profile it"
+    names = f"{', '.join((*OPERATIONS, *EXTRA))}; put `profile` before an operation to profile it"
     parser.add_argument("only", nargs="*", help=f"what to measure (default: everything): {names}")
     parser.add_argument("--only", dest="chosen", default="", help="the same, separated by commas")
     parser.add_argument("--quick", action="store_true", help="about a minute: less data, fewer rounds, 8 clients")
@@ -83,17 +84,6 @@ def _parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder for results.json and results.svg")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a target is missed")
     return parser.parse_args(arguments)
-
-
-@contextmanager
-def sink() -> Iterator[int]:
-    """Run a mail server in another process, whose CPU is not counted, and yield its port."""
-    child = subprocess.Popen([sys.executable, "-m", "bench.mail_sink"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    try:
-        yield int(child.stdout.readline() if child.stdout else "")
-    finally:
-        child.terminate()
-        child.wait()
 
 
 def _systems(plan: Plan, folder: Path, stack: ExitStack, *, track_planning: bool = False) -> list[System]:
@@ -147,7 +137,8 @@ def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
     report.print_now(plan.title())
     systems = _systems(plan, folder, stack) if plan.operations else []
     rows: list[Row] = []
-    report.print_now(report.HEADINGS)
+    if systems:
+        report.print_now(report.HEADINGS)
     for operation in plan.operations:
         for clients in plan.list_clients(operation):
             measured = [system for system in systems if _is_measured(system, operation, clients)]
@@ -157,10 +148,11 @@ def _measure(plan: Plan, folder: Path, stack: ExitStack) -> int:
             report.print_now(report.lines(new))
             rows += new
     calls = _calls() if plan.calls else {}
-    verdicts = report.verdicts(rows, calls)
+    mails = _mails(plan, folder) if plan.mail else []
+    verdicts = report.verdicts(rows, calls, mails)
     report.print_now(report.verdict_lines(verdicts, calls))
     if plan.out:
-        _write(plan.out, report.document(plan, rows, calls, verdicts))
+        _write(plan.out, report.document(plan, rows, calls, mails, verdicts))
     return int(plan.check and not all(verdict.reached for verdict in verdicts))
 
 
@@ -185,6 +177,15 @@ def _calls() -> dict[str, float]:
         raise Failed(done.stderr)
     microseconds: dict[str, float] = json.loads(done.stdout)
     return microseconds
+
+
+def _mails(plan: Plan, folder: Path) -> list[MailRow]:
+    report.print_now(mail.HEADINGS)
+    rows = []
+    for row in mail.measure(plan, folder / "mail"):
+        report.print_now(mail.line(row))
+        rows.append(row)
+    return rows
 
 
 def _write(folder: Path, results: chart.Results) -> None:

@@ -13,7 +13,7 @@ COMPARED = ("list", "detail", "orders")  # operations that the control has too
 READ_BY_ASYNCPG = ("list", "detail")  # operations that the second control has too
 SCALED_AT = 8  # number of clients at which the small shop is compared with the large one
 OVERLOAD_CLIENTS = (32, 128)  # with more of them than the first number, orders of Satsuma are measured alone
-EXTRA = ("calls", "scale", "split", "celery", "overload")
+EXTRA = ("calls", "mail", "scale", "split", "celery", "overload")
 MAX_ORDERS = 1_000_000
 
 Number = TypeVar("Number", int, float)
@@ -25,6 +25,7 @@ class Plan:
 
     operations: tuple[str, ...]
     calls: bool
+    mail: bool
     scale: bool
     split: bool
     celery: bool
@@ -85,7 +86,7 @@ def make_plan(given: argparse.Namespace) -> Plan:
     if (split or celery or overload) and "orders" not in operations:
         operations = (*operations, "orders")
     plan = Plan(
-        operations=operations, calls="calls" in wanted, scale=scale, split=split, celery=celery,
+        operations=operations, calls="calls" in wanted, mail="mail" in wanted, scale=scale, split=split, celery=celery,
         overload=overload, profile=profiled,
         clients=_clients(given.clients, (1, 8, 32) if full else (SCALED_AT,)),
         seconds=_given_or_default(given.seconds, 9.0 if full else 3.0 if given.quick else 5.0),

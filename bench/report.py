@@ -2,11 +2,12 @@
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.chart import Results
+from bench.mail import FAR_MS, MailRow
 from bench.measure import Figures
 from bench.plan import OVERLOAD_CLIENTS, SCALED_AT, Plan
 
@@ -35,6 +36,7 @@ MIN_THROUGHPUT_RATIOS = {"orders": 0.35, "list": 2.0, "detail": 2.0}
 MIN_THROUGHPUT_RATIOS_OF_ASYNCPG = {"list": 1.8, "detail": 1.5}
 MAX_CALL_OVERHEAD_MICROSECONDS = 1.0  # of an interface call, compared with a plain call
 MAX_REMOTE_CALL_MICROSECONDS = 500.0  # median of calls to another process
+MIN_MAILS_PER_SECOND = 200.0  # of one process, to a mail server at FAR_MS
 MAX_SPLIT_RATIO = 2.5  # p50 in five processes, divided by that in one
 # "Towards Modern Development of Cloud Applications" (HotOS 2023) reports up to 15 times the latency and 9 times the cost.
 PUBLISHED = "published: up to 15 times the time, 9 times the CPU"
@@ -109,7 +111,7 @@ class Comparison:
         return f"{used / compared:.2f} times the CPU"
 
 
-def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
+def verdicts(rows: list[Row], calls: dict[str, float], mails: Sequence[MailRow] = ()) -> list[Verdict]:
     """Compare the figures with each target that this run has figures for."""
     found = Comparison(rows)
     return [
@@ -119,6 +121,7 @@ def verdicts(rows: list[Row], calls: dict[str, float]) -> list[Verdict]:
         *_judge_topologies(found),
         *_judge_overload(rows),
         *_judge_calls(calls),
+        *_judge_mails(mails),
         *_judge_scale(found),
     ]
 
@@ -165,6 +168,13 @@ def _judge_calls(calls: dict[str, float]) -> Iterator[Verdict]:
         yield Verdict("call to another process, p50 in µs", calls["remote"], MAX_REMOTE_CALL_MICROSECONDS, False)
 
 
+def _judge_mails(mails: Sequence[MailRow]) -> Iterator[Verdict]:
+    for row in mails:
+        if (row.system, row.latency_ms) == ("satsuma", FAR_MS):
+            name = f"e-mails per second of a process, at {FAR_MS} ms latency"
+            yield Verdict(name, row.figures.per_second, MIN_MAILS_PER_SECOND, True)
+
+
 def _judge_scale(found: Comparison) -> Iterator[Verdict]:
     for operation in found.list_operations("small"):
         name = f"{operation}: time in the large shop, of the small one's"
@@ -183,7 +193,9 @@ def verdict_lines(found: list[Verdict], calls: dict[str, float]) -> str:
     return "\n".join(table)
 
 
-def document(plan: Plan, rows: list[Row], calls: dict[str, float], found: list[Verdict]) -> Results:
+def document(
+    plan: Plan, rows: list[Row], calls: dict[str, float], mails: Sequence[MailRow], found: list[Verdict]
+) -> Results:
     """Build the content of results.json."""
     return {
         "machine": {"cpus": os.cpu_count(), "model": _read_processor_model(), "python": platform.python_version()},
@@ -197,6 +209,9 @@ def document(plan: Plan, rows: list[Row], calls: dict[str, float], found: list[V
             for row in rows
         ],
         "calls": _rounded(calls),
+        "mails": [
+            {"system": row.system, "latency_ms": row.latency_ms, **_rounded(asdict(row.figures))} for row in mails
+        ],
         "targets": [{**asdict(v), "value": round(v.value, 3), "reached": v.reached} for v in found],
     }
 

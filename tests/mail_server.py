@@ -25,10 +25,11 @@ class FakeMailServer:
     """A mail server that can refuse a recipient, lose a connection, or be stopped.
 
     offers_smtputf8: whether it accepts international addresses; applies to the next `start`.
+    offers_pipelining: whether it accepts groups of commands (RFC 2920).
     """
 
     def __init__(self) -> None:
-        self.offers_smtputf8 = True
+        self.offers_smtputf8 = self.offers_pipelining = True
         self.mails: list[EmailMessage] = []  # received in full, accepted or not
         self.transfers: list[Transfer] = []
         self.replies: list[str] = []  # to the content of the next messages, instead of accepting them
@@ -50,6 +51,12 @@ class FakeMailServer:
         if self.server:
             self.server.stop()
         self.server = None
+
+    async def handle_EHLO(
+        self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        return [responses[0], "250-PIPELINING", *responses[1:]] if self.offers_pipelining else responses
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if self.refusals.get(address):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import sink
+from bench.mail_sink import sink
 from bench.postgres import Postgres
 from bench.systems import Control, Layout, Satsuma
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bench import measure
-from bench.__main__ import sink
+from bench.mail_sink import sink
 from bench.systems import Split
 from tests.bench.conftest import ONE_WORKER, PRODUCTS
 

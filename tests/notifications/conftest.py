@@ -8,10 +8,11 @@ from tests.mail_server import FakeMailServer
 from tests.notifications.example_orders import FakeOrders
 
 
-@pytest.fixture
-def mail_server(settings):
-    """Run a mail server, and let Django send through it."""
+@pytest.fixture(params=[True, False], ids=["pipelining", "one_by_one"])
+def mail_server(settings, request):
+    """Run a mail server that accepts groups of commands or not, and let Django send through it."""
     server = FakeMailServer()
+    server.offers_pipelining = request.param
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
     settings.EMAIL_TIMEOUT = settings.EMAIL_GREETING_TIMEOUT = settings.EMAIL_COMMAND_TIMEOUT = 10

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from contexts.notifications.channels import email
 from contexts.orders.events import OrderConfirmed, OrderEvent
 from contexts.orders.interface import OrderSummary
 from shop.db.database import execute, fetch_rows, transaction
@@ -66,3 +67,10 @@ def end_pause(order: OrderSummary) -> None:
 def send_until(condition: Callable[[], bool], timeout: float = 15.0) -> None:
     """Run the sender until a condition is true, so that postponed messages are sent too."""
     eventually(condition, lambda: run_timers("notifications"), timeout=timeout)
+
+
+def deliver(connection: email.Connection, outgoing: email.OutgoingEmail) -> None:
+    """Send one message over a connection."""
+    mail = email.build(outgoing)
+    connection.offer(mail)
+    connection.transfer(mail, None)

@@ -13,6 +13,7 @@ REPLIES = {
     "DATA": b"354 go on\r\n",
     "content": b"250 OK\r\n",
 }
+PIPELINING_REPLIES = REPLIES | {"EHLO": b"250-ready\r\n250 PIPELINING\r\n"}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from django.conf import settings as django_settings
 from contexts.notifications import handlers
 from contexts.notifications.channels import email
 from tests.notifications import example_orders
-from tests.notifications.messages import publish_order_confirmed, read_email_of
+from tests.notifications.messages import deliver, publish_order_confirmed, read_email_of
 
 
 def send_receipt(address):
@@ -84,7 +84,7 @@ def test_the_shops_name_and_a_subject_are_encoded(ascii_mail_server, settings):
         message_id="<1@satsuma.example>", to="kim@example.com", subject=subject, text="für 5 €"
     )
     with email.open_connection() as smtp:
-        email.deliver(smtp, message)
+        deliver(smtp, message)
     [transfer] = ascii_mail_server.transfers
     assert transfer.content.isascii() and max(map(len, transfer.content.split(b"\r\n"))) <= 78
     [mail] = ascii_mail_server.mails
@@ -101,7 +101,7 @@ def test_no_part_of_a_mail_adds_a_header_field(mail_server, part, separator):
     parts = {"message_id": "<1@satsuma.example>", "to": "kim@example.com", "subject": "Hello", "text": "there"}
     parts[part] += f"{separator}Bcc: eve@example.com{separator}{separator}hidden"
     with email.open_connection() as smtp, pytest.raises(email.Refused):
-        email.deliver(smtp, email.OutgoingEmail(**parts))
+        deliver(smtp, email.OutgoingEmail(**parts))
     assert mail_server.mails == []
 
 

@@ -7,6 +7,7 @@ from contexts.notifications.channels import email
 from contexts.notifications.channels.email import OutgoingEmail, Unreachable
 from tests.certificates import build_server_context, write_certificate
 from tests.mail_server import FakeMailServer
+from tests.notifications.messages import deliver
 
 MAIL = OutgoingEmail(message_id="<1@shop.example>", to="ada@example.com", subject="Hello", text="Your order")
 
@@ -42,7 +43,7 @@ def tls_mail_server(settings, certificate, sign_ins):
 
 def send() -> None:
     with email.open_connection() as connection:
-        email.deliver(connection, MAIL)
+        deliver(connection, MAIL)
 
 
 def test_a_mail_is_sent_over_tls(tls_mail_server, sign_ins, certificate, monkeypatch):

@@ -19,6 +19,7 @@ from shop.ids import uuid7
 from tests.concurrency import eventually, run_concurrently, run_in_thread
 from tests.notifications import example_orders
 from tests.notifications.messages import (
+    deliver,
     end_pause,
     publish_order_confirmed,
     publish_order_event,
@@ -328,9 +329,9 @@ def test_the_lease_of_a_mail_is_renewed_until_it_is_recorded(mail_server):
 
 
 def test_a_mail_is_recorded_before_the_next_one_is_parked(mail_server):
-    """The database fails while the next one is parked, which must not send the first one again."""
-    sent, parked = [example_orders.add_order() for _ in range(2)]
-    for order in (sent, parked):
+    """The database fails while a later one is parked, which must not send the first one again."""
+    sent, offered, parked = [example_orders.add_order() for _ in range(3)]
+    for order in (sent, offered, parked):
         publish_order_confirmed(order)
     sql = "UPDATE notifications_message SET unknown_outcomes = 99 WHERE subject_id = %s"
     execute("notifications", sql, [parked.id])
@@ -342,7 +343,9 @@ def test_a_mail_is_recorded_before_the_next_one_is_parked(mail_server):
 
     with connections["notifications"].execute_wrapper(fail_to_park), pytest.raises(OperationalError):
         handlers.send_waiting_messages()
-    assert are_sent(sent) and read_email_of(parked)["status"] == "waiting"
+    assert are_sent(sent)
+    assert [read_email_of(order)["status"] for order in (offered, parked)] == ["waiting", "waiting"]
+    assert mail_server.mails_to(offered.email) == []
 
 
 def read_lease(order):
@@ -384,7 +387,7 @@ def test_nothing_is_sent_while_a_transaction_is_open(mail_server, alias):
         pass
     message = email.OutgoingEmail(message_id="<1@satsuma.example>", to=order.email, subject="Hello", text="there")
     with email.open_connection() as smtp, pytest.raises(InTransaction), transaction(alias):
-        email.deliver(smtp, message)
+        deliver(smtp, message)
     assert mail_server.mails == []
 
 

@@ -22,6 +22,11 @@ SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND state <> 'active'"""
 
 
+def choose_replies(mail_server):
+    """Return the replies of a server that accepts groups of commands if the other one does."""
+    return scripted_mail_server.PIPELINING_REPLIES if mail_server.offers_pipelining else scripted_mail_server.REPLIES
+
+
 def add_confirmed_order():
     order = example_orders.add_order()
     publish_order_confirmed(order)
@@ -62,7 +67,7 @@ def test_a_mail_server_that_replies_after_the_other_timeouts_gets_one_copy(mail_
 def test_each_phase_has_its_timeout_and_only_the_last_leaves_the_outcome_open(settings, mail_server, phase, timeout):
     order = add_confirmed_order()
     setattr(settings, timeout, 0.2)
-    with run_silent_mail_server(phase) as (settings.EMAIL_PORT, received):
+    with run_silent_mail_server(phase, replies=choose_replies(mail_server)) as (settings.EMAIL_PORT, received):
         handlers.send_waiting_messages()
     assert (received or ["greeting"])[-1] == phase
     mail = read_email_of(order)
@@ -74,7 +79,8 @@ def test_each_phase_has_its_timeout_and_only_the_last_leaves_the_outcome_open(se
 def test_a_message_is_sent_once_its_content_is_accepted_whatever_becomes_of_quit(settings, mail_server, drips):
     settings.EMAIL_QUIT_TIMEOUT = 0.2
     orders = [add_confirmed_order(), add_confirmed_order()]
-    with run_silent_mail_server("QUIT", drips=drips) as (settings.EMAIL_PORT, received), capture_logs() as logs:
+    server = run_silent_mail_server("QUIT", drips=drips, replies=choose_replies(mail_server))
+    with server as (settings.EMAIL_PORT, received), capture_logs() as logs:
         started = time.monotonic()
         handlers.send_waiting_messages()
         assert time.monotonic() - started < settings.EMAIL_COMMAND_TIMEOUT
@@ -98,7 +104,7 @@ def test_a_message_is_sent_once_its_content_is_accepted_whatever_becomes_of_quit
 def test_a_server_that_sends_its_reply_line_by_line_holds_no_worker(settings, mail_server, phase, timeout):
     order = add_confirmed_order()
     setattr(settings, timeout, 0.5)
-    with run_silent_mail_server(phase, drips=True) as (settings.EMAIL_PORT, _):
+    with run_silent_mail_server(phase, drips=True, replies=choose_replies(mail_server)) as (settings.EMAIL_PORT, _):
         handlers.send_waiting_messages()
     mail = read_email_of(order)
     assert (mail["status"], mail["unknown_outcomes"]) == ("waiting", 1 if phase == "content" else 0)
@@ -118,7 +124,7 @@ def test_a_server_that_sends_its_reply_line_by_line_holds_no_worker(settings, ma
 @pytest.mark.breaks("message_goes_out")
 def test_an_unexpected_reply_to_the_content_is_no_refusal(settings, mail_server, reply, expected):
     order = add_confirmed_order()
-    replies = scripted_mail_server.REPLIES | {"content": reply}
+    replies = choose_replies(mail_server) | {"content": reply}
     with run_silent_mail_server("never", replies=replies) as (settings.EMAIL_PORT, _):
         handlers.send_waiting_messages()
     mail = read_email_of(order)

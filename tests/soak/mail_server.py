@@ -56,6 +56,12 @@ class MailServer:
             self.controller.stop()
         self.controller = None
 
+    async def handle_EHLO(
+        self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        return [responses[0], "250-PIPELINING", *responses[1:]]
+
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list) -> str:
         answer = {"defers": "450 try again later", "rejects": "550 no such user"}.get(self.mode)
         if answer:

@@ -1,10 +1,11 @@
 """The e-mail channel: plain text, sent with Django's mail (SMTP: RFC 5321; header fields: RFC 5322, RFC 6532)."""
 
-import re
 import smtplib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from django.conf import settings
@@ -13,20 +14,29 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.template import Context, Engine
 
 from contexts.notifications.channels.international_email import InternationalEmail
+from contexts.notifications.channels.outcomes import (
+    Deferred,
+    Disconnected,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+    describe_error,
+    to_delivery_error,
+    to_unsupported_error,
+)
+from contexts.notifications.channels.pipeline import Pipeline
 from contexts.notifications.channels.smtp import SmtpBackend
 from contexts.notifications.interface import MessageTemplate
 from shop import chaos
-from shop.addresses.email import InvalidAddress, is_international, parse_mailbox
+from shop.addresses.email import InvalidAddress, parse_mailbox
 from shop.db.transactions import assert_no_open_transaction
-
-_CLOSING_REPLY_CODE = 421
-_MIN_PERMANENT_REPLY_CODE = 500
-_MAX_REPLY_LENGTH = 300  # characters that are stored of a server's reply
 
 # Django's backend has one timeout for all phases, and mangles international addresses.
 _REPLACED_BACKENDS = {
     "django.core.mail.backends.smtp.EmailBackend": f"{SmtpBackend.__module__}.{SmtpBackend.__qualname__}"
 }
+
+_parse_mailbox = lru_cache(maxsize=10)(parse_mailbox)  # the sender is the same for all e-mails
 
 _template_engine = Engine(dirs=[str(Path(__file__).parent.parent / "templates" / "notifications")])
 
@@ -40,24 +50,21 @@ class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Refused(Exception):
-    """The message can never be delivered: the server refused it, or its address is invalid."""
+class Connection(Protocol):
+    """An open connection to the mail server."""
 
+    def offer(self, mail: InternationalEmail) -> None:
+        """Wait until the server is ready for the content of a message. Raises Refused, Deferred, Disconnected."""
 
-class Deferred(Exception):
-    """The server does not accept the message now."""
+    def transfer(self, mail: InternationalEmail, following: InternationalEmail | None) -> None:
+        """Send the message that was offered last. The following one, if known, may be announced with it.
 
+        Returns once the server has accepted the message. Raises Refused, Deferred, Disconnected, OutcomeUnknown;
+        InTransaction while a transaction is open.
+        """
 
-class Disconnected(Exception):
-    """The connection was lost before the server could accept the message."""
-
-
-class OutcomeUnknown(Disconnected):
-    """The connection was lost while the server processed the message: it may or may not have accepted it."""
-
-
-class Unreachable(Exception):
-    """The mail server cannot be reached."""
+    def withdraw(self) -> None:
+        """Do not send the message that was offered. Raises Disconnected if only the end of the connection does that."""
 
 
 def render(template: MessageTemplate, **values: object) -> tuple[str, str]:
@@ -72,18 +79,23 @@ def render(template: MessageTemplate, **values: object) -> tuple[str, str]:
 
 
 @contextmanager
-def open_connection() -> Iterator[BaseEmailBackend]:
+def open_connection() -> Iterator[Connection]:
     """Open a connection for any number of messages. Raises Unreachable; InTransaction while a transaction is open."""
     assert_no_open_transaction("mail was sent")
     smtp = mail.get_connection(_REPLACED_BACKENDS.get(settings.EMAIL_BACKEND))
     try:
         smtp.open()
     except OSError as error:  # includes smtplib's errors; a refused sign-in is a wrong setting, which can be corrected
-        raise Unreachable(_describe_error(error)) from error
+        raise Unreachable(describe_error(error)) from error
     try:
-        yield smtp
+        yield _choose_transfer(smtp)
     finally:
         _close(smtp)
+
+
+def _choose_transfer(smtp: BaseEmailBackend) -> Connection:
+    client = smtp.connection if isinstance(smtp, SmtpBackend) else None
+    return Pipeline(client) if client and client.has_extn("pipelining") else _OneByOne(smtp)
 
 
 def _close(smtp: BaseEmailBackend) -> None:
@@ -93,35 +105,38 @@ def _close(smtp: BaseEmailBackend) -> None:
         return  # every message has been sent or has raised its own error
 
 
-def deliver(smtp: BaseEmailBackend, outgoing: OutgoingEmail) -> None:
-    """Send one message.
+class _OneByOne:
+    """A connection that sends each message as a whole: to a server without PIPELINING, or by another backend of Django."""
 
-    Raises Refused, Deferred, Disconnected, OutcomeUnknown; InTransaction while a transaction is open.
-    """
-    assert_no_open_transaction("mail was sent")
-    if not outgoing.to:
-        raise Refused("the order has no e-mail address")
-    email_message = _build_message(outgoing)
-    email_message.connection = smtp
-    try:
-        accepted_count = chaos.call_with_points("smtp.send", email_message.send)
-    except smtplib.SMTPRecipientsRefused as error:
-        raise _to_delivery_error(*next(iter(error.recipients.values()))) from None
-    except smtplib.SMTPDataError as error:
-        if _may_have_accepted(smtp):  # the reply is neither positive nor negative
-            raise OutcomeUnknown(_describe_error(error)) from None
-        raise _to_delivery_error(error.smtp_code, error.smtp_error) from None
-    except smtplib.SMTPSenderRefused as error:  # the shop's own address, so the message itself is not at fault
-        raise Deferred(_describe_error(error)) from None
-    except smtplib.SMTPNotSupportedError:
-        raise _to_unsupported_error(email_message) from None
-    except OSError as error:
-        lost = OutcomeUnknown if _may_have_accepted(smtp) else Disconnected
-        raise lost(_describe_error(error)) from None
-    except ValueError:  # a line break in a header field
-        raise Refused("the message has an invalid header field") from None
-    if not accepted_count:
-        raise Deferred("the mail backend accepted no message")
+    def __init__(self, smtp: BaseEmailBackend) -> None:
+        self.smtp = smtp
+
+    def offer(self, mail: InternationalEmail) -> None:
+        pass
+
+    def withdraw(self) -> None:
+        pass
+
+    def transfer(self, mail: InternationalEmail, following: InternationalEmail | None) -> None:
+        assert_no_open_transaction("mail was sent")
+        mail.connection = self.smtp
+        try:
+            accepted_count = chaos.call_with_points("smtp.send", mail.send)
+        except smtplib.SMTPRecipientsRefused as error:
+            raise to_delivery_error(*next(iter(error.recipients.values()))) from None
+        except smtplib.SMTPDataError as error:
+            if _may_have_accepted(self.smtp):  # the reply is neither positive nor negative
+                raise OutcomeUnknown(describe_error(error)) from None
+            raise to_delivery_error(error.smtp_code, error.smtp_error) from None
+        except smtplib.SMTPSenderRefused as error:  # the shop's own address, so the message itself is not at fault
+            raise Deferred(describe_error(error)) from None
+        except smtplib.SMTPNotSupportedError:
+            raise to_unsupported_error(mail) from None
+        except OSError as error:
+            lost = OutcomeUnknown if _may_have_accepted(self.smtp) else Disconnected
+            raise lost(describe_error(error)) from None
+        if not accepted_count:
+            raise Deferred("the mail backend accepted no message")
 
 
 def _may_have_accepted(smtp: BaseEmailBackend) -> bool:
@@ -129,10 +144,12 @@ def _may_have_accepted(smtp: BaseEmailBackend) -> bool:
     return not isinstance(smtp, SmtpBackend) or smtp.may_have_accepted
 
 
-def _build_message(outgoing: OutgoingEmail) -> InternationalEmail:
-    """Build the message. Raises Refused, and Deferred for the shop's own address, because that setting can be corrected."""
+def build(outgoing: OutgoingEmail) -> InternationalEmail:
+    """Build a message. Raises Refused, and Deferred for the shop's own address, because that setting can be corrected."""
+    if not outgoing.to:
+        raise Refused("the order has no e-mail address")
     try:
-        sender = parse_mailbox(settings.DEFAULT_FROM_EMAIL)
+        sender = _parse_mailbox(settings.DEFAULT_FROM_EMAIL)
     except InvalidAddress:
         raise Deferred("DEFAULT_FROM_EMAIL is not a valid address") from None
     try:
@@ -145,26 +162,5 @@ def _build_message(outgoing: OutgoingEmail) -> InternationalEmail:
         )
     except InvalidAddress:
         raise Refused("the e-mail address is invalid") from None
-
-
-def _to_unsupported_error(message: InternationalEmail) -> Exception:
-    if is_international(message.sender):
-        return Deferred("DEFAULT_FROM_EMAIL is an international address, which the mail server does not support")
-    return Refused("the address is international, and the mail server does not support that (SMTPUTF8, RFC 6531)")
-
-
-def _to_delivery_error(code: int, reply: bytes | str) -> Exception:
-    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
-    text = _redact_addresses(f"{code} {text}")
-    if code == _CLOSING_REPLY_CODE:
-        return Disconnected(text)
-    return Refused(text) if code >= _MIN_PERMANENT_REPLY_CODE else Deferred(text)
-
-
-def _describe_error(error: OSError) -> str:
-    return _redact_addresses(f"{type(error).__name__}: {error}")
-
-
-def _redact_addresses(text: str) -> str:
-    """Remove e-mail addresses, which servers often quote, so that none is stored in tables, events or logs."""
-    return re.sub(r"\S+@\S+", "(address)", re.sub(r"[\s\0]+", " ", text))[:_MAX_REPLY_LENGTH]
+    except ValueError:  # a line break in a header field
+        raise Refused("the message has an invalid header field") from None

@@ -19,9 +19,9 @@ from django.core.mail.backends import smtp
 
 from contexts.notifications.channels.international_email import InternationalEmail
 
-_START_OF_CONTENT = 354
+START_OF_CONTENT = 354
 _ACCEPTED = 250  # the only positive reply that smtplib accepts
-_POSITIVE, _NEGATIVE = range(200, 300), range(400, 600)  # every other reply leaves the outcome open
+POSITIVE, NEGATIVE = range(200, 300), range(400, 600)  # every other reply leaves the outcome open
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +67,7 @@ class SmtpClient(smtplib.SMTP):
 
     phase = Phase.GREETING
     may_have_accepted = False
+    is_data_open = False  # whether the server may take what follows as content
     file: io.BufferedReader | None  # from which smtplib reads replies
     _stream: _ReplyStream
 
@@ -82,7 +83,17 @@ class SmtpClient(smtplib.SMTP):
             code, reply = super().data(msg)
         finally:
             self.phase = Phase.COMMAND
-        return _ACCEPTED if code in _POSITIVE else code, reply
+        return _ACCEPTED if code in POSITIVE else code, reply
+
+    def enter_phase(self, phase: Phase) -> None:
+        """Apply the timeout of a phase to sending and to the next reply."""
+        self.phase = phase
+        self._apply_timeout()
+
+    def abandon(self) -> None:
+        """Close the connection without QUIT. The server discards a message whose content has not ended."""
+        self.close()
+        self.is_data_open = False
 
     def quit(self) -> tuple[int, bytes]:
         self.phase = Phase.QUIT
@@ -91,10 +102,10 @@ class SmtpClient(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         self._apply_timeout()
         code, reply = super().getreply()
-        if self.phase is Phase.DATA_COMMAND and code == _START_OF_CONTENT:
+        if self.phase is Phase.DATA_COMMAND and code == START_OF_CONTENT:
             self.phase, self.may_have_accepted = Phase.CONTENT, True
         elif self.phase is Phase.CONTENT:
-            self.may_have_accepted = code not in _NEGATIVE
+            self.may_have_accepted = code not in NEGATIVE
         self._apply_timeout()  # the deadline has left less than the timeout, which is for sending, too
         return code, reply
 
@@ -122,11 +133,20 @@ class SmtpBackend(smtp.EmailBackend):
             self._send_message(cast(SmtpClient, self.connection), message)
         return len(email_messages)
 
+    def open(self) -> bool:
+        """Open a connection, and ask the server for its extensions. Raises the errors of smtplib."""
+        is_new = bool(super().open())
+        if is_new and self.connection:
+            self.connection.ehlo_or_helo_if_needed()
+        return is_new
+
     def close(self) -> None:
         """End the session. A failure is only logged, because the outcome of every message is known already."""
         client, self.connection = self.connection, None
         if client is None or client.sock is None:
             return
+        if client.is_data_open:
+            return client.abandon()
         try:
             client.quit()
         except OSError as error:  # includes smtplib's errors
@@ -136,8 +156,8 @@ class SmtpBackend(smtp.EmailBackend):
 
     def _send_message(self, client: SmtpClient, message: InternationalEmail) -> None:
         client.may_have_accepted = False
-        options = ["SMTPUTF8", "BODY=8BITMIME"] if message.is_utf8 else []
-        client.sendmail(message.sender.addr_spec, [message.recipient.addr_spec], message.to_bytes(), options)
+        sender, recipient = message.sender.addr_spec, message.recipient.addr_spec
+        client.sendmail(sender, [recipient], message.content, message.smtp_options)
 
     @property
     def may_have_accepted(self) -> bool:

@@ -18,15 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
 from datetime import timedelta
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connections
 
 from contexts.notifications.channels import email
+from contexts.notifications.channels.international_email import InternationalEmail
 from contexts.notifications.events import MessageFailed
 from contexts.notifications.interface import MessageTemplate
 from contexts.notifications.models import ALIAS, Message
@@ -111,12 +111,12 @@ def _send_batch(messages: Sequence[Message], claim_until: float) -> int:
     remaining, processed, is_full = deque(messages), 0, len(messages) >= MESSAGES_PER_CONNECTION
     try:
         orders_by_id = _fetch_orders(remaining)
-        with email.open_connection() as smtp, _Sender(smtp) as sender:
+        with email.open_connection() as connection, _Sender(connection, remaining) as sender:
             while remaining:
                 sender.send(remaining.popleft(), orders_by_id)
                 processed += 1
                 if not remaining:
-                    sender.record_last()
+                    sender.finish()
                     if is_full and time.monotonic() < claim_until:
                         remaining.extend(_claim(MESSAGES_PER_CONNECTION))
                         is_full = len(remaining) == MESSAGES_PER_CONNECTION
@@ -139,15 +139,24 @@ def _fetch_orders(messages: Iterable[Message]) -> dict[UUID, OrderSummary]:
     return found
 
 
+class _Offer(NamedTuple):
+    """A message that the server was offered, and the e-mail for it."""
+
+    message: Message
+    mail: InternationalEmail
+
+
 class _Sender:
     """Sends messages over one connection, one after the other.
 
-    That the server has accepted a message is recorded by the statement that begins the attempt of the next one. Until then its
-    lease is renewed.
+    A message is offered to the server together with the content of the one before, if the server supports that. Its attempt
+    begins when the server is ready for its content. That the server has accepted it is recorded by the statement that begins
+    the next attempt. Until then its lease is renewed.
     """
 
-    def __init__(self, smtp: BaseEmailBackend) -> None:
-        self.smtp = smtp
+    def __init__(self, connection: email.Connection, remaining: deque[Message]) -> None:
+        self.connection, self.remaining = connection, remaining
+        self.offered: _Offer | None = None  # its content is next
         self.accepted: Message | None = None  # by the server, which is not recorded yet
         self.lease = ExitStack()
 
@@ -158,24 +167,75 @@ class _Sender:
         self.lease.close()
 
     def send(self, message: Message, orders_by_id: Mapping[UUID, OrderSummary]) -> None:
-        """Send a message. Raises Disconnected if the connection cannot be used for another one."""
+        """Send the message that was offered last, and offer this one.
+
+        Raises Disconnected if the connection cannot be used any more. A message that was not offered goes back to `remaining`.
+        """
         try:
             if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
                 self.record_last()  # which is retried, other than what follows
                 return _park(message, message.reason)
-            self._begin_attempt(message)
-            close_all_connections()
-            if _deliver(self.smtp, message, orders_by_id.get(message.order_id) if message.order_id else None):
-                self.accepted = message
-            else:
-                self.lease.close()
         except LeaseLost:
-            _report_lost_lease(message)
+            return _report_lost_lease(message)
+        try:
+            order = orders_by_id.get(message.order_id) if message.order_id else None
+            offer = _Offer(message, _build_email(message, order))
+        except Exception as error:
+            return self._record_failure(message, error)
+        try:
+            self._transfer(offer)
+        except email.Disconnected:
+            self.remaining.appendleft(message)
+            raise
+        self._offer(offer)
+
+    def finish(self) -> None:
+        """Send the message that was offered last, and record that the server accepted it."""
+        self._transfer(None)
+        self.record_last()
 
     def record_last(self) -> None:
         """Record that the server accepted the last message."""
         if self.accepted:
             self._record_and_begin(None)
+
+    def _offer(self, offer: _Offer) -> None:
+        close_all_connections()
+        try:
+            self.connection.offer(offer.mail)
+            self.offered = offer
+        except Exception as error:
+            self._record_failure(offer.message, error)
+
+    def _transfer(self, following: _Offer | None) -> None:
+        """Send the content of the message that was offered, if there is one. The following one may be announced with it."""
+        current, self.offered = self.offered, None
+        if current is None:
+            return
+        try:
+            self._begin_attempt(current.message)
+        except LeaseLost:
+            _report_lost_lease(current.message)
+            return self.connection.withdraw()
+        close_all_connections()
+        try:
+            self.connection.transfer(current.mail, following.mail if following else None)
+            self.accepted = current.message
+        except Exception as error:
+            self.lease.close()
+            if not isinstance(error, email.OutcomeUnknown):
+                current.message.unknown_outcomes -= 1  # the server has certainly not accepted it
+            self._record_failure(current.message, error)
+
+    def _record_failure(self, message: Message, error: Exception) -> None:
+        """Record why a message was not sent. Raises the error if it is the end of the connection."""
+        self.record_last()
+        try:
+            _record_failure(message, error)
+        except LeaseLost:
+            _report_lost_lease(message)
+        if isinstance(error, email.Disconnected):
+            raise error
 
     def _begin_attempt(self, message: Message) -> None:
         """Renew the lease and count the attempt, right before the message is sent. Raises LeaseLost.
@@ -224,41 +284,32 @@ def _report_lost_lease(message: Message) -> None:
     log.warning("message_taken_over", message=str(message.id))
 
 
-def _deliver(smtp: BaseEmailBackend, message: Message, order: OrderSummary | None) -> bool:
-    """Give a message to the mail server. Returns whether the server accepted it; another outcome is recorded."""
-    try:
-        email.deliver(smtp, _build_email(message, order))
-        return True
-    except email.Refused as refusal:
-        _mark_failed(message, str(refusal))
-    except email.OutcomeUnknown as outage:
-        log.warning(
-            "message_outcome_unknown", message=str(message.id), times=message.unknown_outcomes, error=str(outage)
-        )
+def _record_failure(message: Message, error: Exception) -> None:
+    if isinstance(error, email.Refused):
+        _mark_failed(message, str(error))
+    elif isinstance(error, email.OutcomeUnknown):
+        times = message.unknown_outcomes
+        log.warning("message_outcome_unknown", message=str(message.id), times=times, error=str(error))
         if message.unknown_outcomes >= settings.EMAIL_MAX_UNKNOWN_OUTCOMES:
-            _park(message, str(outage))
+            _park(message, str(error))
         else:
-            _postpone([message], str(outage), delay=_pause_after_unknown_outcome(message.unknown_outcomes))
-        raise
-    except email.Disconnected as outage:
-        _postpone_unaccepted(message, str(outage))
-        raise
-    except email.Deferred as delay:
-        _postpone_unaccepted(message, str(delay))
-    except Exception as error:
-        log.exception("message_not_sent", message=str(message.id), template=message.template)
-        _postpone_unaccepted(message, type(error).__name__)
-    return False
+            _postpone([message], str(error), delay=_pause_after_unknown_outcome(times))
+    elif isinstance(error, email.Deferred | email.Disconnected):
+        _postpone([message], str(error))
+    else:
+        log.error("message_not_sent", message=str(message.id), template=message.template, exc_info=error)
+        _postpone([message], type(error).__name__)
 
 
-def _build_email(message: Message, order: OrderSummary | None) -> email.OutgoingEmail:
+def _build_email(message: Message, order: OrderSummary | None) -> InternationalEmail:
     if order is None:
         raise email.Refused("orders does not know this order")
     refund = next((refund for refund in order.refunds if str(refund.id) == message.occurrence), None)
     if message.template == MessageTemplate.ORDER_REFUNDED and refund is None:
         raise email.Deferred("orders does not know this refund yet")
     subject, text = email.render(MessageTemplate(message.template), order=order, refund=refund, site=settings.SITE_URL)
-    return email.OutgoingEmail(message_id=message.message_id, to=order.email, subject=subject, text=text)
+    outgoing = email.OutgoingEmail(message_id=message.message_id, to=order.email, subject=subject, text=text)
+    return email.build(outgoing)
 
 
 def _pause_after_unknown_outcome(count: int) -> timedelta:
@@ -287,12 +338,6 @@ def _park(message: Message, reason: str) -> None:
     sql = f"""UPDATE notifications_message SET status = 'parked', due_at = NULL, lease_until = NULL, reason = %s
               {_IF_HELD_SQL}"""
     _raise_if_fenced(execute(ALIAS, sql, [why[:MAX_REASON_LENGTH], message.id, message.attempt]))
-
-
-def _postpone_unaccepted(message: Message, reason: str) -> None:
-    """Postpone a message that the server has certainly not accepted."""
-    message.unknown_outcomes -= 1
-    _postpone([message], reason)
 
 
 def _postpone(messages: Collection[Message], reason: str, delay: timedelta | None = None) -> None:
