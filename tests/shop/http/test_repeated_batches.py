@@ -1,0 +1,109 @@
+"""Repeated requests that wait at the same time are answered in one batch, which begins after all of them have arrived."""
+
+import asyncio
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from shop.http.repeated_requests import BatchingBuffer, RepeatedRequests
+from tests.concurrency import eventually
+from tests.shop.http.test_repeated_requests import Application, Text, get
+
+
+class Exchange:
+    """The response to one request, as granian takes it."""
+
+    response = None
+
+    def response_bytes(self, status, headers, body):
+        assert self.response is None
+        self.response = status, dict(headers), body
+
+
+class Shop(Application):
+    """An application whose contents are refreshed when `gate` is open. `read` has the names of each refresh."""
+
+    def __init__(self, *contents):
+        super().__init__(*contents)
+        self.read, self.gate = [], threading.Event()
+        self.gate.set()
+
+    def refresh(self, names):
+        self.read.append(names)
+        assert self.gate.wait(5)
+        return super().refresh(names)
+
+
+def build_scope(path, **headers):
+    return SimpleNamespace(
+        http_version="1.1", server="a:80", client="192.0.2.1:9", scheme="http", method="GET", path=path, query_string="",
+        authority=None, headers={"host": "a"} | headers,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def shop():
+    return Shop()
+
+
+@pytest.fixture
+def buffer(shop):
+    """A buffer in front of the shop, which has recorded four requests."""
+    repeated = RepeatedRequests(shop)
+    for path in ("/a", "/b", "/c", "/d"):
+        get(repeated, path)
+    shop.asked = 0
+    buffer = BatchingBuffer(repeated, threads=2, max_body_bytes=9, body_timeout_seconds=5)
+    yield buffer
+    buffer.threads.shutdown()
+
+
+def send(buffer, *paths, then=lambda: None):
+    """Send requests, the first one first, and the others while it is being answered. Return the responses or errors."""
+
+    async def run():
+        exchanges = [Exchange() for _ in paths]
+        first, *others = ((build_scope(path), exchange) for path, exchange in zip(paths, exchanges, strict=True))
+        tasks = [asyncio.create_task(buffer.__rsgi__(*first))]
+        await asyncio.to_thread(eventually, lambda: buffer.running.requests)
+        tasks += [asyncio.create_task(buffer.__rsgi__(*one)) for one in others]
+        await asyncio.sleep(0)
+        assert len(buffer.waiting.requests) == len(others)
+        then()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        return [error or exchange.response for error, exchange in zip(errors, exchanges, strict=True)]
+
+    return asyncio.run(run())
+
+
+def test_requests_that_arrive_while_others_are_answered_are_read_together_afterwards(shop, buffer):
+    shop.gate.clear()
+    responses = send(buffer, "/a", "/b", "/c", "/b", "/a", then=shop.gate.set)
+    assert shop.read == [["/a"], ["/b", "/c", "/a"]]
+    assert [(status, body) for status, _, body in responses] == [(200, b"same")] * 5
+    assert shop.asked == 0
+
+
+def test_a_request_gets_no_content_that_was_read_before_it_arrived(shop, buffer):
+    shop.contents = [Text(b"older", '"1"'), Text(b"newer", '"2"')]
+    shop.gate.clear()
+    assert [body for _, _, body in send(buffer, "/a", "/a", then=shop.gate.set)] == [b"older", b"newer"]
+
+
+def test_requests_whose_content_is_missing_are_answered_by_django(shop, buffer):
+    shop.contents = [Text(b"a", '"1"'), None, Text(b"c", '"1"'), None]
+    shop.gate.clear()
+    responses = send(buffer, "/a", "/b", "/c", "/d", then=shop.gate.set)
+    assert [body for _, _, body in responses] == [b"a", b"old", b"c", b"old"]
+    assert (shop.asked, shop.read) == (2, [["/a"], ["/b", "/c", "/d"]])
+
+
+def test_an_error_leaves_no_request_waiting(shop, buffer):
+    shop.contents = [Text(b"a", '"1"'), ZeroDivisionError(), Text(b"d", '"1"')]
+    shop.gate.clear()
+    responses = send(buffer, "/a", "/b", "/c", then=shop.gate.set)
+    assert responses[0][2] == b"a"
+    assert isinstance(responses[1], ZeroDivisionError)
+    assert responses[2] is None
+    assert send(buffer, "/d")[0][2] == b"d"
