@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+import structlog
 from django.core.handlers.wsgi import get_path_info
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
@@ -27,6 +28,8 @@ from shop.db.database import OUTAGE_ERRORS
 from shop.http.middleware import choose_request_id, log_request
 from shop.http.proxies import is_trusted
 from shop.request_buffer import BODY_PROBLEM, Exchange, RequestBuffer
+
+log = structlog.get_logger(__name__)
 
 METHODS = ("GET", "HEAD")
 MAX_RECORDED_REQUESTS = 20_000  # per process, about 1 kB each
@@ -208,20 +211,20 @@ class RepeatedRequests:
 
 
 class _Batch:
-    """Requests that wait to be answered together, and those of them, by place, that are left to Django."""
+    """Requests that wait to be answered together, and those of them, by place, that were answered."""
 
     def __init__(self) -> None:
         self.requests: list[Repeated] = []
         self.exchanges: list[Exchange] = []
-        self.left: set[int] = set()
+        self.answered: set[int] = set()
         self.ended = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
 
     def answer(self) -> None:
         """Respond to each request. Runs in a thread."""
         for place, answer in enumerate(answer_together(self.requests)):
-            if answer is None:
-                self.left.add(place)
-            else:
+            if answer:
+                self.answered.add(place)
                 self.exchanges[place].response_bytes(int(answer[0][:3]), *answer[1:])
 
 
@@ -243,20 +246,24 @@ class BatchingBuffer(RequestBuffer):
             await super()._run(threads, environ, exchange)
 
     async def _repeat(self, request: Repeated, exchange: Exchange) -> bool:
-        """Return whether the request was answered. The first request of a batch starts it."""
+        """Return whether the request was answered. The first request of a batch starts it, in a task of its own."""
         batch, place = self.waiting, len(self.waiting.requests)
         batch.requests.append(request)
         batch.exchanges.append(exchange)
-        if place:
-            await batch.ended.wait()
-        else:
-            await self.running.ended.wait()
-            self.waiting, self.running = _Batch(), batch
-            try:
-                await asyncio.get_running_loop().run_in_executor(self.threads, batch.answer)
-            finally:
-                batch.ended.set()
-        return place not in batch.left
+        batch.task = batch.task or asyncio.create_task(self._answer(batch))
+        await batch.ended.wait()
+        return place in batch.answered
+
+    async def _answer(self, batch: _Batch) -> None:
+        """Answer a batch once the one before has ended. After an error, Django responds to the rest."""
+        await self.running.ended.wait()
+        self.waiting, self.running = _Batch(), batch
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.threads, batch.answer)
+        except Exception:
+            log.exception("batch_not_answered", requests=len(batch.requests), answered=len(batch.answered))
+        finally:
+            batch.ended.set()
 
 
 def build_application() -> RepeatedRequests:

@@ -121,15 +121,6 @@ MUTANTS = (
         caught_by="tests/inventory/test_fast_path.py::test_a_first_request_that_differs_in_what_a_head_depends_on_is_answered_by_django",
     ),
     Mutant(
-        name="first_answer_ignores_query",
-        what="the first answer for a product is that without a query, although Django may refuse the query",
-        rule="ADR 23: a repeated answer is that of Django, byte for byte",
-        module="shop.http.repeated_requests",
-        replace="if not self.query and _SLUG",
-        by="if _SLUG",
-        caught_by="tests/inventory/test_fast_path.py::test_a_path_that_names_no_product_is_answered_by_django",
-    ),
-    Mutant(
         name="waiting_answers_mix_units",
         what="of products that are read together, all have the available units of the first one",
         rule="Catalogue: a response is never outdated",
@@ -146,6 +137,7 @@ MUTANTS = (
         replace="             LEFT JOIN inventory_stock",
         by="             JOIN inventory_stock",
         caught_by="tests/inventory/test_fast_path.py::test_a_variant_whose_stock_is_missing_gives_its_product_no_units_of_another",
+        fails_with="ValueError",
     ),
     Mutant(
         name="batch_takes_late_requests",
@@ -157,11 +149,23 @@ MUTANTS = (
         caught_by="tests/shop/http/test_repeated_batches.py::test_a_request_gets_no_content_that_was_read_before_it_arrived",
     ),
     Mutant(
+        name="batch_fails_as_a_whole",
+        what="after an error, the requests of a batch wait for ever",
+        rule="ADR 23: what cannot be repeated takes the whole way",
+        module="shop.http.repeated_requests",
+        replace="""        finally:
+            batch.ended.set()""",
+        by="""        else:
+            batch.ended.set()""",
+        caught_by="tests/shop/http/test_repeated_batches.py::test_after_an_error_django_answers_the_rest_of_a_batch",
+        fails_with="TimeoutError",
+    ),
+    Mutant(
         name="batch_forgets_what_is_left_to_django",
         what="a request of a batch whose content has to be rendered again gets no answer",
         rule="ADR 23: what cannot be repeated takes the whole way",
         module="shop.http.repeated_requests",
-        replace="return place not in batch.left",
+        replace="return place in batch.answered",
         by="return True",
         caught_by="tests/shop/http/test_repeated_batches.py::test_requests_whose_content_is_missing_are_answered_by_django",
     ),

@@ -5,6 +5,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from shop.http.repeated_requests import BatchingBuffer, RepeatedRequests
 from tests.concurrency import eventually
@@ -71,10 +72,21 @@ def send(buffer, *paths, then=lambda: None):
         await asyncio.sleep(0)
         assert len(buffer.waiting.requests) == len(others)
         then()
-        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(10):
+            errors = await asyncio.gather(*tasks, return_exceptions=True)
         return [error or exchange.response for error, exchange in zip(errors, exchanges, strict=True)]
 
     return asyncio.run(run())
+
+
+def list_bodies(responses):
+    return [response and response[2] for response in responses]
+
+
+def answer_unless_first(fail):
+    """Return a method that answers all requests of an exchange but the first one, with which `fail` is called."""
+    answer, waiting = Exchange.response_bytes, [fail]
+    return lambda self, *response: (waiting.pop() if waiting else answer)(self, *response)
 
 
 def test_requests_that_arrive_while_others_are_answered_are_read_together_afterwards(shop, buffer):
@@ -95,15 +107,44 @@ def test_requests_whose_content_is_missing_are_answered_by_django(shop, buffer):
     shop.contents = [Text(b"a", '"1"'), None, Text(b"c", '"1"'), None]
     shop.gate.clear()
     responses = send(buffer, "/a", "/b", "/c", "/d", then=shop.gate.set)
-    assert [body for _, _, body in responses] == [b"a", b"old", b"c", b"old"]
+    assert list_bodies(responses) == [b"a", b"old", b"c", b"old"]
     assert (shop.asked, shop.read) == (2, [["/a"], ["/b", "/c", "/d"]])
 
 
-def test_an_error_leaves_no_request_waiting(shop, buffer):
+def test_after_an_error_django_answers_the_rest_of_a_batch(shop, buffer):
     shop.contents = [Text(b"a", '"1"'), ZeroDivisionError(), Text(b"d", '"1"')]
     shop.gate.clear()
-    responses = send(buffer, "/a", "/b", "/c", then=shop.gate.set)
-    assert responses[0][2] == b"a"
-    assert isinstance(responses[1], ZeroDivisionError)
-    assert responses[2] is None
-    assert send(buffer, "/d")[0][2] == b"d"
+    with capture_logs() as logs:
+        responses = send(buffer, "/a", "/b", "/c", then=shop.gate.set)
+    assert list_bodies(responses) == [b"a", b"old", b"old"]
+    [error] = [line for line in logs if line["log_level"] == "error"]
+    assert (error["event"], error["requests"], error["answered"]) == ("batch_not_answered", 2, 0)
+    assert list_bodies(send(buffer, "/d")) == [b"d"]
+
+
+def test_a_client_that_is_gone_costs_nobody_else_a_response(shop, buffer, monkeypatch):
+    def lose_connection(self, status, headers, body):
+        raise ConnectionResetError
+
+    shop.gate.clear()
+    with monkeypatch.context() as changes:
+        changes.setattr(Exchange, "response_bytes", answer_unless_first(lose_connection))
+        responses = send(buffer, "/a", "/b", "/c", then=shop.gate.set)
+    assert list_bodies(responses) == [None, b"same", b"same"]
+
+
+def test_a_request_that_is_cancelled_leaves_the_others_answered(shop, buffer):
+    async def run():
+        shop.gate.clear()
+        exchanges = [Exchange() for _ in range(3)]
+        first, second, third = (
+            asyncio.create_task(buffer.__rsgi__(build_scope(path), exchange))
+            for path, exchange in zip(("/a", "/b", "/c"), exchanges, strict=True)
+        )
+        await asyncio.to_thread(eventually, lambda: buffer.running.requests)
+        second.cancel()
+        shop.gate.set()
+        await asyncio.gather(first, third)
+        return [exchange.response for exchange in exchanges]
+
+    assert list_bodies(asyncio.run(run()))[::2] == [b"same"] * 2
