@@ -20,7 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 gc.disable()  # what is loaded now stays until the process ends: without collections this takes a fifth less time
 
-from shop.http.repeated_requests import build_application
+from shop.http.repeated_requests import BatchingBuffer, build_application
 
 application = build_application()
 
@@ -30,12 +30,12 @@ from config.checks import refuse_wrong_configuration
 from shop.calls.call_metrics import CallRecorder
 from shop.http import health
 from shop.parent_process import watch_parents
-from shop.request_buffer import Admission, RequestBuffer
+from shop.request_buffer import Admission
 
 refuse_wrong_configuration()
 gc.freeze()  # later collections pass over it
 gc.enable()
-server = RequestBuffer(
+server = BatchingBuffer(
     application,
     threads=settings.WEB_THREADS,
     max_body_bytes=settings.MAX_BODY_BYTES,

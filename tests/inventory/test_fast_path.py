@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from contextlib import contextmanager
 from ipaddress import ip_network
 from urllib.parse import quote
 from uuid import uuid4
@@ -12,9 +13,10 @@ from django.db import connections
 
 from shop.db.database import execute, fetch_rows
 from shop.db.postgres.circuits import get_circuit
+from shop.http.repeated_requests import answer_together
 from shop.request_buffer import BODY_PROBLEM, TIMED_OUT, UNREADABLE
 from tests.factories import create_product, reserve_units
-from tests.inventory.site import Site
+from tests.inventory.site import Site, build_environ
 
 pytestmark = pytest.mark.usefixtures("in_one_process")
 
@@ -226,18 +228,32 @@ def test_the_setting_leaves_all_to_django(site, slug, settings):
     assert site.asked == 3
 
 
-def test_a_repeated_answer_takes_one_statement_and_gives_its_connection_back(site, slug):
+@pytest.fixture
+def count_statements():
+    """A context manager that yields the list of statements on the database of the catalogue."""
+
+    @contextmanager
+    def log_statements():
+        connection = connections["inventory"]
+        connection.force_debug_cursor = True
+        connection.queries_log.clear()
+        try:
+            statements = []
+            yield statements
+            statements += connection.queries_log
+        finally:
+            connection.force_debug_cursor = False
+
+    return log_statements
+
+
+def test_a_repeated_answer_takes_one_statement_and_gives_its_connection_back(site, slug, count_statements):
     target = f"{API}/products?category=category-{slug}"
     site.request(target)
-    connection = connections["inventory"]
-    connection.force_debug_cursor = True
-    connection.queries_log.clear()
-    try:
+    with count_statements() as statements:
         site.repeat(target)
-        assert len(connection.queries_log) == 1
-    finally:
-        connection.force_debug_cursor = False
-    assert connection.connection is None
+    assert len(statements) == 1
+    assert connections["inventory"].connection is None
 
 
 def test_while_the_database_is_silent_django_answers(site, slug, monkeypatch):
@@ -283,10 +299,127 @@ def test_each_answer_has_its_own_request_id(site, slug):
     assert {name for name, _ in ids} == {"X-Request-ID"}
 
 
-def test_a_catalogue_that_changed_meanwhile_costs_one_rendering(site, slug):
-    target = f"{API}/products/{slug}"
+def test_after_a_change_of_the_catalogue_a_list_is_rendered_once_by_django(site, slug):
+    target = f"{API}/products?category=category-{slug}"
     site.request(target)
     fetch_rows("inventory", "UPDATE inventory_category SET position = position")  # a new version
     site.request(target)
     assert site.asked == 2
     site.repeat(target)
+
+
+PRODUCT_ENVIRONMENTS = [
+    {}, {"HTTP_ORIGIN": SHOP}, {"HTTP_ORIGIN": OTHER}, {"HTTP_HOST": "localhost:9"}, {"HTTP_IF_NONE_MATCH": "*"},
+    {"HTTP_IF_NONE_MATCH": 'W/"x"'}, {"wsgi.url_scheme": "https"},
+]  # fmt: skip
+
+
+def create_products(count):
+    """Create products that no process has rendered, and return their paths."""
+    slugs = [f"cup_{uuid4().hex}" for _ in range(count)]
+    for units, slug in enumerate(slugs, 1):
+        create_product([units, 2], slug=slug, name=f"Cup {units}")
+    return [f"{API}/products/{slug}" for slug in slugs]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("environ", PRODUCT_ENVIRONMENTS)
+def test_the_first_request_for_a_product_is_answered_as_django_does_once_another_product_was(site, method, environ):
+    known, new = create_products(2)
+    site.request(known, method, **environ)
+    assert site.repeat(new, method, **environ) == site.ask_django(new, method, **environ)
+    assert site.repeat(new, method, **environ) == site.ask_django(new, method, **environ)
+
+
+def test_a_first_request_that_differs_in_what_a_head_depends_on_is_answered_by_django(site):
+    known, *new = create_products(8)
+    site.request(known)
+    differing = [
+        {"HTTP_ORIGIN": SHOP}, {"HTTP_HOST": "localhost:9"}, {"wsgi.url_scheme": "https"}, {"QUERY_STRING": "utm_source=x"},
+        {"HTTP_COOKIE": "a=b"}, {"HTTP_AUTHORIZATION": "Bearer x"}, {"HTTP_RANGE": "bytes=0-9"},
+    ]  # fmt: skip
+    for number, (path, environ) in enumerate(zip(new, differing, strict=True), 2):
+        answer = site.request(path, **environ)
+        assert (site.asked, answer) == (number, site.ask_django(path, **environ))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        *"*ä\0",
+        "",
+        "no-such-product",
+        "a%20b",
+        "x/",
+        "../products/x",
+        "x\n",
+        "{slug}?page_size=1",
+        "{slug}/",
+        "{slug}\n",
+    ],
+)
+def test_a_path_that_names_no_product_is_answered_by_django(site, slug, end):
+    site.request(f"{API}/products/{slug}")
+    for method in METHODS:
+        assert_same(site, f"{API}/products/{end.format(slug=slug)}", method, {}, is_repeated=False)
+
+
+@pytest.mark.parametrize("path", ["", "staff/products/", "orders/", "categories/"])
+def test_a_product_of_another_folder_is_not_answered(site, slug, path):
+    site.request(f"{API}/products/{slug}")
+    assert_same(site, f"{API}/{path}{slug}", "GET", {}, is_repeated=False)
+
+
+def test_after_a_change_the_first_request_for_a_product_is_not_outdated(site, changed):
+    [known] = create_products(1)
+    target = f"{API}/products/{changed['slug']}"
+    for change in CHANGES.values():
+        site.request(known)
+        before = site.request(target)
+        execute("inventory", change, changed)
+        after = site.repeat(target)
+        assert after.body != before.body
+        assert after == site.ask_django(target)
+    execute("inventory", "UPDATE inventory_product SET is_active = false WHERE slug = %s", [changed["slug"]])
+    assert site.request(target).status == "404 Not Found"
+
+
+def test_waiting_requests_are_answered_together_each_with_its_own_content(site, slug):
+    """Products and a list, known and new, one of them twice, and two that only Django can answer."""
+    known, gone, *new = create_products(6)
+    listing, unknown = f"{API}/products?category=category-{slug}", f"{API}/products/unknown"
+    site.request(known), site.request(gone), site.request(listing)
+    execute("inventory", "UPDATE inventory_product SET is_active = false WHERE slug = %s", [gone.rpartition("/")[2]])
+    site.request(listing), site.request(known)
+    targets = [new[0], known, listing, gone, new[1], known, unknown, new[2], new[3], listing]
+    for _ in range(2):
+        requests = [site.front.find(build_environ(target)) for target in targets]
+        reserve_units(*((json.loads(site.ask_django(path).body)["variants"][1]["sku"], 1) for path in (known, new[2])))
+        for target, answer in zip(targets, answer_together(requests), strict=True):
+            expected = site.ask_django(target)
+            assert answer == (None if expected.status == "404 Not Found" else expected), target
+
+
+def test_requests_that_are_answered_together_take_one_statement(site, slug, count_statements):
+    known, *new = create_products(4)
+    site.request(known)
+    with count_statements() as statements:
+        assert all(answer_together([site.front.find(build_environ(path)) for path in [known, *new]]))
+    assert len(statements) == 2  # one more for all those that are rendered
+    with count_statements() as statements:
+        assert all(answer_together([site.front.find(build_environ(path)) for path in [known, *new, *new]]))
+    assert len(statements) == 1
+    assert connections["inventory"].connection is None
+
+
+def test_a_variant_whose_stock_is_missing_gives_its_product_no_units_of_another(site):
+    paths = create_products(2)
+    for path in paths:
+        site.request(path)
+    [sku, _] = (variant["sku"] for variant in json.loads(site.ask_django(paths[0]).body)["variants"])
+    [stock] = fetch_rows("inventory", "DELETE FROM inventory_stock WHERE sku = %s RETURNING on_hand, initial", [sku])
+    try:
+        answers = list(answer_together([site.front.find(build_environ(path)) for path in paths]))
+        assert answers == [site.ask_django(path) for path in paths]
+    finally:
+        execute("inventory", "INSERT INTO inventory_stock (sku, on_hand, initial) VALUES (%s, %s, %s)", [sku, *stock])

@@ -1,7 +1,6 @@
 """REST endpoints for the public catalogue: categories and products."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from rest_framework.request import Request
 from contexts.inventory.rest.base import Amount, InventoryView, Slug
 from contexts.inventory.service import catalogue
 from contexts.inventory.service.catalogue import CategoryRow, ProductRow
-from contexts.inventory.service.catalogue_cache import RenderedResponse, find_current, get_or_render
+from contexts.inventory.service.catalogue_cache import RenderedResponse, find_or_render, get_or_render
 from shop.errors import NotFound
 from shop.http.pagination import Page, PageQuery, paginate
 from shop.http.rate_limits import Limiter
@@ -105,7 +104,7 @@ def respond_cached(
     """
     response = respond_with_etag(request, get_or_render(key, lambda: msgspec.json.encode(build_view())))
     if is_repeatable and settings.CATALOGUE_FAST_PATH:
-        mark_repeatable(response, "inventory", partial(find_current, key))
+        mark_repeatable(response, "inventory", find_or_render, key)
     return response
 
 
@@ -181,4 +180,20 @@ class ProductDetail(InventoryView):
     @endpoint(access=ANYONE, responses={200: ProductView, 304: None}, errors=(NotFound,))
     def get(self, request: Request, slug: str) -> HttpResponse:
         """Get a product with its variants, their prices and available units."""
-        return respond_cached(request, request.path, lambda: _to_product_view(catalogue.get_product(slug)))
+        response = respond_cached(
+            request, request.path, lambda: _to_product_view(catalogue.get_product(slug)), is_repeatable=False
+        )
+        if settings.CATALOGUE_FAST_PATH:
+            mark_repeatable(response, "inventory", find_or_render_products, request.path, is_family=True)
+        return response
+
+
+def find_or_render_products(paths: list[str]) -> list[RenderedResponse | None]:
+    """Return the responses for the paths of products, rendered if necessary. None if there is no such product for sale."""
+    return find_or_render(paths, _render_products)
+
+
+def _render_products(paths: list[str]) -> dict[str, bytes]:
+    by_slug = {path.rpartition("/")[2]: path for path in paths}
+    views = map(_to_product_view, catalogue.list_products(list(by_slug)))
+    return {by_slug[view.slug]: msgspec.json.encode(view) for view in views}

@@ -69,7 +69,7 @@ _VARIANTS_EXPRESSION = RawSQL(_VARIANTS_SQL, (), output_field=TextField())  # no
 
 _PRODUCT_SQL = PreparedStatement(f"""
 SELECT id, slug, name, description, category AS category_id, {_VARIANTS_SQL} AS for_sale
-FROM inventory_product WHERE slug = %s AND is_active AND min_price IS NOT NULL""")
+FROM inventory_product WHERE slug = ANY(%s) AND is_active AND min_price IS NOT NULL""")
 _PRODUCT_COLUMNS = ("id", "slug", "name", "description", "category_id", "for_sale")
 
 _OFFERS_SQL = PreparedStatement("""
@@ -164,7 +164,13 @@ def _to_rows(products: QuerySet[Product, Any], *extra_fields: str) -> QuerySet[P
 
 def get_product(slug: str) -> ProductRow:
     """Return one product for sale as a flat row. Raises NotFound."""
-    rows = fetch_rows("inventory", _PRODUCT_SQL, [slug])
+    rows = list_products([slug])
     if not rows:
         raise NotFound
-    return cast(ProductRow, dict(zip(_PRODUCT_COLUMNS, rows[0], strict=True)))
+    return rows[0]
+
+
+def list_products(slugs: list[str]) -> list[ProductRow]:
+    """Return these products as flat rows; those that are not for sale are omitted."""
+    rows = fetch_rows("inventory", _PRODUCT_SQL, [slugs])
+    return [cast(ProductRow, dict(zip(_PRODUCT_COLUMNS, row, strict=True))) for row in rows]

@@ -29,10 +29,13 @@ class Application:
         self.asked += 1
         start_response("200 OK", list(self.headers.items()))
         response = HttpResponse(b"old")
-        mark_repeatable(response, "orders", self.refresh)
+        mark_repeatable(response, "orders", self.refresh, environ["PATH_INFO"])
         return response
 
-    def refresh(self):
+    def refresh(self, names):
+        return [self.refresh_one() for _ in names]
+
+    def refresh_one(self):
         content = self.contents.pop(0) if self.contents else Text(b"same", '"1"')
         if isinstance(content, Exception):
             raise content
