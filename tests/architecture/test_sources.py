@@ -10,7 +10,7 @@ from django.conf import settings
 from tests.architecture import sources
 
 ROOT = settings.BASE_DIR
-MAX_KERNEL_LINES = 11_320
+MAX_KERNEL_LINES = 11_330
 MAX_CONFIG_LINES = 1_000
 MAX_FUNCTION_LINES = 45
 MAX_MEDIAN_FUNCTION_LINES = 6
