@@ -122,7 +122,7 @@ def test_after_an_error_django_answers_the_rest_of_a_batch(shop, buffer):
     assert list_bodies(send(buffer, "/d")) == [b"d"]
 
 
-def test_a_client_that_is_gone_costs_nobody_else_a_response(shop, buffer, monkeypatch):
+def test_a_lost_client_costs_no_other_client_a_response(shop, buffer, monkeypatch):
     def lose_connection(self, status, headers, body):
         raise ConnectionResetError
 
