@@ -152,7 +152,7 @@ def test_an_interface_call_is_measured_through_each_transport():
 def test_the_chart_shows_every_number_and_target():
     found = rows(orders=(81, 100), list=(2_345, 1_000))
     plan = SimpleNamespace(layout=Layout(), products=10, orders=20, small=5, seconds=1, rounds=1, changes=10)
-    document = report.document(plan, found, {}, report.verdicts(found, {}))
+    document = report.document(plan, found, {}, [], report.verdicts(found, {}))
     text = [element.text for element in ET.fromstring(chart.draw(document)).iter() if element.text]
     for shown in ("81.0", "2,345", "Orders per second, every event handled", "0.81, target ≥ 0.7"):
         assert shown in text
