@@ -87,6 +87,7 @@ class NameMap:
         self.of.setdefault(row["id"].replace("-", ""), name)
         if "number" in row:
             self.numbers[row["number"]] = f"number of {name}"
+            self.numbers[row["number"].lower()] = f"number of {name} in lower case"
 
     def normalize(self, text: str) -> str:
         """Replace ids, points in time and order numbers in a text."""
