@@ -365,8 +365,8 @@ MUTANTS = (
         what="after a reply that fits no command, replies are taken for those to other commands",
         rule="RFC 2920: replies come in the order of the commands",
         module="contexts.notifications.channels.pipeline",
-        replace="        if code == _CLOSING or (code not in positive and code not in NEGATIVE):\n",
-        by="        if code == _CLOSING:\n",
+        replace="        if code == CLOSING_REPLY_CODE or (code not in positive and code not in NEGATIVE):\n",
+        by="        if code == CLOSING_REPLY_CODE:\n",
         caught_by="tests/notifications/test_pipelining.py::test_an_unexpected_reply_to_an_envelope_ends_the_connection",
     ),
     Mutant(

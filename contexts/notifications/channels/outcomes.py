@@ -5,7 +5,7 @@ import re
 from contexts.notifications.channels.international_email import InternationalEmail
 from shop.addresses.email import is_international
 
-_CLOSING_REPLY_CODE = 421
+CLOSING_REPLY_CODE = 421
 _MIN_PERMANENT_REPLY_CODE = 500
 _MAX_REPLY_LENGTH = 300  # characters that are stored of a server's reply
 
@@ -33,7 +33,7 @@ class Unreachable(Exception):
 def to_delivery_error(code: int, reply: bytes | str) -> Exception:
     """Return the error for a negative reply of the server."""
     text = describe_reply(code, reply)
-    if code == _CLOSING_REPLY_CODE:
+    if code == CLOSING_REPLY_CODE:
         return Disconnected(text)
     return Refused(text) if code >= _MIN_PERMANENT_REPLY_CODE else Deferred(text)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from contexts.notifications.channels.international_email import InternationalEmail
 from contexts.notifications.channels.outcomes import (
+    CLOSING_REPLY_CODE,
     Deferred,
     Disconnected,
     OutcomeUnknown,
@@ -23,7 +24,6 @@ from contexts.notifications.channels.smtp import NEGATIVE, POSITIVE, START_OF_CO
 from shop import chaos
 from shop.db.transactions import assert_no_open_transaction
 
-_CLOSING = 421
 _END_OF_CONTENT = b".\r\n"
 
 
@@ -65,7 +65,7 @@ class Pipeline:
             code, reply = chaos.call_with_points("smtp.send", self._send_content, mail, following)
             if code not in POSITIVE and code not in NEGATIVE:
                 raise OutcomeUnknown(describe_reply(code, reply))
-            if code == _CLOSING:
+            if code == CLOSING_REPLY_CODE:
                 raise Disconnected(describe_reply(code, reply))
         if code in NEGATIVE:
             raise to_delivery_error(code, reply)
@@ -146,7 +146,7 @@ class Pipeline:
     def _read_reply(self, positive: Container[int] = POSITIVE) -> tuple[int, bytes]:
         """Read a reply that accepts or refuses a command. Raises Disconnected for any other one."""
         code, reply = self.client.getreply()
-        if code == _CLOSING or (code not in positive and code not in NEGATIVE):
+        if code == CLOSING_REPLY_CODE or (code not in positive and code not in NEGATIVE):
             raise Disconnected(describe_reply(code, reply))
         return code, reply
 
