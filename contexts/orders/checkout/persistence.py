@@ -53,17 +53,11 @@ def change_order(
 
 def save_or_raise(order: Order, event: Event, **changes: object) -> None:
     """Write changes of the order's row and publish their event. Raises LeaseLost."""
-    if not save_if(order, event, changes):
-        raise LeaseLost
-
-
-def save_if(order: Order, event: Event, changes: Changes, condition: str = "true") -> bool:
-    """Write changes of the order's row and publish their event. Return False as `change_order` raises NoRowChanged."""
     try:
-        with change_order(order, changes, event, only_if=condition):
-            return True
+        with change_order(order, changes, event):
+            pass
     except NoRowChanged:
-        return False
+        raise LeaseLost from None
 
 
 @contextmanager
